@@ -1,0 +1,7 @@
+//! Clustering: which records of a connected component are one person.
+
+mod agglomerate;
+mod components;
+
+pub use agglomerate::{Component, Link};
+pub use components::connected_components;

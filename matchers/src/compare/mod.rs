@@ -1,0 +1,179 @@
+//! Comparisons: how one attribute of a pair is compared and the level that it falls in. Every comparison is symmetric,
+//! gives `None` where a side is missing (it then weighs 0), and takes the strongest agreement among several values.
+
+mod address;
+mod contact;
+mod date;
+mod name;
+mod strings;
+
+pub use strings::{jaro_winkler, within_one_edit};
+
+use serde::{Deserialize, Serialize};
+
+use crate::normalise::NormalisedRecord;
+
+/// A comparison of one attribute kind.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", from = "String")]
+pub enum Comparison {
+    /// First given name.
+    GivenName,
+    /// Family name.
+    FamilyName,
+    /// Middle names.
+    MiddleName,
+    /// Generation: Jr, Sr, III.
+    Generation,
+    /// Birth date.
+    BirthDate,
+    /// E-mail address.
+    Email,
+    /// Phone number.
+    Phone,
+    /// Postal address.
+    Address,
+    /// Gender.
+    Gender,
+    /// Identifier of the named scheme.
+    Identifier(String),
+    /// Custom attribute of the given name.
+    Custom(String),
+}
+
+impl Comparison {
+    /// The names of its levels, strongest first.
+    pub fn levels(&self) -> &'static [&'static str] {
+        match self {
+            Self::GivenName => name::GIVEN_NAME_LEVELS,
+            Self::FamilyName => name::FAMILY_NAME_LEVELS,
+            Self::MiddleName => name::MIDDLE_NAME_LEVELS,
+            Self::Generation | Self::Gender => &["exact", "different"],
+            Self::BirthDate => date::BIRTH_DATE_LEVELS,
+            Self::Email => contact::EMAIL_LEVELS,
+            Self::Phone => contact::PHONE_LEVELS,
+            Self::Address => address::ADDRESS_LEVELS,
+            Self::Identifier(_) => contact::IDENTIFIER_LEVELS,
+            Self::Custom(_) => contact::CUSTOM_LEVELS,
+        }
+    }
+
+    /// Whether the record has a value that this comparison looks at.
+    pub fn is_present(&self, record: &NormalisedRecord) -> bool {
+        match self {
+            Self::GivenName => record.names.iter().any(|name| !name.given.is_empty()),
+            Self::FamilyName => record.names.iter().any(|name| !name.family.is_empty()),
+            Self::MiddleName => record.names.iter().any(|name| !name.middle.is_empty()),
+            Self::Generation => record.names.iter().any(|name| !name.generation.is_empty()),
+            Self::BirthDate => !record.birth_dates.is_empty(),
+            Self::Email => !record.emails.is_empty(),
+            Self::Phone => !record.phones.is_empty(),
+            Self::Address => !record.addresses.is_empty(),
+            Self::Gender => record.gender.is_some(),
+            Self::Identifier(scheme) => record.identifiers.iter().any(|identifier| identifier.scheme == *scheme),
+            Self::Custom(name) => record.customs.iter().any(|custom| custom.name == *name),
+        }
+    }
+
+    /// Compares a pair; `None` where a side is missing.
+    pub fn compare<'a>(&self, left: &'a NormalisedRecord, right: &'a NormalisedRecord) -> Option<Agreement<'a>> {
+        match self {
+            Self::GivenName => strongest(&left.names, &right.names, name::given_names),
+            Self::FamilyName => strongest(&left.names, &right.names, name::family_names),
+            Self::MiddleName => strongest(&left.names, &right.names, name::middle_names),
+            Self::Generation => strongest(&left.names, &right.names, |one, other| {
+                let known = !one.generation.is_empty() && !other.generation.is_empty();
+                known.then(|| Agreement::at(u8::from(one.generation != other.generation)))
+            }),
+            Self::BirthDate => strongest(&left.birth_dates, &right.birth_dates, |one, other| Some(Agreement::at(date::birth_dates(*one, *other)))),
+            Self::Email => strongest(&left.emails, &right.emails, |one, other| Some(Agreement::at(contact::emails(one, other)))),
+            Self::Phone => strongest(&left.phones, &right.phones, |one, other| Some(Agreement::at(contact::phones(one, other)))),
+            Self::Address => strongest(&left.addresses, &right.addresses, |one, other| address::addresses(one, other)),
+            Self::Gender => left.gender.zip(right.gender).map(|(one, other)| Agreement::at(u8::from(one != other))),
+            Self::Identifier(scheme) => strongest(&left.identifiers, &right.identifiers, |one, other| {
+                let comparable = one.scheme == *scheme && other.scheme == *scheme;
+                comparable.then(|| Agreement::at(contact::identifiers(&one.value, &other.value)))
+            }),
+            Self::Custom(name) => strongest(&left.customs, &right.customs, |one, other| {
+                let comparable = one.name == *name && other.name == *name;
+                comparable.then(|| {
+                    let level = contact::customs(&one.value, &other.value);
+                    if level == 0 { Agreement::on(0, &one.value) } else { Agreement::at(level) }
+                })
+            }),
+        }
+    }
+}
+
+impl std::fmt::Display for Comparison {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::GivenName => formatter.write_str("given_name"),
+            Self::FamilyName => formatter.write_str("family_name"),
+            Self::MiddleName => formatter.write_str("middle_name"),
+            Self::Generation => formatter.write_str("generation"),
+            Self::BirthDate => formatter.write_str("birth_date"),
+            Self::Email => formatter.write_str("email"),
+            Self::Phone => formatter.write_str("phone"),
+            Self::Address => formatter.write_str("address"),
+            Self::Gender => formatter.write_str("gender"),
+            Self::Identifier(scheme) => write!(formatter, "identifier.{scheme}"),
+            Self::Custom(name) => write!(formatter, "custom.{name}"),
+        }
+    }
+}
+
+impl From<Comparison> for String {
+    fn from(comparison: Comparison) -> Self {
+        comparison.to_string()
+    }
+}
+
+impl From<String> for Comparison {
+    /// Every text names a comparison: what is none of the fixed ones is a custom attribute.
+    fn from(text: String) -> Self {
+        match text.as_str() {
+            "given_name" => Self::GivenName,
+            "family_name" => Self::FamilyName,
+            "middle_name" => Self::MiddleName,
+            "generation" => Self::Generation,
+            "birth_date" => Self::BirthDate,
+            "email" => Self::Email,
+            "phone" => Self::Phone,
+            "address" => Self::Address,
+            "gender" => Self::Gender,
+            other => match other.split_once('.') {
+                Some(("identifier", scheme)) => Self::Identifier(scheme.to_owned()),
+                Some(("custom", name)) => Self::Custom(name.to_owned()),
+                _ => Self::Custom(other.to_owned()),
+            },
+        }
+    }
+}
+
+/// The level in which a pair falls, and the value agreed on where its rarity matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Agreement<'a> {
+    /// Index into [`Comparison::levels`]; 0 is the strongest.
+    pub level: u8,
+    /// The value whose term frequency adjusts the weight.
+    pub term: Option<&'a str>,
+}
+
+impl<'a> Agreement<'a> {
+    fn at(level: u8) -> Self {
+        Self { level, term: None }
+    }
+
+    fn on(level: u8, term: &'a str) -> Self {
+        Self { level, term: Some(term) }
+    }
+}
+
+/// The strongest agreement among all values of both sides; on equal level the smaller term, so that order does not matter.
+fn strongest<'a, T>(left: &'a [T], right: &'a [T], compare: impl Fn(&'a T, &'a T) -> Option<Agreement<'a>>) -> Option<Agreement<'a>> {
+    left.iter()
+        .flat_map(|one| right.iter().map(move |other| (one, other)))
+        .filter_map(|(one, other)| compare(one, other))
+        .min_by_key(|agreement| (agreement.level, agreement.term))
+}

@@ -1,0 +1,34 @@
+//! The laws of matching, pure: no files, clocks, environment or network. In the order in which data flows:
+//!
+//! - [`Record`]: what a source says about a customer
+//! - [`normalise`]: from what was written to what can be compared
+//! - [`block`]: which records are worth comparing
+//! - [`compare`]: how one attribute of a pair compares, level by level
+//! - [`model`]: what each level weighs; [`train`]: where the weights come from
+//! - [`rules`]: packs, what people decide: blocking, match rules, survivorship, thresholds
+//! - [`Scorer`]: a pair's weight, decision and explanation
+//! - [`cluster`]: which records of a component are one person
+//! - [`golden`]: the surviving value of each attribute
+//! - [`evaluate`]: clusters against truth
+
+pub mod block;
+pub mod cluster;
+pub mod compare;
+mod evaluate;
+pub mod golden;
+pub mod model;
+pub mod normalise;
+mod partition;
+mod record;
+pub mod rules;
+mod score;
+pub mod train;
+
+pub use evaluate::{Evaluation, Measure, evaluate};
+pub use golden::{GoldenRecord, golden_record};
+pub use model::{MatchProbability, MatchWeight, Model};
+pub use normalise::NormalisedRecord;
+pub use partition::{Edge, link_of, partition_component};
+pub use record::{Attribute, CustomAttribute, Identifier, PersonName, PostalAddress, Record, RecordKey, StatedAttribute};
+pub use rules::Pack;
+pub use score::{ComparisonPart, Decision, MISSING_LEVEL, PairExplanation, PairScore, Scorer};

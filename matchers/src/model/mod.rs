@@ -1,0 +1,140 @@
+//! The model: what each level of each comparison weighs. Fellegi and Sunter, "A Theory for Record Linkage" (JASA 1969);
+//! term frequency adjustment after Winkler. A versioned, reviewable JSON file.
+
+mod term_frequency;
+mod weight;
+
+pub use term_frequency::TermFrequencies;
+pub use weight::{MatchProbability, MatchWeight};
+
+use serde::{Deserialize, Serialize};
+
+use crate::compare::Comparison;
+
+/// The format of model files that this version writes and reads.
+pub const MODEL_FORMAT_VERSION: u32 = 1;
+/// Comparisons that a model may have.
+pub const MAX_COMPARISONS: usize = 32;
+
+/// Why a model file is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum ModelError {
+    /// Not a model file: the text names line and column.
+    #[error("not a model file: {0}")]
+    Malformed(#[from] serde_json::Error),
+    /// Written by a later version.
+    #[error("format_version is {found}, this version reads {MODEL_FORMAT_VERSION}; use the version of veridem that wrote the model, or train anew")]
+    UnknownVersion {
+        /// What the file says.
+        found: u32,
+    },
+    /// A value that no training can yield.
+    #[error("comparison {comparison}: {problem}")]
+    Invalid {
+        /// The comparison at fault.
+        comparison: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+}
+
+/// One level of a comparison.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LevelParameters {
+    /// The level's name.
+    pub level: String,
+    /// Probability of the level given a match, among pairs where both sides are present.
+    pub m: f64,
+    /// Probability of the level given a non-match, among pairs where both sides are present.
+    pub u: f64,
+}
+
+/// A comparison with its trained parameters.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ComparisonModel {
+    /// What is compared.
+    pub comparison: Comparison,
+    /// Its levels, strongest first, as [`Comparison::levels`] has them.
+    pub levels: Vec<LevelParameters>,
+    /// How frequent the values are that pairs may agree on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub term_frequencies: Option<TermFrequencies>,
+}
+
+impl ComparisonModel {
+    /// The weight of a level, without term frequency adjustment.
+    pub fn weight(&self, level: u8) -> MatchWeight {
+        let parameters = &self.levels[usize::from(level)];
+        MatchWeight((parameters.m / parameters.u).log2())
+    }
+
+    /// What the rarity of the agreed value adds to the weight of its level: log2 of u over the term's frequency.
+    pub fn term_adjustment(&self, level: u8, term: &str) -> MatchWeight {
+        self.term_frequencies.as_ref().map_or(MatchWeight(0.0), |frequencies| {
+            MatchWeight((self.levels[usize::from(level)].u / frequencies.of(term)).log2())
+        })
+    }
+}
+
+/// A trained model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Model {
+    /// [`MODEL_FORMAT_VERSION`].
+    pub format_version: u32,
+    /// Source records that it was trained on.
+    pub trained_on_records: u64,
+    /// Probability that two random records match.
+    pub prior: f64,
+    /// The comparisons.
+    pub comparisons: Vec<ComparisonModel>,
+}
+
+impl Model {
+    /// Reads a model file.
+    pub fn from_json(json: &str) -> Result<Self, ModelError> {
+        let model: Self = serde_json::from_str(json)?;
+        model.validate()?;
+        Ok(model)
+    }
+
+    /// The model as the text of a model file.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string_pretty(self).expect("a model has string keys and finite numbers only") + "\n"
+    }
+
+    /// The weight of the prior alone.
+    pub fn prior_weight(&self) -> MatchWeight {
+        MatchWeight((self.prior / (1.0 - self.prior)).log2())
+    }
+
+    fn validate(&self) -> Result<(), ModelError> {
+        if self.format_version != MODEL_FORMAT_VERSION {
+            return Err(ModelError::UnknownVersion { found: self.format_version });
+        }
+        let invalid = |comparison: &str, problem: String| ModelError::Invalid { comparison: comparison.to_owned(), problem };
+        let is_probability = |value: f64| value > 0.0 && value < 1.0;
+        if !is_probability(self.prior) {
+            return Err(invalid("(model)", "prior must lie between 0 and 1".to_owned()));
+        }
+        if self.comparisons.len() > MAX_COMPARISONS {
+            return Err(invalid("(model)", format!("at most {MAX_COMPARISONS} comparisons")));
+        }
+        for comparison in &self.comparisons {
+            let name = comparison.comparison.to_string();
+            let expected = comparison.comparison.levels();
+            if !comparison.levels.iter().map(|level| level.level.as_str()).eq(expected.iter().copied()) {
+                return Err(invalid(&name, format!("levels must be {}", expected.join(", "))));
+            }
+            if let Some(level) = comparison.levels.iter().find(|level| !is_probability(level.m) || !is_probability(level.u)) {
+                return Err(invalid(&name, format!("level {}: m and u must lie between 0 and 1", level.level)));
+            }
+            if comparison.term_frequencies.as_ref().is_some_and(|frequencies| !frequencies.is_valid()) {
+                return Err(invalid(&name, "term frequencies must lie between 0 and 1".to_owned()));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,131 @@
+//! Postal addresses: number, street, unit, postcode apart, with the usual abbreviations written one way.
+
+use serde::{Deserialize, Serialize};
+
+use super::text::{compact, fold, is_placeholder, is_placeholder_digits};
+use crate::record::PostalAddress;
+
+/// Street words with the one form in which they are compared (USPS publication 28, appendix C, and British, Australian,
+/// German and French usage).
+const STREET_WORDS: &[(&str, &str)] = &[
+    ("alley", "aly"), ("ave", "av"), ("avenue", "av"), ("avn", "av"), ("boulevard", "blvd"), ("boul", "blvd"), ("bvd", "blvd"),
+    ("circle", "cir"), ("circuit", "cct"), ("close", "cl"), ("court", "ct"), ("crescent", "cr"), ("cres", "cr"), ("crt", "ct"),
+    ("drive", "dr"), ("drv", "dr"), ("east", "e"), ("esplanade", "esp"), ("expressway", "expy"), ("freeway", "fwy"),
+    ("gardens", "gdns"), ("grove", "gr"), ("heights", "hts"), ("highway", "hwy"), ("lane", "ln"), ("mount", "mt"), ("mountain", "mtn"),
+    ("north", "n"), ("northeast", "ne"), ("northwest", "nw"), ("parade", "pde"), ("park", "pk"), ("parkway", "pkwy"),
+    ("place", "pl"), ("plaza", "plz"), ("road", "rd"), ("route", "rte"), ("saint", "st"), ("south", "s"), ("southeast", "se"),
+    ("southwest", "sw"), ("square", "sq"), ("str", "st"), ("strasse", "st"), ("street", "st"), ("terrace", "ter"), ("terr", "ter"),
+    ("trail", "trl"), ("turnpike", "tpke"), ("west", "w"),
+];
+const UNIT_WORDS: &[&str] = &[
+    "apartment", "apt", "building", "bldg", "department", "dept", "flat", "floor", "lot", "no", "ph", "penthouse", "rm", "room",
+    "shop", "space", "spc", "ste", "suite", "trlr", "unit", "wohnung",
+];
+
+/// An address taken apart; every part folded, empty where unknown.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct NormalisedAddress {
+    /// House number, with its letter.
+    pub number: String,
+    /// Street name with type and direction in their short forms.
+    pub street: String,
+    /// Apartment, suite, floor.
+    pub unit: String,
+    /// City or suburb.
+    pub city: String,
+    /// State or region.
+    pub region: String,
+    /// Postcode, letters and digits only; a US ZIP+4 is cut to its five digits.
+    pub postcode: String,
+}
+
+impl NormalisedAddress {
+    /// Whether nothing that places a person is known.
+    pub fn is_empty(&self) -> bool {
+        self.street.is_empty() && self.city.is_empty() && self.postcode.is_empty()
+    }
+
+    /// Whether number and street are known.
+    pub fn has_street_line(&self) -> bool {
+        !self.number.is_empty() && !self.street.is_empty()
+    }
+}
+
+/// Takes an address apart.
+///
+/// ```
+/// use veridem_matchers::{PostalAddress, normalise::normalise_address};
+/// let written = PostalAddress { street: "2700 East Trotter Avenue #241".into(), postcode: "24808-1234".into(), ..Default::default() };
+/// let normal = normalise_address(&written);
+/// assert_eq!((normal.number.as_str(), normal.street.as_str(), normal.unit.as_str()), ("2700", "e trotter av", "241"));
+/// assert_eq!(normal.postcode, "24808");
+/// ```
+pub fn normalise_address(written: &PostalAddress) -> NormalisedAddress {
+    let line = fold(&written.street.replace('#', " unit "));
+    let line = if is_placeholder(&line) { String::new() } else { line };
+    let mut number = known(&written.number);
+    let mut unit: Vec<String> = Vec::new();
+    let mut street: Vec<&str> = Vec::new();
+    let mut words = line.split(' ').filter(|word| !word.is_empty()).peekable();
+    // `12/34 High Street` is unit 12, number 34.
+    if written.street.split_once('/').is_some_and(|(before, _)| before.trim().bytes().all(|byte| byte.is_ascii_digit()) && !before.trim().is_empty()) {
+        unit.extend(words.next().map(str::to_owned));
+    }
+    while let Some(word) = words.next() {
+        if UNIT_WORDS.contains(&word) && (!street.is_empty() || number.is_empty()) && words.peek().is_some() {
+            unit.extend(words.next().map(str::to_owned));
+        } else if number.is_empty() && word.starts_with(|letter: char| letter.is_ascii_digit()) {
+            number = word.to_owned();
+        } else {
+            street.push(street_word(word));
+        }
+    }
+    unit.extend(unit_words(&written.unit));
+    NormalisedAddress {
+        number,
+        street: street.join(" "),
+        unit: unit.join(" "),
+        city: known(&written.city),
+        region: known(&written.region),
+        postcode: normalise_postcode(&written.postcode),
+    }
+}
+
+fn street_word(word: &str) -> &str {
+    STREET_WORDS.binary_search_by(|(long, _)| (*long).cmp(word)).map_or(word, |index| STREET_WORDS[index].1)
+}
+
+fn unit_words(written: &str) -> Vec<String> {
+    fold(written)
+        .split(' ')
+        .filter(|word| !word.is_empty() && !UNIT_WORDS.contains(word))
+        .map(str::to_owned)
+        .collect()
+}
+
+fn known(written: &str) -> String {
+    let folded = fold(written);
+    if is_placeholder(&folded) { String::new() } else { folded }
+}
+
+fn normalise_postcode(written: &str) -> String {
+    let mut postcode = compact(written);
+    let all_digits = postcode.bytes().all(|byte| byte.is_ascii_digit());
+    if all_digits && is_placeholder_digits(&postcode) && postcode != "12345" || is_placeholder(&postcode.to_ascii_lowercase()) {
+        return String::new();
+    }
+    if all_digits && postcode.len() == 9 {
+        postcode.truncate(5);
+    }
+    postcode
+}
+
+#[cfg(test)]
+mod tests {
+    use super::STREET_WORDS;
+
+    #[test]
+    fn street_words_are_sorted_for_the_binary_search() {
+        assert!(STREET_WORDS.is_sorted_by(|left, right| left.0 < right.0));
+    }
+}

@@ -1,0 +1,70 @@
+//! E-mail addresses: one spelling per mailbox, placeholders and role mailboxes set aside.
+
+use serde::{Deserialize, Serialize};
+
+const PLACEHOLDER_LOCALS: &[&str] = &[
+    "a", "aa", "aaa", "abc", "anonymous", "asdf", "customer", "decline", "declined", "fake", "guest", "n", "na", "nil", "nan", "no",
+    "nobody", "noemail", "nomail", "none", "noreply", "notgiven", "notprovided", "null", "refused", "test", "unknown", "x", "xx", "xxx",
+];
+/// Mailboxes that belong to an office, not to a person (RFC 2142 and usage).
+const ROLE_LOCALS: &[&str] = &[
+    "accounts", "admin", "billing", "contact", "cs", "customerservice", "donotreply", "enquiries", "hello", "help", "helpdesk", "hr",
+    "info", "mail", "marketing", "office", "orders", "postmaster", "reception", "sales", "service", "shop", "store", "support",
+    "till", "webmaster",
+];
+const PLACEHOLDER_DOMAINS: &[&str] = &["a.com", "b.com", "email.com.invalid", "example.com", "example.net", "example.org", "na.com", "no.com", "noemail.com", "none.com", "nomail.com", "test.com", "x.com.invalid"];
+
+/// An address that can be evidence of one person.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct NormalisedEmail {
+    /// The whole address, lower case, without sub-address (`+tag`), dots dropped where the provider ignores them.
+    pub address: String,
+    /// Length of the local part in bytes: `address[..local_length]` is what stands before the `@`.
+    pub local_length: u8,
+}
+
+impl NormalisedEmail {
+    /// What stands before the `@`.
+    pub fn local(&self) -> &str {
+        &self.address[..usize::from(self.local_length)]
+    }
+}
+
+/// The mailbox that an address names; `None` for a malformed address, a placeholder value or a role mailbox.
+///
+/// ```
+/// use veridem_matchers::normalise::normalise_email;
+/// assert_eq!(normalise_email(" Ann.Lee+shop@GoogleMail.com ").unwrap().address, "annlee@gmail.com");
+/// assert!(normalise_email("none@none.com").is_none());
+/// ```
+pub fn normalise_email(written: &str) -> Option<NormalisedEmail> {
+    let trimmed = written.trim().trim_matches(['<', '>', '"', '\'', ';', ',']);
+    let lower = trimmed.strip_prefix("mailto:").unwrap_or(trimmed).to_lowercase();
+    let (local, domain) = lower.rsplit_once('@')?;
+    let domain = domain.trim_matches('.');
+    let shaped = !local.is_empty()
+        && local.len() <= 64
+        && lower.len() <= 254
+        && domain.contains('.')
+        && !local.contains('@')
+        && !lower.chars().any(|letter| letter.is_whitespace() || letter.is_control());
+    if !shaped {
+        return None;
+    }
+    let domain = if domain == "googlemail.com" { "gmail.com" } else { domain };
+    let mailbox = local.split_once('+').map_or(local, |(before, _)| before);
+    let mailbox: String = if domain == "gmail.com" {
+        mailbox.chars().filter(|letter| *letter != '.').collect()
+    } else {
+        mailbox.to_owned()
+    };
+    let bare: String = mailbox.chars().filter(char::is_ascii_alphanumeric).collect();
+    let placeholder = mailbox.is_empty()
+        || PLACEHOLDER_LOCALS.contains(&bare.as_str())
+        || ROLE_LOCALS.contains(&bare.as_str())
+        || PLACEHOLDER_DOMAINS.contains(&domain);
+    (!placeholder).then(|| NormalisedEmail {
+        local_length: mailbox.len() as u8,
+        address: format!("{mailbox}@{domain}"),
+    })
+}

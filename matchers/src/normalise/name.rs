@@ -1,0 +1,156 @@
+//! Person names: titles, suffixes, particles, initials, digits misread for letters.
+
+use serde::{Deserialize, Serialize};
+
+use super::text::{fold, is_placeholder};
+use crate::record::PersonName;
+
+const TITLES: &[&str] = &[
+    "capt", "dame", "dr", "frau", "herr", "hon", "lady", "lord", "madam", "major", "master", "miss", "mme", "mr", "mrs", "ms",
+    "mx", "pastor", "prof", "professor", "rev", "reverend", "sir", "sra", "sr dr", "srta",
+];
+const GENERATIONS: &[(&str, &str)] = &[
+    ("jr", "jr"), ("jnr", "jr"), ("junior", "jr"), ("sr", "sr"), ("snr", "sr"), ("senior", "sr"), ("ii", "ii"), ("2nd", "ii"),
+    ("iii", "iii"), ("3rd", "iii"), ("iv", "iv"), ("4th", "iv"),
+];
+const HONOURS: &[&str] = &["bt", "bart", "cbe", "cpa", "dds", "esq", "frs", "kbe", "kcb", "mba", "md", "mp", "obe", "phd", "qc", "rn"];
+const PARTICLES: &[&str] = &[
+    "al", "ap", "av", "ben", "bin", "da", "dal", "de", "del", "della", "den", "der", "di", "dos", "du", "el", "fitz", "ibn", "la",
+    "le", "mac", "mc", "o", "saint", "san", "st", "ten", "ter", "van", "vander", "von", "zu", "zur",
+];
+/// What is typed at a till in place of a customer's name.
+const PLACEHOLDER_NAMES: &[&str] = &[
+    "anonymous", "asdf", "cash", "cash customer", "customer", "do not use", "guest", "john doe", "jane doe", "no name", "noname",
+    "store", "valued", "valued customer", "walk in", "walkin",
+];
+
+/// A name taken apart; every part folded to lower-case ASCII, empty where unknown.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct NormalisedName {
+    /// First given name, or its initial.
+    pub given: String,
+    /// Further given names, separated by a space.
+    pub middle: String,
+    /// Family name, particles and parts of a compound separated by a space.
+    pub family: String,
+    /// Generation: `jr`, `sr`, `ii`, `iii`, `iv`.
+    pub generation: String,
+}
+
+impl NormalisedName {
+    /// Whether nothing is known.
+    pub fn is_empty(&self) -> bool {
+        self.given.is_empty() && self.family.is_empty()
+    }
+}
+
+/// Takes a written name apart. Parts that the source gives win over what can be read from the full name.
+///
+/// ```
+/// use veridem_matchers::{PersonName, normalise::normalise_name};
+/// let name = PersonName { full: "Dr. José van der Berg, Jr.".into(), ..Default::default() };
+/// let normal = normalise_name(&name);
+/// assert_eq!((normal.given.as_str(), normal.family.as_str(), normal.generation.as_str()), ("jose", "van der berg", "jr"));
+/// ```
+pub fn normalise_name(name: &PersonName) -> NormalisedName {
+    let mut generation = String::new();
+    let mut given = words(&name.given, &mut generation);
+    let mut family = words(&name.family, &mut generation);
+    let mut middle = words(&name.middle, &mut generation);
+    words(&name.suffix, &mut generation);
+    if given.is_empty() || family.is_empty() {
+        let (full_given, full_family) = split_full(&name.full, &mut generation);
+        if given.is_empty() && family.is_empty() {
+            (given, family) = (full_given, full_family);
+        } else if given.is_empty() {
+            given = without(full_given, &family);
+        } else {
+            family = without(full_family, &given);
+        }
+    }
+    if middle.is_empty() && given.len() > 1 {
+        middle = given.split_off(1);
+    } else {
+        given.truncate(1);
+    }
+    if PLACEHOLDER_NAMES.contains(&format!("{} {}", given.join(" "), family.join(" ")).trim()) {
+        return NormalisedName::default();
+    }
+    NormalisedName {
+        given: known(given.join(" ")),
+        middle: middle.join(" "),
+        family: known(family.join(" ")),
+        generation,
+    }
+}
+
+fn known(part: String) -> String {
+    if PLACEHOLDER_NAMES.contains(&part.as_str()) { String::new() } else { part }
+}
+
+fn without(words: Vec<String>, taken: &[String]) -> Vec<String> {
+    words.into_iter().filter(|word| !taken.contains(word)).collect()
+}
+
+/// Folded words of one part without titles, honours and placeholders; a generation goes where it belongs.
+fn words(part: &str, generation: &mut String) -> Vec<String> {
+    let folded = fold(part);
+    if is_placeholder(&folded) && folded.len() != 1 {
+        return Vec::new();
+    }
+    let mut words = Vec::new();
+    for word in folded.split(' ').filter(|word| !word.is_empty()) {
+        if let Some((_, known)) = GENERATIONS.iter().find(|(written, _)| *written == word) {
+            *generation = (*known).to_owned();
+        } else if !TITLES.contains(&word) && !HONOURS.contains(&word) {
+            words.extend(letters(word));
+        }
+    }
+    words
+}
+
+/// A word as letters: digits that scanners and typing put for letters are read back, a number alone is no name.
+fn letters(word: &str) -> Option<String> {
+    if !word.bytes().any(|byte| byte.is_ascii_digit()) {
+        return Some(word.to_owned());
+    }
+    if !word.bytes().any(|byte| byte.is_ascii_alphabetic()) {
+        return None;
+    }
+    let read_back = |letter| match letter {
+        '0' => 'o',
+        '1' => 'l',
+        '3' => 'e',
+        '4' => 'a',
+        '5' => 's',
+        '7' => 't',
+        '8' => 'b',
+        other => other,
+    };
+    Some(word.chars().map(read_back).collect())
+}
+
+/// Given and family names of a full name: `Family, Given` or `Given Middle particle Family`.
+fn split_full(full: &str, generation: &mut String) -> (Vec<String>, Vec<String>) {
+    if let Some((before, after)) = full.split_once(',') {
+        let family = words(before, generation);
+        let given = words(after, generation);
+        if !given.is_empty() {
+            return (given, family);
+        }
+        return split_words(family);
+    }
+    split_words(words(full, generation))
+}
+
+fn split_words(mut words: Vec<String>) -> (Vec<String>, Vec<String>) {
+    if words.len() < 2 {
+        return (words, Vec::new());
+    }
+    let mut start = words.len() - 1;
+    while start > 1 && PARTICLES.contains(&words[start - 1].as_str()) {
+        start -= 1;
+    }
+    let family = words.split_off(start);
+    (words, family)
+}

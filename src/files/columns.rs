@@ -1,0 +1,323 @@
+//! What the columns of a bulk file mean: recognised by name and content, or said in a mapping file.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use veridem_matchers::normalise::{fold, normalise_date, normalise_email};
+
+/// The meaning of one column.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ColumnRole {
+    /// The source's key of the customer.
+    RecordId,
+    /// The source system.
+    Source,
+    /// Given name.
+    GivenName,
+    /// Middle names.
+    MiddleName,
+    /// Family name.
+    FamilyName,
+    /// An earlier family name.
+    MaidenName,
+    /// Name suffix.
+    NameSuffix,
+    /// Whole name.
+    FullName,
+    /// E-mail address.
+    Email,
+    /// Phone number.
+    Phone,
+    /// Street line.
+    Street,
+    /// House number.
+    StreetNumber,
+    /// Unit or second address line.
+    Unit,
+    /// City.
+    City,
+    /// State or region.
+    Region,
+    /// Postcode.
+    Postcode,
+    /// Country.
+    Country,
+    /// Birth date; whether `03/04/1978` is the third of April.
+    BirthDate {
+        /// Day before month.
+        day_first: bool,
+    },
+    /// Gender.
+    Gender,
+    /// Identifier of a scheme.
+    Identifier(String),
+    /// Custom attribute.
+    Custom(String),
+    /// When the record was last changed: seconds or milliseconds since the Unix epoch, or a date.
+    UpdatedAt,
+    /// Not used.
+    Ignore,
+}
+
+/// Names under which the roles are written in a mapping file.
+const ROLE_NAMES: &[(&str, ColumnRole)] = &[
+    ("record_id", ColumnRole::RecordId),
+    ("source", ColumnRole::Source),
+    ("given_name", ColumnRole::GivenName),
+    ("middle_name", ColumnRole::MiddleName),
+    ("family_name", ColumnRole::FamilyName),
+    ("maiden_name", ColumnRole::MaidenName),
+    ("name_suffix", ColumnRole::NameSuffix),
+    ("full_name", ColumnRole::FullName),
+    ("email", ColumnRole::Email),
+    ("phone", ColumnRole::Phone),
+    ("street", ColumnRole::Street),
+    ("street_number", ColumnRole::StreetNumber),
+    ("unit", ColumnRole::Unit),
+    ("city", ColumnRole::City),
+    ("region", ColumnRole::Region),
+    ("postcode", ColumnRole::Postcode),
+    ("country", ColumnRole::Country),
+    ("birth_date", ColumnRole::BirthDate { day_first: false }),
+    ("birth_date_day_first", ColumnRole::BirthDate { day_first: true }),
+    ("gender", ColumnRole::Gender),
+    ("updated_at", ColumnRole::UpdatedAt),
+    ("ignore", ColumnRole::Ignore),
+];
+
+/// Column names by role, letters and digits only.
+const COLUMN_NAMES: &[(ColumnRole, &[&str])] = &[
+    (ColumnRole::RecordId, &["recordid", "recid", "id", "rowid", "uid", "uniqueid", "sourcerecordid", "customerkey"]),
+    (ColumnRole::Source, &["source", "sourcesystem", "system", "datasource", "sourcedataset"]),
+    (ColumnRole::GivenName, &["firstname", "givenname", "forename", "fname", "first", "given", "vorname", "prenom", "nombre", "firstnames", "givennames", "forenames"]),
+    (ColumnRole::MiddleName, &["middlename", "mname", "middle", "middleinitial", "middlenames", "secondname"]),
+    (ColumnRole::FamilyName, &["lastname", "surname", "familyname", "lname", "last", "family", "nachname", "nom", "apellido", "apellidos"]),
+    (ColumnRole::MaidenName, &["maidenname", "birthname", "formername", "previoussurname", "geburtsname"]),
+    (ColumnRole::NameSuffix, &["suffix", "namesuffix", "generation"]),
+    (ColumnRole::FullName, &["fullname", "name", "customername", "personname", "displayname", "contactname"]),
+    (ColumnRole::Email, &["email", "emailaddress", "mail", "email1", "email2", "secondaryemail", "primaryemail"]),
+    (ColumnRole::Phone, &["phone", "phonenumber", "telephone", "tel", "mobile", "cell", "cellphone", "mobilephone", "homephone", "workphone", "phone1", "phone2", "mobilenumber", "telephonenumber", "msisdn"]),
+    (ColumnRole::Street, &["street", "address", "address1", "streetaddress", "addr", "addressline1", "line1", "addressline", "addr1", "streetname", "strasse", "fulladdress"]),
+    (ColumnRole::StreetNumber, &["streetnumber", "housenumber", "housenum", "streetno", "hausnummer"]),
+    (ColumnRole::Unit, &["unit", "apartment", "apt", "suite", "address2", "addressline2", "line2", "addr2", "flat"]),
+    (ColumnRole::City, &["city", "town", "suburb", "locality", "cityname", "ort", "stadt", "ville", "ciudad"]),
+    (ColumnRole::Region, &["state", "province", "region", "county", "statecode", "stateprovince"]),
+    (ColumnRole::Postcode, &["zip", "zipcode", "postcode", "postalcode", "postcodefake", "plz", "zip5", "codepostal"]),
+    (ColumnRole::Country, &["country", "countrycode", "land"]),
+    (ColumnRole::BirthDate { day_first: false }, &["dob", "birthdate", "dateofbirth", "birthday", "born", "birth", "geburtsdatum", "birthyear", "yearofbirth"]),
+    (ColumnRole::Gender, &["gender", "sex", "geschlecht"]),
+    (ColumnRole::UpdatedAt, &["updatedat", "lastupdated", "updated", "modified", "modifiedat", "lastmodified", "timestamp", "createdat", "eventtime", "lastseen"]),
+    // The answer of a labelled set must not be read as evidence.
+    (ColumnRole::Ignore, &["cluster", "clusterid", "truecluster", "entityid", "entid", "trueid", "label", "goldid", "groundtruth", "identityid"]),
+];
+
+/// Values looked at to recognise a column.
+pub(super) const SAMPLE_ROWS: usize = 1000;
+
+/// What the columns of a file mean.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mapping {
+    /// One role a column.
+    pub roles: Vec<ColumnRole>,
+}
+
+/// What the person wrote.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct MappingFile {
+    columns: BTreeMap<String, String>,
+}
+
+/// Why a mapping is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum MappingError {
+    /// Not a mapping file.
+    #[error("mapping file: {0}")]
+    Malformed(#[from] toml::de::Error),
+    /// A column that the file does not have.
+    #[error("mapping names the column \"{column}\", the file has {}", .known.join(", "))]
+    UnknownColumn {
+        /// The column.
+        column: String,
+        /// What the file has.
+        known: Vec<String>,
+    },
+    /// A role that is none.
+    #[error("mapping of column \"{column}\": unknown role \"{role}\"; use one of {}, identifier.<scheme>, custom.<name>", role_names())]
+    UnknownRole {
+        /// The column.
+        column: String,
+        /// What was written.
+        role: String,
+    },
+}
+
+fn role_names() -> String {
+    ROLE_NAMES.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
+}
+
+impl ColumnRole {
+    fn from_name(name: &str) -> Option<Self> {
+        match name.split_once('.') {
+            Some(("identifier", scheme)) if !scheme.is_empty() => Some(Self::Identifier(scheme.to_owned())),
+            Some(("custom", custom)) if !custom.is_empty() => Some(Self::Custom(custom.to_owned())),
+            _ => ROLE_NAMES.iter().find(|(known, _)| *known == name).map(|(_, role)| role.clone()),
+        }
+    }
+}
+
+impl Mapping {
+    /// Recognises columns by their names, then by what stands in them. `sample` holds rows in the order of `columns`.
+    pub fn recognise(columns: &[String], sample: &[Vec<String>]) -> Self {
+        let mut roles: Vec<ColumnRole> = columns.iter().enumerate().map(|(index, column)| recognise(column, &column_values(sample, index))).collect();
+        // A second street column is the unit line, and where streets have names of their own `address_2` is one.
+        keep_first(&mut roles, &ColumnRole::RecordId, |index| ColumnRole::Identifier(scheme_of(&columns[index])));
+        keep_first(&mut roles, &ColumnRole::Source, |_| ColumnRole::Ignore);
+        keep_first(&mut roles, &ColumnRole::Street, |_| ColumnRole::Unit);
+        let has_parts = roles.contains(&ColumnRole::GivenName) && roles.contains(&ColumnRole::FamilyName);
+        keep_first(&mut roles, &ColumnRole::FullName, |_| ColumnRole::Ignore);
+        if has_parts {
+            // `full_name` beside its parts repeats them; it is kept for the middle names only.
+            let names = columns.iter().map(|column| letters(column));
+            for (role, name) in roles.iter_mut().zip(names) {
+                if *role == ColumnRole::Custom("first_and_surname".to_owned()) || (name.contains("firstand") && name.contains("name")) {
+                    *role = ColumnRole::Ignore;
+                }
+            }
+        }
+        Self { roles }
+    }
+
+    /// Reads a mapping file (`[columns]`, `"Column name" = "role"`); columns that it does not name are recognised.
+    pub fn from_toml(text: &str, columns: &[String], sample: &[Vec<String>]) -> Result<Self, MappingError> {
+        let file: MappingFile = toml::from_str(text)?;
+        let mut mapping = Self::recognise(columns, sample);
+        for (column, role) in &file.columns {
+            let index = columns.iter().position(|known| known == column).ok_or_else(|| MappingError::UnknownColumn { column: column.clone(), known: columns.to_vec() })?;
+            mapping.roles[index] = ColumnRole::from_name(role).ok_or_else(|| MappingError::UnknownRole { column: column.clone(), role: role.clone() })?;
+        }
+        Ok(mapping)
+    }
+
+    /// Whether any column says something about a person.
+    pub fn has_evidence(&self) -> bool {
+        self.roles.iter().any(|role| !matches!(role, ColumnRole::RecordId | ColumnRole::Source | ColumnRole::UpdatedAt | ColumnRole::Ignore))
+    }
+}
+
+fn keep_first(roles: &mut [ColumnRole], kept: &ColumnRole, other: impl Fn(usize) -> ColumnRole) {
+    let mut seen = false;
+    for (index, role) in roles.iter_mut().enumerate() {
+        if role == kept {
+            if seen {
+                *role = other(index);
+            }
+            seen = true;
+        }
+    }
+}
+
+fn column_values(sample: &[Vec<String>], index: usize) -> Vec<&str> {
+    sample.iter().filter_map(|row| row.get(index)).map(|value| value.trim()).filter(|value| !value.is_empty()).collect()
+}
+
+fn letters(column: &str) -> String {
+    column.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase()
+}
+
+fn scheme_of(column: &str) -> String {
+    let folded = fold(column);
+    let words: Vec<&str> = folded.split(' ').filter(|word| !matches!(*word, "id" | "number" | "no" | "num" | "nr" | "code")).collect();
+    if words.is_empty() { folded.replace(' ', "_") } else { words.join("_") }
+}
+
+fn recognise(column: &str, values: &[&str]) -> ColumnRole {
+    let name = letters(column);
+    if let Some((role, _)) = COLUMN_NAMES.iter().find(|(_, names)| names.contains(&name.as_str())) {
+        return match role {
+            ColumnRole::BirthDate { .. } => ColumnRole::BirthDate { day_first: is_day_first(values) },
+            other => other.clone(),
+        };
+    }
+    let share = |holds: &dyn Fn(&str) -> bool| values.iter().filter(|value| holds(value)).count() as f64 / values.len().max(1) as f64;
+    if !values.is_empty() && share(&|value| value.contains('@') && normalise_email(value).is_some()) > 0.5 {
+        return ColumnRole::Email;
+    }
+    let contains = |parts: &[&str]| parts.iter().any(|part| name.contains(part));
+    if contains(&["phone", "mobile"]) {
+        return ColumnRole::Phone;
+    }
+    if contains(&["email"]) {
+        return ColumnRole::Email;
+    }
+    if contains(&["birthdate", "dateofbirth"]) {
+        return ColumnRole::BirthDate { day_first: is_day_first(values) };
+    }
+    if contains(&["postcode", "zipcode", "postalcode"]) {
+        return ColumnRole::Postcode;
+    }
+    let ends = |parts: &[&str]| parts.iter().any(|part| name.ends_with(part));
+    if ends(&["id", "number", "ssn", "card", "passport", "iban", "token", "account", "licence", "license", "receipt"]) && !name.contains("name") {
+        return ColumnRole::Identifier(scheme_of(column));
+    }
+    if !values.is_empty() && share(&|value| value.len() >= 8 && value.contains(['-', '/', '.']) && normalise_date(value).is_some()) > 0.8 {
+        // A date that is no birth date says when something was done, not who did it.
+        return ColumnRole::Ignore;
+    }
+    let distinct: std::collections::BTreeSet<&&str> = values.iter().collect();
+    if distinct.len() < 2 {
+        return ColumnRole::Ignore;
+    }
+    ColumnRole::Custom(fold(column).replace(' ', "_"))
+}
+
+/// Whether the values put the day before the month: somewhere the first number is above 12, nowhere the second.
+fn is_day_first(values: &[&str]) -> bool {
+    let numbers = |value: &str| -> Option<(u32, u32)> {
+        let mut parts = value.split(['/', '-']);
+        let (first, second) = (parts.next()?, parts.next()?);
+        (first.len() <= 2).then_some((first.parse().ok()?, second.parse().ok()?))
+    };
+    let pairs: Vec<(u32, u32)> = values.iter().filter_map(|value| numbers(value)).collect();
+    pairs.iter().any(|(first, _)| *first > 12) && !pairs.iter().any(|(_, second)| *second > 12)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn columns(names: &[&str]) -> Vec<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    #[test]
+    fn columns_are_recognised_by_name_and_content() {
+        let names = columns(&["Customer Key", "First Name", "surname", "contact", "DOB", "Loyalty ID", "favourite", "cluster"]);
+        let row = |contact: &str, born: &str, favourite: &str| -> Vec<String> {
+            ["1", "Ann", "Lee", contact, born, "L1234", favourite, "7"].iter().map(|value| (*value).to_owned()).collect()
+        };
+        let mapping = Mapping::recognise(&names, &[row("ann@lee.org", "24/03/1978", "tea"), row("bo@lee.org", "03/04/1978", "milk")]);
+        assert_eq!(
+            mapping.roles,
+            vec![
+                ColumnRole::RecordId,
+                ColumnRole::GivenName,
+                ColumnRole::FamilyName,
+                ColumnRole::Email,
+                ColumnRole::BirthDate { day_first: true },
+                ColumnRole::Identifier("loyalty".into()),
+                ColumnRole::Custom("favourite".into()),
+                ColumnRole::Ignore,
+            ]
+        );
+    }
+
+    #[test]
+    fn a_mapping_file_names_its_mistakes() {
+        let names = columns(&["a", "b"]);
+        let unknown_column = Mapping::from_toml("[columns]\nc = \"email\"", &names, &[]).unwrap_err().to_string();
+        assert!(unknown_column.contains("\"c\"") && unknown_column.contains("a, b"), "{unknown_column}");
+        let unknown_role = Mapping::from_toml("[columns]\na = \"mial\"", &names, &[]).unwrap_err().to_string();
+        assert!(unknown_role.contains("\"mial\"") && unknown_role.contains("email"), "{unknown_role}");
+    }
+}

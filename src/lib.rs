@@ -1,0 +1,5 @@
+//! veridem
+pub mod cli;
+pub mod clock;
+pub mod files;
+pub mod resolver;
