@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::compare::Comparison;
 use crate::model::{MAX_COMPARISONS, MatchProbability, MatchWeight, Model};
 use crate::normalise::NormalisedRecord;
-use crate::rules::{Pack, RuleEffect};
+use crate::rules::{MISSING, MatchRule, Pack, RuleEffect};
 
 /// The level of an absent value.
 pub const MISSING_LEVEL: u8 = u8::MAX;
@@ -72,6 +72,7 @@ pub struct PairExplanation {
 struct CompiledRule {
     effect: RuleEffect,
     conditions: Vec<(usize, u16)>,
+    exceptions: Vec<(usize, u16)>,
 }
 
 const MISSING_BIT: u16 = 1 << 15;
@@ -177,12 +178,11 @@ impl Scorer {
         } else {
             Decision::NonMatch
         };
-        let held = self.rules.iter().find(|(_, rule)| {
-            rule.conditions.iter().all(|(comparison, mask)| {
-                let bit = if levels[*comparison] == MISSING_LEVEL { MISSING_BIT } else { 1 << levels[*comparison] };
-                mask & bit != 0
-            })
-        });
+        let falls_in = |(comparison, mask): &(usize, u16)| {
+            let bit = if levels[*comparison] == MISSING_LEVEL { MISSING_BIT } else { 1 << levels[*comparison] };
+            mask & bit != 0
+        };
+        let held = self.rules.iter().find(|(_, rule)| rule.conditions.iter().all(falls_in) && !rule.exceptions.iter().any(falls_in));
         let Some((index, rule)) = held else {
             return PairScore { weight, decision: by_weight, rule: None, effect: None };
         };
@@ -196,23 +196,34 @@ impl Scorer {
 }
 
 fn level_name(comparison: &Comparison, level: Option<u8>) -> &'static str {
-    level.map_or(crate::rules::MISSING, |level| comparison.levels()[usize::from(level)])
+    level.map_or(MISSING, |level| comparison.levels()[usize::from(level)])
 }
 
 /// `None` where the rule asks for a present value of a comparison that the model does not have: it can never hold.
-fn compile(rule: &crate::rules::MatchRule, model: &Model) -> Option<CompiledRule> {
+fn compile(rule: &MatchRule, model: &Model) -> Option<CompiledRule> {
     let mut conditions = Vec::new();
     for (comparison, levels) in &rule.when {
-        let allows_missing = levels.iter().any(|level| level == crate::rules::MISSING);
-        let Some(index) = model.comparisons.iter().position(|candidate| candidate.comparison == *comparison) else {
-            if allows_missing {
-                continue;
-            }
-            return None;
-        };
-        let known = comparison.levels();
-        let mask = levels.iter().filter_map(|level| known.iter().position(|name| name == level)).fold(0, |mask, level| mask | 1 << level);
-        conditions.push((index, mask | if allows_missing { MISSING_BIT } else { 0 }));
+        let mask = level_mask(comparison, levels);
+        match model.comparisons.iter().position(|candidate| candidate.comparison == *comparison) {
+            Some(index) => conditions.push((index, mask)),
+            None if mask & MISSING_BIT != 0 => {}
+            None => return None,
+        }
     }
-    Some(CompiledRule { effect: rule.effect, conditions })
+    let mut exceptions = Vec::new();
+    for (comparison, levels) in &rule.unless {
+        let is_meant = |candidate: &Comparison| match (comparison, candidate) {
+            (Comparison::Identifier(scheme), Comparison::Identifier(_)) if scheme == "*" => true,
+            _ => candidate == comparison,
+        };
+        let meant = model.comparisons.iter().enumerate().filter(|(_, candidate)| is_meant(&candidate.comparison));
+        exceptions.extend(meant.map(|(index, _)| (index, level_mask(comparison, levels))));
+    }
+    Some(CompiledRule { effect: rule.effect, conditions, exceptions })
+}
+
+fn level_mask(comparison: &Comparison, levels: &[String]) -> u16 {
+    let known = comparison.levels();
+    let bit = |level: &String| if level == MISSING { MISSING_BIT } else { known.iter().position(|name| name == level).map_or(0, |index| 1 << index) };
+    levels.iter().fold(0, |mask, level| mask | bit(level))
 }

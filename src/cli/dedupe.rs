@@ -1,22 +1,234 @@
-//! tmp
-use std::path::PathBuf;
-use crate::files::*;
-use crate::resolver::*;
-use veridem_matchers::*;
+//! `veridem dedupe`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use serde::Serialize;
+use veridem_matchers::block::RuleStatistics;
+use veridem_matchers::{Attribute, Decision, GoldenRecord, Pack, Record};
+
+use super::job::{JobArguments, Progress, read_model};
+use crate::clock::Stopwatch;
+use crate::files::{Cell, ColumnType, Format, Input, Reject, TableWriter};
+use crate::resolver::{BulkResult, STAGES, bulk_identity_id, golden_records, resolve_records};
+use crate::{executor, telemetry};
+
+/// Finds the records that are one person in bulk files; needs no configuration.
 #[derive(clap::Args)]
-pub struct DedupeArguments { files: Vec<PathBuf>, #[arg(long)] out: PathBuf, #[arg(long)] rules: Option<PathBuf>, #[arg(long)] threshold: Option<f64> }
-pub(super) fn run(a: DedupeArguments) -> anyhow::Result<()> {
-    let mut pack = match &a.rules { Some(p) => Pack::from_toml(&std::fs::read_to_string(p)?)?, None => Pack::retail() };
-    if let Some(t)=a.threshold { pack.thresholds.match_probability=t; }
-    let t = crate::clock::Stopwatch::start();
-    let input = read_records(&a.files, &ReadOptions::default(), &pack)?;
-    eprintln!("read {} rejects {} {:.2}s", input.records.len(), input.rejects.len(), t.seconds());
-    let r = resolve_records(&input.records, BulkOptions{pack: pack.clone(), model: None, training: Default::default(), link_only:false}, &|_|{});
-    eprintln!("{:?} pairs {} compared {}", r.seconds, r.pairs.len(), r.compared_pairs);
-    if std::env::var("V").is_ok() { for c in &r.scorer.model().comparisons { eprint!("{}: ", c.comparison); for (i,l) in c.levels.iter().enumerate() { eprint!("{} m={:.4} u={:.6} w={:.1}; ", l.level, l.m, l.u, c.weight(i as u8).0);} eprintln!(); } eprintln!("prior {} {:?}", r.scorer.model().prior, r.scorer.model().prior_weight()); for b in &r.blocking { eprintln!("{b:?}"); } }
-    std::fs::create_dir_all(&a.out)?;
-    let mut w = TableWriter::create(&a.out, "clusters", Format::Csv, ["source","record_id","identity_id"].map(|c|(c.to_string(),ColumnType::Text)).to_vec())?;
-    for (i,c) in r.clusters.iter().enumerate() { for m in c { let k=&input.records[*m].key; w.write(&[Cell::Text(&k.source),Cell::Text(&k.record_id),Cell::Text(&i.to_string())])?; } }
-    w.finish()?;
+#[command(after_help = "Examples:\n  veridem dedupe customers.csv --out result\n  veridem dedupe pos.csv shop.parquet --out result --model model.json --format parquet")]
+pub struct DedupeArguments {
+    #[command(flatten)]
+    job: JobArguments,
+    /// Where the results go; made if it does not exist.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// A trained model; without one the job trains its own on the records.
+    #[arg(long, value_name = "FILE")]
+    model: Option<PathBuf>,
+    /// Format of the result tables.
+    #[arg(long, value_enum, default_value = "csv")]
+    format: Format,
+    /// Print the summary as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What `summary.json` holds.
+#[derive(Serialize)]
+struct Summary<'a> {
+    records: usize,
+    identities: usize,
+    rejects: usize,
+    candidate_pairs: u64,
+    compared_pairs: u64,
+    matches: usize,
+    reviews: usize,
+    seconds: BTreeMap<&'static str, f64>,
+    peak_rss_bytes: u64,
+    threads: usize,
+    blocking: &'a [RuleStatistics],
+}
+
+pub(super) fn run(arguments: DedupeArguments) -> anyhow::Result<()> {
+    let threads = arguments.job.threads;
+    executor::run(threads, || dedupe(&arguments))?
+}
+
+fn dedupe(arguments: &DedupeArguments) -> anyhow::Result<()> {
+    let started = Stopwatch::start();
+    let mut stopwatch = Stopwatch::start();
+    let progress = Progress::new(STAGES.len() + 2, arguments.json);
+    let pack = arguments.job.pack()?;
+    let model = arguments.model.as_ref().map(read_model).transpose()?;
+    std::fs::create_dir_all(&arguments.out).with_context(|| format!("cannot make {}", arguments.out.display()))?;
+    progress.enter("read");
+    let input = arguments.job.read(&pack)?;
+    let read_seconds = stopwatch.lap();
+    let result = resolve_records(&input.records, arguments.job.bulk_options(&pack, model), &|stage| progress.enter(stage));
+    stopwatch.lap();
+    progress.enter("write");
+    let golden = golden_records(&input.records, &result.clusters, &pack);
+    write_clusters(arguments, &input.records, &result)?;
+    write_golden(arguments, &input.records, &result, &golden)?;
+    write_pairs(arguments, &input.records, &result)?;
+    write_text(&arguments.out, "model.json", &result.scorer.model().to_json())?;
+    write_rejects(&arguments.out, &input.rejects)?;
+    let mut seconds = result.seconds.clone();
+    seconds.insert("read", read_seconds);
+    seconds.insert("write", stopwatch.lap());
+    seconds.insert("total", started.seconds());
+    let decided = |decision| result.pairs.iter().filter(|(.., score)| score.decision == decision).count();
+    let summary = Summary {
+        records: input.records.len(),
+        identities: result.clusters.len(),
+        rejects: input.rejects.len(),
+        candidate_pairs: result.candidate_pairs,
+        compared_pairs: result.compared_pairs,
+        matches: decided(Decision::Match),
+        reviews: decided(Decision::Review),
+        seconds,
+        peak_rss_bytes: telemetry::peak_rss_bytes(),
+        threads: arguments.job.thread_count(),
+        blocking: &result.blocking,
+    };
+    write_report(arguments, &pack, &input, &result, &summary)?;
+    let json = serde_json::to_string_pretty(&summary)? + "\n";
+    write_text(&arguments.out, "summary.json", &json)?;
+    progress.finish();
+    if arguments.json { print!("{json}") } else { print_summary(arguments, &summary) }
+    Ok(())
+}
+
+fn print_summary(arguments: &DedupeArguments, summary: &Summary<'_>) {
+    println!("records          {:>12}", summary.records);
+    println!("identities       {:>12}", summary.identities);
+    println!("compared pairs   {:>12}", summary.compared_pairs);
+    println!("matches          {:>12}", summary.matches);
+    println!("for review       {:>12}", summary.reviews);
+    if summary.rejects > 0 {
+        println!("rejected lines   {:>12}   see {}", summary.rejects, arguments.out.join("rejects.csv").display());
+    }
+    println!("seconds          {:>12.2}   {} threads, {:.0} MB at most", summary.seconds["total"], summary.threads, summary.peak_rss_bytes as f64 / 1e6);
+    println!("results in {}   (open {})", arguments.out.display(), arguments.out.join("report.html").display());
+}
+
+fn text_columns(names: impl IntoIterator<Item = String>) -> Vec<(String, ColumnType)> {
+    names.into_iter().map(|name| (name, ColumnType::Text)).collect()
+}
+
+fn write_clusters(arguments: &DedupeArguments, records: &[Record], result: &BulkResult) -> anyhow::Result<()> {
+    let mut identity_of = vec![0_u32; records.len()];
+    let ids: Vec<String> = result.clusters.iter().map(|cluster| bulk_identity_id(&records[cluster[0]].key)).collect();
+    for (index, cluster) in result.clusters.iter().enumerate() {
+        for row in cluster {
+            identity_of[*row] = index as u32;
+        }
+    }
+    let columns = text_columns(["source", "record_id", "identity_id"].map(str::to_owned));
+    let mut writer = TableWriter::create(&arguments.out, "clusters", arguments.format, columns)?;
+    for (record, identity) in records.iter().zip(identity_of) {
+        writer.write(&[Cell::Text(&record.key.source), Cell::Text(&record.key.record_id), Cell::Text(&ids[identity as usize])])?;
+    }
+    writer.finish().map(drop)
+}
+
+/// The columns that a value takes in a flat table.
+fn flat(attribute: &Attribute) -> Vec<(&'static str, &str)> {
+    match attribute {
+        Attribute::Name(name) => vec![(".given", &name.given), (".middle", &name.middle), (".family", &name.family), (".suffix", &name.suffix), (".full", &name.full)],
+        Attribute::Address(address) => vec![
+            (".street", &address.street),
+            (".number", &address.number),
+            (".unit", &address.unit),
+            (".city", &address.city),
+            (".region", &address.region),
+            (".postcode", &address.postcode),
+            (".country", &address.country),
+        ],
+        Attribute::Email(text) | Attribute::Phone(text) | Attribute::BirthDate(text) | Attribute::Gender(text) => vec![("", text)],
+        Attribute::Identifier(identifier) => vec![("", &identifier.value)],
+        Attribute::Custom(custom) => vec![("", &custom.value)],
+    }
+}
+
+fn write_golden(arguments: &DedupeArguments, records: &[Record], result: &BulkResult, golden: &[GoldenRecord]) -> anyhow::Result<()> {
+    let mut used: BTreeMap<String, bool> = BTreeMap::new();
+    for value in golden.iter().flat_map(|golden| &golden.values) {
+        for (part, text) in flat(&value.attribute) {
+            if !text.is_empty() {
+                used.insert(format!("{}{part}", value.slot), true);
+            }
+        }
+        used.insert(format!("{}.from", value.slot), true);
+    }
+    let mut columns = vec![("identity_id".to_owned(), ColumnType::Text), ("records".to_owned(), ColumnType::Number)];
+    columns.extend(text_columns(used.into_keys()));
+    let position: BTreeMap<String, usize> = columns.iter().enumerate().map(|(index, (name, _))| (name.clone(), index)).collect();
+    let mut writer = TableWriter::create(&arguments.out, "golden", arguments.format, columns.clone())?;
+    for (cluster, golden) in result.clusters.iter().zip(golden) {
+        let id = bulk_identity_id(&records[cluster[0]].key);
+        let mut texts: Vec<String> = vec![String::new(); columns.len()];
+        for value in &golden.values {
+            for (part, text) in flat(&value.attribute) {
+                if let Some(index) = position.get(&format!("{}{part}", value.slot)) {
+                    text.clone_into(&mut texts[*index]);
+                }
+            }
+            let criterion = serde_json::to_value(value.criterion)?;
+            texts[position[&format!("{}.from", value.slot)]] = format!("{} ({})", value.record, criterion.as_str().unwrap_or_default());
+        }
+        let mut row = vec![Cell::Text(&id), Cell::Number(cluster.len() as f64)];
+        row.extend(texts[2..].iter().map(|text| Cell::Text(text)));
+        writer.write(&row)?;
+    }
+    writer.finish().map(drop)
+}
+
+fn write_pairs(arguments: &DedupeArguments, records: &[Record], result: &BulkResult) -> anyhow::Result<()> {
+    let mut columns = text_columns(["left_source", "left_record_id", "right_source", "right_record_id"].map(str::to_owned));
+    columns.extend([("match_weight".to_owned(), ColumnType::Number), ("match_probability".to_owned(), ColumnType::Number), ("decision".to_owned(), ColumnType::Text)]);
+    columns.extend(text_columns(result.scorer.model().comparisons.iter().map(|comparison| comparison.comparison.to_string())));
+    let mut writer = TableWriter::create(&arguments.out, "pairs", arguments.format, columns)?;
+    for (left, right, score) in &result.pairs {
+        let (left_key, right_key) = (&records[*left].key, &records[*right].key);
+        let decision = if score.decision == Decision::Match { "match" } else { "review" };
+        let mut row = vec![
+            Cell::Text(&left_key.source),
+            Cell::Text(&left_key.record_id),
+            Cell::Text(&right_key.source),
+            Cell::Text(&right_key.record_id),
+            Cell::Number(score.weight.0),
+            Cell::Number(score.probability().0),
+            Cell::Text(decision),
+        ];
+        row.extend(result.scorer.levels(&result.normalised[*left], &result.normalised[*right]).into_iter().map(Cell::Text));
+        writer.write(&row)?;
+    }
+    writer.finish().map(drop)
+}
+
+fn write_text(directory: &Path, name: &str, text: &str) -> anyhow::Result<()> {
+    let (partial, path) = (directory.join(format!(".{name}.partial")), directory.join(name));
+    std::fs::write(&partial, text).and_then(|()| std::fs::rename(&partial, &path)).with_context(|| format!("cannot write {}", path.display()))
+}
+
+fn write_rejects(directory: &Path, rejects: &[Reject]) -> anyhow::Result<()> {
+    if rejects.is_empty() {
+        // What an earlier run rejected is no longer true.
+        return match std::fs::remove_file(directory.join("rejects.csv")) {
+            Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => Err(cause.into()),
+            _ => Ok(()),
+        };
+    }
+    let columns = vec![("file".to_owned(), ColumnType::Text), ("line".to_owned(), ColumnType::Number), ("reason".to_owned(), ColumnType::Text)];
+    let mut writer = TableWriter::create(directory, "rejects", Format::Csv, columns)?;
+    for reject in rejects {
+        writer.write(&[Cell::Text(&reject.file.to_string_lossy()), Cell::Number(reject.line as f64), Cell::Text(&reject.reason)])?;
+    }
+    writer.finish().map(drop)
+}
+
+fn write_report(_arguments: &DedupeArguments, _pack: &Pack, _input: &Input, _result: &BulkResult, _summary: &Summary<'_>) -> anyhow::Result<()> {
     Ok(())
 }

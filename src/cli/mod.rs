@@ -1,12 +1,17 @@
-//! The command line.
-mod evaluate;
+//! The command line: one file per command.
+
 mod dedupe;
+mod evaluate;
+mod explain;
+mod generate;
+mod job;
+mod train;
 
 use clap::{Parser, Subcommand};
 
-/// Customer identity resolution.
+/// Customer identity resolution: signals in, golden records out, every change of identity published.
 #[derive(Parser)]
-#[command(version, about)]
+#[command(version, about, arg_required_else_help = true)]
 pub struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -15,7 +20,10 @@ pub struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     Dedupe(dedupe::DedupeArguments),
+    Train(train::TrainArguments),
     Evaluate(evaluate::EvaluateArguments),
+    Explain(explain::ExplainArguments),
+    Generate(generate::GenerateArguments),
 }
 
 impl Arguments {
@@ -23,7 +31,10 @@ impl Arguments {
     pub fn run(self) -> anyhow::Result<()> {
         match self.command {
             Command::Dedupe(arguments) => dedupe::run(arguments),
+            Command::Train(arguments) => train::run(&arguments),
             Command::Evaluate(arguments) => evaluate::run(&arguments),
+            Command::Explain(arguments) => explain::run(&arguments),
+            Command::Generate(arguments) => generate::run(&arguments),
         }
     }
 }

@@ -1,14 +1,16 @@
 //! Bulk resolution of a set of records: the functions of `matchers`, one after the other, on all cores.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 use veridem_matchers::block::{Candidates, RuleStatistics};
 use veridem_matchers::cluster::connected_components;
 use veridem_matchers::train::{TrainingOptions, train};
-use veridem_matchers::{Decision, GoldenRecord, Model, NormalisedRecord, Pack, PairScore, Record, Scorer, golden_record, partition_component};
+use veridem_matchers::{Decision, GoldenRecord, Model, NormalisedRecord, Pack, PairScore, Record, RecordKey, Scorer, golden_record, partition_component};
 
+use super::engine::hash_of;
 use crate::clock::Stopwatch;
 
 /// What a bulk job is to do beside its records.
@@ -39,7 +41,9 @@ pub struct BulkResult {
     pub scorer: Scorer,
     /// What each blocking rule brought.
     pub blocking: Vec<RuleStatistics>,
-    /// Candidate pairs, each counted once.
+    /// Pairs that share a blocking key, each counted once.
+    pub candidate_pairs: u64,
+    /// Candidate pairs that were compared: without those of one source when linking only.
     pub compared_pairs: u64,
     /// Seconds by stage, in the order in which they ran.
     pub seconds: BTreeMap<&'static str, f64>,
@@ -88,12 +92,13 @@ pub fn resolve_records(records: &[Record], options: BulkOptions, entered: &dyn F
     seconds.insert("train", stopwatch.lap());
 
     entered("score");
-    let compared = std::sync::atomic::AtomicU64::new(0);
+    let (considered, compared) = (AtomicU64::new(0), AtomicU64::new(0));
     let mut pairs = candidates.map_pairs(|left, right| {
+        considered.fetch_add(1, Ordering::Relaxed);
         if !may_match(left, right) {
             return None;
         }
-        compared.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        compared.fetch_add(1, Ordering::Relaxed);
         let score = scorer.score(&normalised[left], &normalised[right]);
         (score.decision != Decision::NonMatch).then_some((left, right, score))
     });
@@ -103,7 +108,7 @@ pub fn resolve_records(records: &[Record], options: BulkOptions, entered: &dyn F
     entered("cluster");
     let clusters = cluster(&normalised, &pairs, &scorer, &may_match);
     seconds.insert("cluster", stopwatch.lap());
-    BulkResult { clusters, pairs, normalised, scorer, blocking: candidates.statistics().to_vec(), compared_pairs: compared.into_inner(), seconds }
+    BulkResult { clusters, pairs, normalised, scorer, blocking: candidates.statistics().to_vec(), candidate_pairs: considered.into_inner(), compared_pairs: compared.into_inner(), seconds }
 }
 
 fn cluster(normalised: &[NormalisedRecord], pairs: &[ScoredPair], scorer: &Scorer, may_match: &(dyn Fn(usize, usize) -> bool + Sync)) -> Vec<Vec<usize>> {
@@ -142,4 +147,9 @@ fn cluster(normalised: &[NormalisedRecord], pairs: &[ScoredPair], scorer: &Score
 /// The golden record of each cluster.
 pub fn golden_records(records: &[Record], clusters: &[Vec<usize>], pack: &Pack) -> Vec<GoldenRecord> {
     clusters.par_iter().map(|cluster| golden_record(cluster.iter().map(|row| &records[*row]), pack)).collect()
+}
+
+/// The id of an identity in a bulk job's output: made of its smallest record key, so that the same input gives the same ids.
+pub fn bulk_identity_id(smallest: &RecordKey) -> String {
+    hex::encode(hash_of(format!("{}\0{}", smallest.source, smallest.record_id).as_bytes()))
 }

@@ -1,7 +1,30 @@
-//! resolver
+//! The resolver: what becomes of signals and records. Knows the traits of store and index only.
+//!
+//! - [`Signal`], [`Fold`]: what comes in, and what a source's signals add up to
+//! - [`Engine`]: the online engine; [`Ingest`]: its one writer
+//! - `change`, `identities`, `tasks`: what follows from one signal or override
+//! - `read`: questions to the engine
+//! - [`resolve_records`]: the bulk job, over the same functions of `veridem_matchers`
+
 mod bulk;
+mod change;
+mod engine;
+mod error;
 mod fold;
+mod identities;
+mod ingest;
+mod matcher;
+mod read;
 mod signal;
-pub use bulk::*;
+mod tasks;
+mod validate;
+
+pub use bulk::{BulkOptions, BulkResult, STAGES, ScoredPair, bulk_identity_id, golden_records, prepare, resolve_records};
+pub use engine::{Ack, DecisionRequest, Engine, IndexOpener};
+pub use error::EngineError;
 pub use fold::Fold;
+pub use ingest::{Ingest, Pending, Writer, answer};
+pub use matcher::Matcher;
+pub use read::{MatchAnswer, RankedIdentity, Resolution};
 pub use signal::{Signal, SignalKind};
+pub use validate::{validate_attributes, validate_id, validate_record_key, validate_signal};

@@ -58,6 +58,11 @@ impl Comparison {
         }
     }
 
+    /// Whether the text that it was read from names a comparison.
+    pub(crate) fn is_spelled_out(&self) -> bool {
+        !matches!(self, Self::Custom(name) if name.starts_with('?'))
+    }
+
     /// Whether the record has a value that this comparison looks at.
     pub fn is_present(&self, record: &NormalisedRecord) -> bool {
         match self {
@@ -118,7 +123,10 @@ impl std::fmt::Display for Comparison {
             Self::Address => formatter.write_str("address"),
             Self::Gender => formatter.write_str("gender"),
             Self::Identifier(scheme) => write!(formatter, "identifier.{scheme}"),
-            Self::Custom(name) => write!(formatter, "custom.{name}"),
+            Self::Custom(name) => match name.strip_prefix('?') {
+                Some(unknown) => formatter.write_str(unknown),
+                None => write!(formatter, "custom.{name}"),
+            },
         }
     }
 }
@@ -130,7 +138,8 @@ impl From<Comparison> for String {
 }
 
 impl From<String> for Comparison {
-    /// Every text names a comparison: what is none of the fixed ones is a custom attribute.
+    /// Every text names a comparison: what is none of the fixed ones is a custom attribute. Where people write comparisons,
+    /// check `is_spelled_out`.
     fn from(text: String) -> Self {
         match text.as_str() {
             "given_name" => Self::GivenName,
@@ -144,8 +153,8 @@ impl From<String> for Comparison {
             "gender" => Self::Gender,
             other => match other.split_once('.') {
                 Some(("identifier", scheme)) => Self::Identifier(scheme.to_owned()),
-                Some(("custom", name)) => Self::Custom(name.to_owned()),
-                _ => Self::Custom(other.to_owned()),
+                Some(("custom", name)) if !name.is_empty() => Self::Custom(name.to_owned()),
+                _ => Self::Custom(format!("?{other}")),
             },
         }
     }

@@ -21,7 +21,8 @@ pub enum RuleEffect {
     MustNotMatch,
 }
 
-/// A rule: when every named comparison falls in one of the named levels, the effect holds.
+/// A rule: the effect holds when every comparison of `when` falls in one of its levels and none of `unless` does. The
+/// comparison `identifier.*` in `unless` stands for every identifier.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MatchRule {
@@ -31,6 +32,9 @@ pub struct MatchRule {
     pub effect: RuleEffect,
     /// Allowed levels by comparison; `missing` is the level of an absent value.
     pub when: BTreeMap<Comparison, Vec<String>>,
+    /// Exceptions by comparison.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub unless: BTreeMap<Comparison, Vec<String>>,
 }
 
 impl MatchRule {
@@ -38,12 +42,12 @@ impl MatchRule {
         if self.when.is_empty() {
             return Err("when is empty: the rule would hold for every pair".to_owned());
         }
-        for (comparison, levels) in &self.when {
-            if let Comparison::Custom(name) = comparison
-                && !name.contains('.')
-                && !comparison.to_string().starts_with("custom.")
-            {
-                return Err(format!("unknown comparison {name}"));
+        if self.when.contains_key(&Comparison::Identifier("*".to_owned())) {
+            return Err("identifier.* may stand in unless only; name the scheme".to_owned());
+        }
+        for (comparison, levels) in self.when.iter().chain(&self.unless) {
+            if !comparison.is_spelled_out() {
+                return Err(format!("unknown comparison {comparison}"));
             }
             let known = comparison.levels();
             if let Some(level) = levels.iter().find(|level| *level != MISSING && !known.contains(&level.as_str())) {

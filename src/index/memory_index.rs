@@ -1,0 +1,98 @@
+//! An index in memory: what is staged and not yet committed, and all there is in tests.
+
+use parking_lot::RwLock;
+use rustc_hash::{FxHashMap, FxHashSet};
+use veridem_matchers::block::BlockingKey;
+
+use super::{CandidateIndex, IndexDocument, IndexError, relevance};
+use crate::store::RecordNumber;
+
+/// Documents with the numbers of the changes that made them, and their postings.
+#[derive(Default)]
+pub(super) struct Documents {
+    documents: FxHashMap<RecordNumber, (u64, IndexDocument)>,
+    holders: FxHashMap<BlockingKey, FxHashSet<RecordNumber>>,
+}
+
+impl Documents {
+    pub(super) fn stage(&mut self, document: IndexDocument, change: u64) {
+        self.remove(document.number);
+        for key in &document.keys {
+            self.holders.entry(*key).or_default().insert(document.number);
+        }
+        self.documents.insert(document.number, (change, document));
+    }
+
+    fn remove(&mut self, number: RecordNumber) {
+        let Some((_, old)) = self.documents.remove(&number) else { return };
+        for key in old.keys {
+            if let Some(holders) = self.holders.get_mut(&key) {
+                holders.remove(&number);
+                if holders.is_empty() {
+                    self.holders.remove(&key);
+                }
+            }
+        }
+    }
+
+    pub(super) fn contains(&self, number: RecordNumber) -> bool {
+        self.documents.contains_key(&number)
+    }
+
+    pub(super) fn holders(&self, key: BlockingKey) -> impl Iterator<Item = RecordNumber> + '_ {
+        self.holders.get(&key).into_iter().flatten().copied()
+    }
+
+    /// Records that answer a query, with their relevance.
+    pub(super) fn search<'a>(&'a self, query: &'a [String]) -> impl Iterator<Item = (RecordNumber, f64)> + 'a {
+        let relevant = self.documents.iter().map(|(number, (_, document))| (*number, relevance(query, &document.words)));
+        relevant.filter(|(_, relevance)| *relevance > 0.0)
+    }
+
+    pub(super) fn snapshot(&self) -> Vec<(u64, IndexDocument)> {
+        self.documents.values().cloned().collect()
+    }
+
+    /// Forgets what was made by this change or an earlier one.
+    pub(super) fn forget_until(&mut self, change: u64) {
+        let old: Vec<RecordNumber> = self.documents.iter().filter(|(_, (made_by, _))| *made_by <= change).map(|(number, _)| *number).collect();
+        for number in old {
+            self.remove(number);
+        }
+    }
+}
+
+/// The best of what was found, best first; equal relevance by number.
+pub(super) fn best(mut found: Vec<(RecordNumber, f64)>, limit: usize) -> Vec<RecordNumber> {
+    found.sort_unstable_by(|left, right| right.1.total_cmp(&left.1).then(left.0.cmp(&right.0)));
+    found.truncate(limit);
+    found.into_iter().map(|(number, _)| number).collect()
+}
+
+/// An index that is gone with the process.
+#[derive(Default)]
+pub struct MemoryIndex(RwLock<(Documents, u64)>);
+
+impl CandidateIndex for MemoryIndex {
+    fn holders(&self, key: BlockingKey, limit: usize) -> Result<Vec<RecordNumber>, IndexError> {
+        Ok(self.0.read().0.holders(key).take(limit).collect())
+    }
+
+    fn search(&self, query: &[String], limit: usize) -> Result<Vec<RecordNumber>, IndexError> {
+        Ok(best(self.0.read().0.search(query).collect(), limit))
+    }
+
+    fn stage(&self, document: IndexDocument, change: u64) {
+        let mut state = self.0.write();
+        state.0.stage(document, change);
+        state.1 = change;
+    }
+
+    fn commit(&self) -> Result<u64, IndexError> {
+        Ok(self.committed_change())
+    }
+
+    fn committed_change(&self) -> u64 {
+        self.0.read().1
+    }
+}

@@ -1,0 +1,188 @@
+//! The index over tantivy. Postings are walked as sets (no scores, no top-k); what is not committed yet lies in an overlay in
+//! memory that wins over what is.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use parking_lot::{Mutex, RwLock};
+use tantivy::collector::DocSetCollector;
+use tantivy::directory::MmapDirectory;
+use tantivy::query::{BooleanQuery, FuzzyTermQuery, Occur, Query, TermQuery};
+use tantivy::schema::{FAST, Field, INDEXED, IndexRecordOption, NumericOptions, Schema, TextFieldIndexing, TextOptions};
+use tantivy::{DocSet, Index, IndexReader, IndexWriter, ReloadPolicy, Searcher, TERMINATED, TantivyDocument, Term};
+use veridem_matchers::block::BlockingKey;
+
+use super::memory_index::{Documents, best};
+use super::{CandidateIndex, IndexDocument, IndexError, forgiven_edits, relevance};
+use crate::store::RecordNumber;
+
+/// Memory that tantivy may fill before it writes a segment.
+const WRITER_MEMORY_BYTES: usize = 32 << 20;
+/// Records that a query's words may bring before they are ranked.
+const MAX_SEARCH_CANDIDATES: usize = 2_000;
+
+#[derive(Clone, Copy)]
+struct Fields {
+    number: Field,
+    key: Field,
+    word: Field,
+    words: Field,
+}
+
+struct State {
+    searcher: Searcher,
+    overlay: Documents,
+    last_change: u64,
+}
+
+/// The index of one tenant in a directory.
+pub struct TantivyIndex {
+    fields: Fields,
+    reader: IndexReader,
+    writer: Mutex<IndexWriter>,
+    state: RwLock<State>,
+    committed_change: std::sync::atomic::AtomicU64,
+}
+
+fn failed(cause: impl std::fmt::Display) -> IndexError {
+    IndexError(cause.to_string())
+}
+
+fn schema() -> (Schema, Fields) {
+    let mut builder = Schema::builder();
+    let raw = TextFieldIndexing::default().set_tokenizer("raw").set_index_option(IndexRecordOption::Basic).set_fieldnorms(false);
+    let fields = Fields {
+        number: builder.add_u64_field("number", FAST | INDEXED),
+        key: builder.add_u64_field("key", NumericOptions::default().set_indexed()),
+        word: builder.add_text_field("word", TextOptions::default().set_indexing_options(raw)),
+        words: builder.add_text_field("words", tantivy::schema::STORED),
+    };
+    (builder.build(), fields)
+}
+
+impl TantivyIndex {
+    /// Opens the index in a directory, or makes an empty one: also where what lies there is damaged or of another version, as
+    /// the store has everything that it held.
+    pub fn open_or_rebuild(directory: &Path) -> Result<Self, IndexError> {
+        std::fs::create_dir_all(directory).map_err(failed)?;
+        match Self::open(directory) {
+            Ok(index) => Ok(index),
+            Err(cause) => {
+                tracing::warn!(%cause, "index cannot be opened and is built anew from the store");
+                std::fs::remove_dir_all(directory).map_err(failed)?;
+                std::fs::create_dir_all(directory).map_err(failed)?;
+                Self::open(directory)
+            }
+        }
+    }
+
+    fn open(directory: &Path) -> Result<Self, IndexError> {
+        let (schema, fields) = schema();
+        let index = Index::open_or_create(MmapDirectory::open(directory).map_err(failed)?, schema).map_err(failed)?;
+        let payload = index.load_metas().map_err(failed)?.payload;
+        let committed = payload.and_then(|payload| payload.parse().ok()).unwrap_or(0);
+        let writer = index.writer_with_num_threads(1, WRITER_MEMORY_BYTES).map_err(failed)?;
+        let reader: IndexReader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into().map_err(failed)?;
+        let state = State { searcher: reader.searcher(), overlay: Documents::default(), last_change: committed };
+        Ok(Self { fields, reader, writer: Mutex::new(writer), state: RwLock::new(state), committed_change: committed.into() })
+    }
+
+    fn query(&self, words: &[String]) -> Box<dyn Query> {
+        let clauses = words.iter().map(|word| {
+            let term = Term::from_field_text(self.fields.word, word);
+            let distance = forgiven_edits(word) as u8;
+            let query: Box<dyn Query> = if distance == 0 { Box::new(TermQuery::new(term, IndexRecordOption::Basic)) } else { Box::new(FuzzyTermQuery::new(term, distance, true)) };
+            (Occur::Must, query)
+        });
+        Box::new(BooleanQuery::new(clauses.collect()))
+    }
+}
+
+impl CandidateIndex for TantivyIndex {
+    fn holders(&self, key: BlockingKey, limit: usize) -> Result<Vec<RecordNumber>, IndexError> {
+        let state = self.state.read();
+        let mut found: Vec<RecordNumber> = state.overlay.holders(key).take(limit).collect();
+        let term = Term::from_field_u64(self.fields.key, key);
+        for segment in state.searcher.segment_readers() {
+            let inverted = segment.inverted_index(self.fields.key).map_err(failed)?;
+            let Some(mut postings) = inverted.read_postings(&term, IndexRecordOption::Basic).map_err(failed)? else { continue };
+            let numbers = segment.fast_fields().u64("number").map_err(failed)?;
+            let living = segment.alive_bitset();
+            let mut document = postings.doc();
+            while document != TERMINATED && found.len() < limit {
+                if living.is_none_or(|living| living.is_alive(document))
+                    && let Some(number) = numbers.first(document)
+                    && !state.overlay.contains(number)
+                {
+                    found.push(number);
+                }
+                document = postings.advance();
+            }
+        }
+        Ok(found)
+    }
+
+    fn search(&self, query: &[String], limit: usize) -> Result<Vec<RecordNumber>, IndexError> {
+        let state = self.state.read();
+        let mut found: Vec<(RecordNumber, f64)> = state.overlay.search(query).collect();
+        let addresses = state.searcher.search(&self.query(query), &DocSetCollector).map_err(failed)?;
+        for address in addresses.into_iter().take(MAX_SEARCH_CANDIDATES) {
+            let segment = state.searcher.segment_reader(address.segment_ord);
+            let numbers = segment.fast_fields().u64("number").map_err(failed)?;
+            let Some(number) = numbers.first(address.doc_id).filter(|number| !state.overlay.contains(*number)) else { continue };
+            let document: TantivyDocument = state.searcher.doc(address).map_err(failed)?;
+            let words = tantivy::schema::Value::as_str(&document.get_first(self.fields.words).ok_or_else(|| failed("a document without words"))?).unwrap_or_default().to_owned();
+            let words: Vec<String> = words.split('\n').map(str::to_owned).collect();
+            found.push((number, relevance(query, &words)));
+        }
+        found.retain(|(_, relevance)| *relevance > 0.0);
+        Ok(best(found, limit))
+    }
+
+    fn stage(&self, document: IndexDocument, change: u64) {
+        let mut state = self.state.write();
+        state.overlay.stage(document, change);
+        state.last_change = change;
+    }
+
+    fn commit(&self) -> Result<u64, IndexError> {
+        let mut writer = self.writer.lock();
+        let (documents, last_change) = {
+            let state = self.state.read();
+            (state.overlay.snapshot(), state.last_change)
+        };
+        if documents.is_empty() {
+            return Ok(self.committed_change());
+        }
+        for (_, document) in documents {
+            writer.delete_term(Term::from_field_u64(self.fields.number, document.number));
+            if document.is_removal() {
+                continue;
+            }
+            let mut indexed = TantivyDocument::default();
+            indexed.add_u64(self.fields.number, document.number);
+            for key in &document.keys {
+                indexed.add_u64(self.fields.key, *key);
+            }
+            for word in &document.words {
+                indexed.add_text(self.fields.word, word);
+            }
+            indexed.add_text(self.fields.words, document.words.join("\n"));
+            writer.add_document(indexed).map_err(failed)?;
+        }
+        let mut prepared = writer.prepare_commit().map_err(failed)?;
+        prepared.set_payload(&last_change.to_string());
+        prepared.commit().map_err(failed)?;
+        self.reader.reload().map_err(failed)?;
+        let mut state = self.state.write();
+        state.searcher = self.reader.searcher();
+        state.overlay.forget_until(last_change);
+        self.committed_change.store(last_change, std::sync::atomic::Ordering::Release);
+        Ok(last_change)
+    }
+
+    fn committed_change(&self) -> u64 {
+        self.committed_change.load(std::sync::atomic::Ordering::Acquire)
+    }
+}
+

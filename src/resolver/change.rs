@@ -1,0 +1,370 @@
+//! One change of a tenant's state: which pairs, clusters, identities and tasks follow from a record's new state or from an
+//! override. Worked out in memory; nothing is visible before [`Change::commit`].
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rustc_hash::{FxHashMap, FxHashSet};
+use veridem_matchers::block::BlockingKey;
+use veridem_matchers::cluster::{Link, connected_components};
+use veridem_matchers::{Decision, NormalisedRecord, PairScore, RecordKey, partition_component};
+
+use super::engine::{Engine, TenantState};
+use super::error::EngineError;
+use super::identities::assign_identities;
+use super::tasks::settle_tasks;
+use crate::index::IndexDocument;
+use crate::store::{Cause, Counters, IdentityId, OverrideDecision, RecordNumber, StoredEdge, StoredOverride, StoredRecord, Tenant, Write};
+
+/// A change in the making.
+pub(super) struct Change<'a> {
+    pub(super) engine: &'a Engine,
+    pub(super) tenant: &'a Tenant,
+    state: &'a TenantState,
+    pub(super) counters: Counters,
+    /// Records as they will be.
+    records: FxHashMap<RecordNumber, StoredRecord>,
+    changed_records: BTreeSet<RecordNumber>,
+    /// The record whose own values change, if one does: the index does not know them yet.
+    subject: Option<RecordNumber>,
+    comparable: FxHashMap<RecordNumber, NormalisedRecord>,
+    /// Edges before the change, of every record looked at.
+    edges_before: FxHashMap<RecordNumber, Vec<StoredEdge>>,
+    edges: FxHashMap<RecordNumber, Vec<StoredEdge>>,
+    overrides: FxHashMap<RecordNumber, Vec<(RecordNumber, OverrideDecision)>>,
+    /// Keys whose activity changes, and whether they will be inactive.
+    activity: BTreeMap<BlockingKey, bool>,
+    /// Records whose pairs or constraints change.
+    dirty: BTreeSet<RecordNumber>,
+    writes: Vec<Write>,
+}
+
+impl<'a> Change<'a> {
+    pub(super) fn begin(engine: &'a Engine, tenant: &'a Tenant, state: &'a TenantState) -> Result<Self, EngineError> {
+        Ok(Self {
+            engine,
+            tenant,
+            state,
+            counters: engine.store.counters(tenant)?,
+            records: FxHashMap::default(),
+            changed_records: BTreeSet::new(),
+            subject: None,
+            comparable: FxHashMap::default(),
+            edges_before: FxHashMap::default(),
+            edges: FxHashMap::default(),
+            overrides: FxHashMap::default(),
+            activity: BTreeMap::new(),
+            dirty: BTreeSet::new(),
+            writes: Vec::new(),
+        })
+    }
+
+    /// The number of a record, a new one where it has none.
+    pub(super) fn number_of(&mut self, key: &RecordKey) -> Result<RecordNumber, EngineError> {
+        if let Some(number) = self.engine.store.record_number(self.tenant, key)? {
+            return Ok(number);
+        }
+        self.counters.record_numbers += 1;
+        Ok(self.counters.record_numbers)
+    }
+
+    /// Puts a record's new state in the place of the old one and finds out whose pairs change with it.
+    pub(super) fn replace_record(&mut self, old: Option<&StoredRecord>, new: StoredRecord) -> Result<(), EngineError> {
+        let number = new.number;
+        let was_alive = old.is_some_and(StoredRecord::is_alive);
+        if new.is_alive() && !was_alive {
+            self.counters.source_records += 1;
+        } else if was_alive && !new.is_alive() {
+            self.counters.source_records -= 1;
+        }
+        let old_keys = old.map_or(&[][..], |old| old.keys.as_slice());
+        self.subject = Some(number);
+        let changed_keys: Vec<BlockingKey> = {
+            let (before, after): (FxHashSet<_>, FxHashSet<_>) = (old_keys.iter().copied().collect(), new.keys.iter().copied().collect());
+            let mut changed: Vec<BlockingKey> = before.symmetric_difference(&after).copied().collect();
+            changed.sort_unstable();
+            changed
+        };
+        let same = old.is_some_and(|old| old.normalised == new.normalised && was_alive == new.is_alive());
+        self.changed_records.insert(number);
+        self.records.insert(number, new);
+        if !same {
+            self.dirty.insert(number);
+        }
+        for key in changed_keys {
+            self.follow_key(key, number)?;
+        }
+        Ok(())
+    }
+
+    /// A key that a record gains or loses may cross the bound of its rule, in either direction; then all its holders' pairs
+    /// are weighed anew.
+    fn follow_key(&mut self, key: BlockingKey, subject: RecordNumber) -> Result<(), EngineError> {
+        let bound = self.engine.matcher.pack.blocking.rule(key).max_records;
+        let mut holders = self.state.index.holders(key, bound + 2)?;
+        holders.retain(|holder| *holder != subject);
+        let count = holders.len() + usize::from(self.records[&subject].keys.binary_search(&key).is_ok());
+        let inactive = count > bound;
+        if inactive != self.state.inactive.read().contains(&key) {
+            self.activity.insert(key, inactive);
+            self.dirty.extend(holders);
+        }
+        Ok(())
+    }
+
+    /// Puts a steward's word on two records.
+    pub(super) fn set_override(&mut self, numbers: (RecordNumber, RecordNumber), value: &StoredOverride) -> Result<(), EngineError> {
+        let known = self.overrides_of(numbers.0)?.iter().any(|(other, _)| *other == numbers.1);
+        self.counters.overrides += u64::from(!known);
+        for (one, other) in [(numbers.0, numbers.1), (numbers.1, numbers.0)] {
+            self.overrides_of(one)?;
+            let overrides = self.overrides.entry(one).or_default();
+            overrides.retain(|(known, _)| *known != other);
+            overrides.push((other, value.decision));
+            overrides.sort_unstable_by_key(|(other, _)| *other);
+            self.dirty.insert(one);
+        }
+        self.write(Write::Override { records: numbers, value: value.clone() });
+        Ok(())
+    }
+
+    pub(super) fn write(&mut self, write: Write) {
+        self.writes.push(write);
+    }
+
+    /// Works out everything that follows.
+    pub(super) fn settle(&mut self, cause: &Cause, now_ms: i64) -> Result<(), EngineError> {
+        let dirty: Vec<RecordNumber> = self.dirty.iter().copied().collect();
+        for number in &dirty {
+            self.load(*number)?;
+        }
+        for number in &dirty {
+            self.weigh_pairs(*number)?;
+        }
+        let start: BTreeSet<RecordNumber> = dirty.into_iter().chain(self.subject).collect();
+        let affected = self.affected(start)?;
+        let clusters = self.clusters(&affected)?;
+        assign_identities(self, &affected, &clusters, cause, now_ms)?;
+        settle_tasks(self, &affected)
+    }
+
+    /// Commits to the store and shows the index what changed.
+    pub(super) fn commit(mut self) -> Result<(), EngineError> {
+        let mut writes = std::mem::take(&mut self.writes);
+        let mut staged = None;
+        for number in &self.changed_records {
+            let record = &self.records[number];
+            writes.push(Write::Record(Box::new(record.clone())));
+            if self.subject == Some(*number) {
+                self.counters.last_change += 1;
+                writes.push(Write::Change(self.counters.last_change, *number));
+                staged = Some(IndexDocument::of(record));
+            }
+        }
+        for (number, edges) in &self.edges {
+            if self.edges_before.get(number) != Some(edges) {
+                writes.push(Write::Edges(*number, edges.clone()));
+            }
+        }
+        writes.extend(self.activity.iter().map(|(key, inactive)| Write::KeyActivity { key: *key, inactive: *inactive }));
+        writes.push(Write::Counters(self.counters.clone()));
+        self.engine.store.commit(self.tenant, writes)?;
+        if let Some(document) = staged {
+            self.state.index.stage(document, self.counters.last_change);
+        }
+        if !self.activity.is_empty() {
+            let mut inactive = self.state.inactive.write();
+            for (key, is_inactive) in &self.activity {
+                if *is_inactive { inactive.insert(*key) } else { inactive.remove(key) };
+            }
+        }
+        Ok(())
+    }
+
+    /// The identity that a record belongs to.
+    pub(super) fn identity_of(&mut self, number: RecordNumber) -> Result<Option<IdentityId>, EngineError> {
+        self.load(number)?;
+        Ok(self.records.get(&number).and_then(|record| record.identity_id.clone()))
+    }
+
+    /// Puts a record into an identity.
+    pub(super) fn set_identity(&mut self, number: RecordNumber, id: &IdentityId) {
+        if let Some(record) = self.records.get_mut(&number)
+            && record.identity_id.as_ref() != Some(id)
+        {
+            record.identity_id = Some(id.clone());
+            self.changed_records.insert(number);
+        }
+    }
+
+    /// A record that was loaded.
+    pub(super) fn record(&self, number: RecordNumber) -> &StoredRecord {
+        &self.records[&number]
+    }
+
+    /// Whether the change touches what a record says.
+    pub(super) fn is_subject(&self, number: RecordNumber) -> bool {
+        self.subject == Some(number)
+    }
+
+    fn load(&mut self, number: RecordNumber) -> Result<bool, EngineError> {
+        if !self.records.contains_key(&number) {
+            let Some(record) = self.engine.store.record(self.tenant, number)? else { return Ok(false) };
+            self.records.insert(number, record);
+        }
+        Ok(true)
+    }
+
+    pub(super) fn overrides_of(&mut self, number: RecordNumber) -> Result<&[(RecordNumber, OverrideDecision)], EngineError> {
+        if !self.overrides.contains_key(&number) {
+            self.overrides.insert(number, self.engine.store.overrides_of(self.tenant, number)?);
+        }
+        Ok(&self.overrides[&number])
+    }
+
+    fn load_edges(&mut self, number: RecordNumber) -> Result<(), EngineError> {
+        if !self.edges.contains_key(&number) {
+            let edges = self.engine.store.edges(self.tenant, number)?;
+            self.edges_before.insert(number, edges.clone());
+            self.edges.insert(number, edges);
+        }
+        Ok(())
+    }
+
+    /// Edges before the change and as they will be.
+    pub(super) fn all_edges(&mut self, number: RecordNumber) -> Result<(Vec<StoredEdge>, Vec<StoredEdge>), EngineError> {
+        self.load_edges(number)?;
+        Ok((self.edges_before[&number].clone(), self.edges[&number].clone()))
+    }
+
+    fn is_inactive(&self, key: BlockingKey) -> bool {
+        self.activity.get(&key).copied().unwrap_or_else(|| self.state.inactive.read().contains(&key))
+    }
+
+    /// A record without its shared values.
+    fn prepare_comparable(&mut self, number: RecordNumber) {
+        if !self.comparable.contains_key(&number) {
+            let mut record = self.records[&number].normalised.clone();
+            self.engine.matcher.pack.blocking.drop_shared(&mut record, |key| self.is_inactive(key));
+            self.comparable.insert(number, record);
+        }
+    }
+
+    fn candidates_of(&mut self, number: RecordNumber) -> Result<BTreeSet<RecordNumber>, EngineError> {
+        let keys = self.records[&number].keys.clone();
+        let mut candidates = BTreeSet::new();
+        for key in keys.into_iter().filter(|key| !self.is_inactive(*key)) {
+            let bound = self.engine.matcher.pack.blocking.rule(key).max_records;
+            candidates.extend(self.state.index.holders(key, bound + 2)?);
+        }
+        // What the index says of the subject is old: its own keys decide.
+        if let Some(subject) = self.subject.filter(|subject| *subject != number) {
+            let shared = self.shares_active_key(number, subject);
+            if shared { candidates.insert(subject) } else { candidates.remove(&subject) };
+        }
+        candidates.remove(&number);
+        Ok(candidates)
+    }
+
+    fn shares_active_key(&self, one: RecordNumber, other: RecordNumber) -> bool {
+        let (one, other) = (&self.records[&one].keys, &self.records[&other].keys);
+        one.iter().any(|key| other.binary_search(key).is_ok() && !self.is_inactive(*key))
+    }
+
+    /// Weighs all pairs of a record and puts the edges on both sides.
+    fn weigh_pairs(&mut self, number: RecordNumber) -> Result<(), EngineError> {
+        self.load_edges(number)?;
+        for edge in std::mem::take(self.edges.entry(number).or_default()) {
+            self.load_edges(edge.other)?;
+            self.edges.entry(edge.other).or_default().retain(|back| back.other != number);
+        }
+        if !self.records.get(&number).is_some_and(StoredRecord::is_alive) {
+            return Ok(());
+        }
+        self.prepare_comparable(number);
+        for other in self.candidates_of(number)? {
+            if !self.load(other)? || !self.records[&other].is_alive() {
+                continue;
+            }
+            self.prepare_comparable(other);
+            let score = self.score(number, other);
+            if score.decision != Decision::NonMatch {
+                self.insert_edge(number, other, score)?;
+                self.insert_edge(other, number, score)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Scores a pair as a bulk job does: the smaller record key first.
+    fn score(&self, one: RecordNumber, other: RecordNumber) -> PairScore {
+        let (left, right) = if self.records[&one].key <= self.records[&other].key { (one, other) } else { (other, one) };
+        self.engine.matcher.scorer.score(&self.comparable[&left], &self.comparable[&right])
+    }
+
+    fn insert_edge(&mut self, number: RecordNumber, other: RecordNumber, score: PairScore) -> Result<(), EngineError> {
+        self.load_edges(number)?;
+        let edges = self.edges.entry(number).or_default();
+        let at = edges.partition_point(|edge| edge.other < other);
+        edges.insert(at, StoredEdge { other, score });
+        Ok(())
+    }
+
+    /// Everything connected with the records that change, before or after the change, sorted by number. Dead records are in it.
+    fn affected(&mut self, start: BTreeSet<RecordNumber>) -> Result<BTreeSet<RecordNumber>, EngineError> {
+        let mut open: Vec<RecordNumber> = start.iter().copied().collect();
+        let mut affected = start;
+        while let Some(number) = open.pop() {
+            let (before, after) = self.all_edges(number)?;
+            let matching = before.iter().chain(&after).filter(|edge| edge.score.decision == Decision::Match).map(|edge| edge.other);
+            let must = self.overrides_of(number)?.iter().filter(|(_, decision)| *decision == OverrideDecision::SamePerson).map(|(other, _)| *other);
+            let next: Vec<RecordNumber> = matching.chain(must).collect();
+            for other in next {
+                if self.load(other)? && affected.insert(other) {
+                    open.push(other);
+                }
+            }
+        }
+        Ok(affected)
+    }
+
+    /// The clusters of the living affected records, each in the order of record keys, in the order of their first keys.
+    fn clusters(&mut self, affected: &BTreeSet<RecordNumber>) -> Result<Vec<Vec<RecordNumber>>, EngineError> {
+        let mut living: Vec<RecordNumber> = affected.iter().copied().filter(|number| self.records[number].is_alive()).collect();
+        living.sort_unstable_by(|left, right| self.records[left].key.cmp(&self.records[right].key));
+        let position: FxHashMap<RecordNumber, usize> = living.iter().enumerate().map(|(position, number)| (*number, position)).collect();
+        let mut edges: Vec<(usize, usize, PairScore)> = Vec::new();
+        let mut overrides: Vec<(usize, usize, Link)> = Vec::new();
+        for (left, number) in living.iter().enumerate() {
+            let (_, after) = self.all_edges(*number)?;
+            let later = |other: &RecordNumber| position.get(other).copied().filter(|right| *right > left);
+            edges.extend(after.iter().filter_map(|edge| Some((left, later(&edge.other)?, edge.score))));
+            let words = self.overrides_of(*number)?;
+            overrides.extend(words.iter().filter_map(|(other, decision)| {
+                let link = if *decision == OverrideDecision::SamePerson { Link::Must } else { Link::Cannot };
+                Some((left, later(other)?, link))
+            }));
+        }
+        edges.sort_unstable_by_key(|(left, right, _)| (*left, *right));
+        overrides.sort_unstable_by_key(|(left, right, _)| (*left, *right));
+        let joins = edges.iter().filter(|(.., score)| score.decision == Decision::Match).map(|(left, right, _)| (*left, *right));
+        let musts = overrides.iter().filter(|(.., link)| *link == Link::Must).map(|(left, right, _)| (*left, *right));
+        let mut clusters = Vec::new();
+        for component in connected_components(living.len(), joins.chain(musts)) {
+            if component.len() == 1 {
+                clusters.push(vec![living[component[0]]]);
+                continue;
+            }
+            for member in &component {
+                self.prepare_comparable(living[*member]);
+            }
+            let records: Vec<&NormalisedRecord> = component.iter().map(|member| &self.comparable[&living[*member]]).collect();
+            let inside = |left: &usize, right: &usize| Some((component.binary_search(left).ok()?, component.binary_search(right).ok()?));
+            let edges: Vec<_> = edges.iter().filter_map(|(left, right, score)| inside(left, right).map(|(left, right)| (left, right, *score))).collect();
+            let overrides: Vec<_> = overrides.iter().filter_map(|(left, right, link)| inside(left, right).map(|(left, right)| (left, right, *link))).collect();
+            let parts = partition_component(&records, &edges, &overrides, &|_, _| true, &self.engine.matcher.scorer);
+            clusters.extend(parts.into_iter().map(|part| part.into_iter().map(|member| living[component[member]]).collect()));
+        }
+        clusters.sort_unstable_by(|left: &Vec<RecordNumber>, right| self.records[&left[0]].key.cmp(&self.records[&right[0]].key));
+        Ok(clusters)
+    }
+}

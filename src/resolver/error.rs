@@ -1,0 +1,47 @@
+//! What can go wrong in the engine. A caller's mistake and our fault are different variants.
+
+use crate::index::IndexError;
+use crate::store::StoreError;
+
+/// Why the engine refuses or fails.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The caller sent something that cannot be: name of the field, and what to send instead.
+    #[error("{field}: {problem}")]
+    Invalid {
+        /// The field at fault.
+        field: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The id was used before with other content; send another id.
+    #[error("{field} was used before with other content; use a new id for a new message")]
+    Conflict {
+        /// The field that holds the id.
+        field: &'static str,
+    },
+    /// Nothing is stored under what was asked for.
+    #[error("{what} is not known")]
+    NotFound {
+        /// What was asked for, without its value.
+        what: &'static str,
+    },
+    /// More waits than may wait; try again after a moment.
+    #[error("too many requests wait; try again")]
+    Overloaded,
+    /// The service is stopping; try again elsewhere or later.
+    #[error("the service is stopping; try again later")]
+    Stopping,
+    /// The store fails. Our fault.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The index fails. Our fault.
+    #[error(transparent)]
+    Index(#[from] IndexError),
+}
+
+impl EngineError {
+    pub(crate) fn invalid(field: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self::Invalid { field: field.into(), problem: problem.into() }
+    }
+}

@@ -1,0 +1,214 @@
+//! From clusters to identities: which id survives, which are new, and the events that tell it.
+//!
+//! The rule: an identity's id goes with the cluster that holds most of its records (equally many: the cluster with the smallest
+//! record key). A cluster that gets several ids keeps the one created first; the others merge into it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use veridem_matchers::{Record, RecordKey, golden_record};
+
+use super::change::Change;
+use super::engine::hash_of;
+use super::error::EngineError;
+use crate::store::{Cause, Ended, EventKind, IdentityId, RecordNumber, StoredEvent, StoredIdentity, Write};
+
+struct Assignment {
+    id: IdentityId,
+    /// Ids that merge into `id`.
+    merged: Vec<IdentityId>,
+    is_new: bool,
+}
+
+/// Gives every cluster its identity and writes identities and events.
+pub(super) fn assign_identities(
+    change: &mut Change<'_>,
+    affected: &BTreeSet<RecordNumber>,
+    clusters: &[Vec<RecordNumber>],
+    cause: &Cause,
+    now_ms: i64,
+) -> Result<(), EngineError> {
+    let mut identities: BTreeMap<IdentityId, StoredIdentity> = BTreeMap::new();
+    for number in affected {
+        if let Some(id) = change.record(*number).identity_id.clone()
+            && !identities.contains_key(&id)
+            && let Some(identity) = change.engine.store.identity(change.tenant, &id)?
+            && identity.ended.is_none()
+        {
+            identities.insert(id, identity);
+        }
+    }
+    let before = identities.clone();
+    let assignments = assign(change, clusters, &identities);
+    let mut feed = Feed { change, identities, before, cause, now_ms };
+    feed.tell(affected, clusters, assignments)
+}
+
+fn assign(change: &mut Change<'_>, clusters: &[Vec<RecordNumber>], identities: &BTreeMap<IdentityId, StoredIdentity>) -> Vec<Assignment> {
+    let mut claims: Vec<Vec<IdentityId>> = vec![Vec::new(); clusters.len()];
+    for id in identities.keys() {
+        let share = |cluster: &Vec<RecordNumber>| cluster.iter().filter(|number| change.record(**number).identity_id.as_ref() == Some(id)).count();
+        let shares: Vec<usize> = clusters.iter().map(share).collect();
+        // Clusters come in the order of their smallest record keys: the first of the largest.
+        if let Some(largest) = shares.iter().copied().max().filter(|largest| *largest > 0)
+            && let Some(cluster) = shares.iter().position(|share| *share == largest)
+        {
+            claims[cluster].push(id.clone());
+        }
+    }
+    let mut next_sequence = change.counters.last_sequence;
+    let tenant = change.tenant.as_str().to_owned();
+    claims
+        .into_iter()
+        .map(|mut ids| {
+            ids.sort_by_key(|id| (identities[id].created_at_sequence, id.clone()));
+            if ids.is_empty() {
+                // Created events come first in the feed, so that the sequence number of each is known here.
+                next_sequence += 1;
+                let hash = hash_of(format!("{tenant}\0{next_sequence}").as_bytes());
+                return Assignment { id: IdentityId(hex::encode(hash)), merged: Vec::new(), is_new: true };
+            }
+            let merged = ids.split_off(1);
+            Assignment { id: ids.remove(0), merged, is_new: false }
+        })
+        .collect()
+}
+
+struct Feed<'a, 'b> {
+    change: &'a mut Change<'b>,
+    identities: BTreeMap<IdentityId, StoredIdentity>,
+    before: BTreeMap<IdentityId, StoredIdentity>,
+    cause: &'a Cause,
+    now_ms: i64,
+}
+
+impl Feed<'_, '_> {
+    fn tell(&mut self, affected: &BTreeSet<RecordNumber>, clusters: &[Vec<RecordNumber>], assignments: Vec<Assignment>) -> Result<(), EngineError> {
+        // Where the records of each identity went.
+        let mut left: BTreeMap<IdentityId, BTreeMap<IdentityId, Vec<RecordKey>>> = BTreeMap::new();
+        let mut came: BTreeMap<IdentityId, Vec<RecordKey>> = BTreeMap::new();
+        for (cluster, assignment) in clusters.iter().zip(&assignments) {
+            for number in cluster {
+                let record = self.change.record(*number);
+                let (key, old) = (record.key.clone(), record.identity_id.clone());
+                let moved = old.as_ref() != Some(&assignment.id);
+                if moved || assignment.is_new || !self.was_member(&assignment.id, *number) {
+                    came.entry(assignment.id.clone()).or_default().push(key.clone());
+                }
+                if let Some(old) = old.filter(|_| moved) {
+                    left.entry(old).or_default().entry(assignment.id.clone()).or_default().push(key);
+                }
+                self.change.set_identity(*number, &assignment.id);
+            }
+        }
+        self.update_members(affected, clusters, &assignments);
+        for assignment in assignments.iter().filter(|assignment| assignment.is_new) {
+            let moved = came.get(&assignment.id).cloned().unwrap_or_default();
+            self.push(EventKind::Created, &assignment.id, Vec::new(), Vec::new(), moved);
+        }
+        let mut told: BTreeSet<IdentityId> = assignments.iter().filter(|assignment| assignment.is_new).map(|assignment| assignment.id.clone()).collect();
+        let losers: BTreeMap<&IdentityId, &IdentityId> = assignments.iter().flat_map(|assignment| assignment.merged.iter().map(move |merged| (merged, &assignment.id))).collect();
+        for (old, places) in &left {
+            let survivor = losers.get(old).copied();
+            let split_into: Vec<IdentityId> = places.keys().filter(|place| Some(*place) != survivor).cloned().collect();
+            if split_into.is_empty() || !self.identities.contains_key(old) {
+                continue;
+            }
+            let moved: Vec<RecordKey> = split_into.iter().flat_map(|place| places[place].clone()).collect();
+            self.push(EventKind::Split, old, Vec::new(), split_into, moved);
+            told.insert(old.clone());
+        }
+        for assignment in assignments.iter().filter(|assignment| !assignment.merged.is_empty()) {
+            let moved = came.get(&assignment.id).cloned().unwrap_or_default();
+            self.push(EventKind::Merged, &assignment.id, assignment.merged.clone(), Vec::new(), moved);
+            told.insert(assignment.id.clone());
+            let sequence = self.change.counters.last_sequence;
+            for merged in &assignment.merged {
+                let others = left.get(merged).into_iter().flat_map(BTreeMap::keys).filter(|place| **place != assignment.id);
+                let successors = std::iter::once(assignment.id.clone()).chain(others.cloned()).collect();
+                if let Some(identity) = self.identities.get_mut(merged) {
+                    identity.ended = Some(Ended { successors, sequence });
+                }
+            }
+        }
+        let changed: Vec<IdentityId> = self.identities.keys().filter(|id| !told.contains(*id) && self.has_changed(id)).cloned().collect();
+        for id in changed {
+            if self.identities[&id].ended.is_none() {
+                let moved = came.get(&id).cloned().unwrap_or_default();
+                self.push(EventKind::Updated, &id, Vec::new(), Vec::new(), moved);
+            }
+        }
+        self.write();
+        Ok(())
+    }
+
+    fn was_member(&self, id: &IdentityId, number: RecordNumber) -> bool {
+        self.before.get(id).is_some_and(|identity| identity.members.contains(&number))
+    }
+
+    fn has_changed(&self, id: &IdentityId) -> bool {
+        let now = &self.identities[id];
+        self.before.get(id).is_none_or(|before| before.members != now.members || before.golden != now.golden)
+    }
+
+    /// Members and golden records as they will be.
+    fn update_members(&mut self, affected: &BTreeSet<RecordNumber>, clusters: &[Vec<RecordNumber>], assignments: &[Assignment]) {
+        for identity in self.identities.values_mut() {
+            identity.members.retain(|member| !affected.contains(member));
+            identity.member_keys = identity.members.iter().map(|member| self.change.record(*member).key.clone()).collect();
+        }
+        for (cluster, assignment) in clusters.iter().zip(assignments) {
+            let identity = self.identities.entry(assignment.id.clone()).or_insert_with(|| StoredIdentity {
+                id: assignment.id.clone(),
+                members: Vec::new(),
+                member_keys: Vec::new(),
+                golden: Default::default(),
+                version: 0,
+                created_at_sequence: 0,
+                changed_at_sequence: 0,
+                ended: None,
+            });
+            identity.members.clone_from(cluster);
+            identity.member_keys = cluster.iter().map(|number| self.change.record(*number).key.clone()).collect();
+        }
+        let ids: Vec<IdentityId> = self.identities.keys().cloned().collect();
+        for id in ids {
+            let members = &self.identities[&id].members;
+            let same_members = self.before.get(&id).is_some_and(|before| before.members == *members);
+            if same_members && !members.iter().any(|member| self.change.is_subject(*member)) {
+                continue;
+            }
+            let records: Vec<Record> = members.iter().map(|member| self.change.record(*member).record()).collect();
+            let golden = golden_record(records.iter(), &self.change.engine.matcher.pack);
+            if let Some(identity) = self.identities.get_mut(&id) {
+                identity.golden = golden;
+            }
+        }
+    }
+
+    fn push(&mut self, kind: EventKind, id: &IdentityId, merged: Vec<IdentityId>, split_into: Vec<IdentityId>, mut moved: Vec<RecordKey>) {
+        let Some(identity) = self.identities.get_mut(id) else { return };
+        self.change.counters.last_sequence += 1;
+        self.change.counters.events[kind as usize] += 1;
+        let sequence = self.change.counters.last_sequence;
+        identity.version += 1;
+        identity.changed_at_sequence = sequence;
+        if kind == EventKind::Created {
+            identity.created_at_sequence = sequence;
+        }
+        moved.sort_unstable();
+        let event = StoredEvent { sequence, kind, occurred_at_ms: self.now_ms, identity: identity.clone(), merged, split_into, moved, cause: self.cause.clone() };
+        self.change.write(Write::Event(Box::new(event)));
+    }
+
+    fn write(&mut self) {
+        let has_members = |identity: &StoredIdentity| u64::from(!identity.members.is_empty() && identity.ended.is_none());
+        let before: u64 = self.before.values().map(has_members).sum();
+        let after: u64 = self.identities.values().map(has_members).sum();
+        self.change.counters.identities = self.change.counters.identities + after - before;
+        for (id, identity) in &self.identities {
+            if self.before.get(id) != Some(identity) {
+                self.change.write(Write::Identity(Box::new(identity.clone())));
+            }
+        }
+    }
+}

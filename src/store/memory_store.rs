@@ -1,0 +1,57 @@
+//! A store in memory, for tests and for dry runs.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use parking_lot::RwLock;
+
+use super::StoreError;
+use super::keyed::{Engine, KeyedStore};
+
+/// Entries in memory.
+#[derive(Default)]
+pub struct MemoryEngine(RwLock<BTreeMap<Vec<u8>, Vec<u8>>>);
+
+/// A store that is gone with the process.
+pub type MemoryStore = KeyedStore<MemoryEngine>;
+
+impl MemoryStore {
+    /// An empty store.
+    pub fn new() -> Self {
+        Self::open(MemoryEngine::default()).expect("an empty store has the current format")
+    }
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Engine for MemoryEngine {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.0.read().get(key).cloned())
+    }
+
+    fn scan(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+        let start = after.map_or(Bound::Included(prefix), Bound::Excluded);
+        let entries = self.0.read();
+        let range = entries.range::<[u8], _>((start, Bound::Unbounded));
+        Ok(range.take_while(|(key, _)| key.starts_with(prefix)).take(limit).map(|(key, value)| (key.clone(), value.clone())).collect())
+    }
+
+    fn write(&self, batch: Vec<(Vec<u8>, Option<Vec<u8>>)>) -> Result<(), StoreError> {
+        let mut entries = self.0.write();
+        for (key, value) in batch {
+            match value {
+                Some(value) => entries.insert(key, value),
+                None => entries.remove(&key),
+            };
+        }
+        Ok(())
+    }
+
+    fn sync(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}

@@ -1,0 +1,135 @@
+//! The store: the truth. Everything else (index, caches) can be built from it. One commit is one atomic write.
+
+mod encoding;
+mod keyed;
+mod memory_store;
+mod sled_store;
+mod types;
+
+pub use keyed::KeyedStore;
+pub use memory_store::MemoryStore;
+pub use sled_store::SledStore;
+pub use types::{
+    Cause, Counters, EventKind, IdentityId, Moved, OverrideDecision, RecordNumber, ReviewReason, Ended, StoredDecision, StoredEdge, StoredEvent, StoredIdentity,
+    StoredOverride, StoredRecord, StoredReviewTask, SignalReceipt, Tenant,
+};
+
+use veridem_matchers::RecordKey;
+use veridem_matchers::block::BlockingKey;
+
+/// Why the store cannot answer. Never a caller's mistake.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The disk or the storage engine fails; retry, and look at disk space and permissions.
+    #[error("storage engine: {0}")]
+    Engine(String),
+    /// What is stored cannot be read: another format version or a damaged file.
+    #[error("stored {what} cannot be read ({cause}); restore from a backup, or use the version of veridem that wrote it")]
+    Unreadable {
+        /// What was to be read.
+        what: &'static str,
+        /// Why not.
+        cause: String,
+    },
+    /// The data directory is in use, missing or of another format.
+    #[error("cannot open store: {0}")]
+    Open(String),
+}
+
+/// One part of a commit.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Write {
+    /// The tenant's counters.
+    Counters(Counters),
+    /// A source record; also enters the crosswalk.
+    Record(Box<StoredRecord>),
+    /// All edges of a record.
+    Edges(RecordNumber, Vec<StoredEdge>),
+    /// An identity.
+    Identity(Box<StoredIdentity>),
+    /// The receipt of a signal.
+    Receipt {
+        /// The signal's source.
+        source: String,
+        /// The signal's id.
+        signal_id: String,
+        /// What was answered.
+        receipt: SignalReceipt,
+    },
+    /// An identity event.
+    Event(Box<StoredEvent>),
+    /// A review task opens or changes.
+    OpenTask(StoredReviewTask),
+    /// A review task is settled.
+    CloseTask(String),
+    /// A steward's word on two records.
+    Override {
+        /// The records' numbers.
+        records: (RecordNumber, RecordNumber),
+        /// The word.
+        value: StoredOverride,
+    },
+    /// What was answered to a steward's call under its idempotency key.
+    Decision {
+        /// The key.
+        idempotency_key: String,
+        /// What was answered.
+        decision: StoredDecision,
+    },
+    /// Whether a blocking key is inactive.
+    KeyActivity {
+        /// The key.
+        key: BlockingKey,
+        /// Held by more records than its rule allows.
+        inactive: bool,
+    },
+    /// A record changed: the index has to follow. Numbered without gaps.
+    Change(u64, RecordNumber),
+    /// Changes up to and including this one are in the index.
+    PruneChanges(u64),
+    /// A sink has acknowledged events up to and including this one.
+    SinkCursor(String, u64),
+}
+
+/// Where the service keeps its state. Reads see every finished commit at once; what is not flushed may be lost when the
+/// machine stops, never in part.
+pub trait Store: Send + Sync + 'static {
+    /// The tenant's counters.
+    fn counters(&self, tenant: &Tenant) -> Result<Counters, StoreError>;
+    /// A source record by number.
+    fn record(&self, tenant: &Tenant, number: RecordNumber) -> Result<Option<StoredRecord>, StoreError>;
+    /// The number of a source record.
+    fn record_number(&self, tenant: &Tenant, key: &RecordKey) -> Result<Option<RecordNumber>, StoreError>;
+    /// Records from a number on, in the order of numbers.
+    fn records_from(&self, tenant: &Tenant, first: RecordNumber, limit: usize) -> Result<Vec<StoredRecord>, StoreError>;
+    /// The edges of a record: pairs decided `Match` or `Review`.
+    fn edges(&self, tenant: &Tenant, number: RecordNumber) -> Result<Vec<StoredEdge>, StoreError>;
+    /// An identity, living or ended.
+    fn identity(&self, tenant: &Tenant, id: &IdentityId) -> Result<Option<StoredIdentity>, StoreError>;
+    /// What was answered to a signal.
+    fn receipt(&self, tenant: &Tenant, source: &str, signal_id: &str) -> Result<Option<SignalReceipt>, StoreError>;
+    /// Events from a sequence number on.
+    fn events(&self, tenant: &Tenant, from_sequence: u64, limit: usize) -> Result<Vec<StoredEvent>, StoreError>;
+    /// An open review task.
+    fn review_task(&self, tenant: &Tenant, id: &str) -> Result<Option<StoredReviewTask>, StoreError>;
+    /// Open review tasks, strongest first, after a cursor; each with the cursor behind it.
+    fn review_tasks(&self, tenant: &Tenant, after: Option<&[u8]>, limit: usize) -> Result<Vec<(Vec<u8>, StoredReviewTask)>, StoreError>;
+    /// The overrides of a record: the other record and the word.
+    fn overrides_of(&self, tenant: &Tenant, number: RecordNumber) -> Result<Vec<(RecordNumber, OverrideDecision)>, StoreError>;
+    /// All overrides by record keys, after a cursor; each with the cursor behind it.
+    fn overrides(&self, tenant: &Tenant, after: Option<&[u8]>, limit: usize) -> Result<Vec<(Vec<u8>, StoredOverride)>, StoreError>;
+    /// What was answered to a steward's call.
+    fn decision(&self, tenant: &Tenant, idempotency_key: &str) -> Result<Option<StoredDecision>, StoreError>;
+    /// All inactive blocking keys.
+    fn inactive_keys(&self, tenant: &Tenant) -> Result<Vec<BlockingKey>, StoreError>;
+    /// Records changed after a change number, with the numbers of their changes.
+    fn changes_after(&self, tenant: &Tenant, change: u64) -> Result<Vec<(u64, RecordNumber)>, StoreError>;
+    /// The last event that a sink has acknowledged; 0 before the first.
+    fn sink_cursor(&self, tenant: &Tenant, sink: &str) -> Result<u64, StoreError>;
+    /// The fingerprint of the model and pack under which the state was made; set on the first call.
+    fn bind_model(&self, fingerprint: &str) -> Result<String, StoreError>;
+    /// Writes everything or nothing.
+    fn commit(&self, tenant: &Tenant, writes: Vec<Write>) -> Result<(), StoreError>;
+    /// Returns when every finished commit survives power loss.
+    fn flush(&self) -> Result<(), StoreError>;
+}

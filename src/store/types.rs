@@ -1,0 +1,290 @@
+//! What is stored.
+
+use serde::{Deserialize, Serialize};
+use veridem_matchers::block::BlockingKey;
+use veridem_matchers::{GoldenRecord, NormalisedRecord, PairScore, Record, RecordKey};
+
+use crate::resolver::Fold;
+
+/// A source record's number within its tenant, given at its first signal.
+pub type RecordNumber = u64;
+
+/// Whose data this is. Lower-case letters, digits, `_` and `-`, 1 to 64 bytes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Tenant(String);
+
+impl Tenant {
+    /// The tenant of an installation that has one only.
+    pub fn default_tenant() -> Self {
+        Self("default".to_owned())
+    }
+
+    /// The tenant's name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for Tenant {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        let known = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_' || byte == b'-';
+        if name.is_empty() || name.len() > 64 || !name.bytes().all(known) {
+            return Err("a tenant is 1 to 64 lower-case letters, digits, \"_\" and \"-\"".to_owned());
+        }
+        Ok(Self(name))
+    }
+}
+
+impl From<Tenant> for String {
+    fn from(tenant: Tenant) -> Self {
+        tenant.0
+    }
+}
+
+/// The id of an identity: 32 hexadecimal digits, never reused.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct IdentityId(pub String);
+
+impl std::fmt::Display for IdentityId {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+/// How much there is, and what comes next.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counters {
+    /// Record numbers given.
+    pub record_numbers: u64,
+    /// Sequence number of the latest event.
+    pub last_sequence: u64,
+    /// Number of the latest record change.
+    pub last_change: u64,
+    /// Signals accepted.
+    pub signals: u64,
+    /// Source records that their sources still have.
+    pub source_records: u64,
+    /// Living identities with members.
+    pub identities: u64,
+    /// Open review tasks.
+    pub open_review_tasks: u64,
+    /// Overrides in force.
+    pub overrides: u64,
+    /// Events by kind: created, updated, merged, split.
+    pub events: [u64; 4],
+}
+
+/// A source record.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StoredRecord {
+    /// Its number.
+    pub number: RecordNumber,
+    /// Its key.
+    pub key: RecordKey,
+    /// What its signals add up to.
+    pub fold: Fold,
+    /// The form in which it is compared, shared values included; empty once deleted.
+    pub normalised: NormalisedRecord,
+    /// Its blocking keys, sorted; none once deleted.
+    pub keys: Vec<BlockingKey>,
+    /// The identity that it belongs to, or belonged to when it was deleted.
+    pub identity_id: Option<IdentityId>,
+}
+
+impl StoredRecord {
+    /// What the source currently says.
+    pub fn record(&self) -> Record {
+        Record { key: self.key.clone(), attributes: self.fold.attributes() }
+    }
+
+    /// Whether the source still has it.
+    pub fn is_alive(&self) -> bool {
+        self.fold.is_alive()
+    }
+}
+
+/// A pair decided `Match` or `Review`; kept on both sides.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StoredEdge {
+    /// The other record.
+    pub other: RecordNumber,
+    /// The score.
+    pub score: PairScore,
+}
+
+/// How an identity id came to its end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ended {
+    /// The ids that took its place.
+    pub successors: Vec<IdentityId>,
+    /// The event that ended it.
+    pub sequence: u64,
+}
+
+/// An identity.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredIdentity {
+    /// Its id.
+    pub id: IdentityId,
+    /// Its records, in the order of their keys.
+    pub members: Vec<RecordNumber>,
+    /// The keys of `members`.
+    pub member_keys: Vec<RecordKey>,
+    /// Its golden record.
+    pub golden: GoldenRecord,
+    /// Changes counted from 1.
+    pub version: u64,
+    /// The event that created it: the smaller survives a merge.
+    pub created_at_sequence: u64,
+    /// The event of its latest change.
+    pub changed_at_sequence: u64,
+    /// Set once the id lives no more.
+    pub ended: Option<Ended>,
+}
+
+/// What was answered to a signal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignalReceipt {
+    /// SHA-256 of the signal's content, first half.
+    pub content_hash: [u8; 16],
+    /// The identity of its record.
+    pub identity_id: Option<IdentityId>,
+    /// The latest event when it was answered.
+    pub sequence: u64,
+}
+
+/// What happened to an identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EventKind {
+    /// A new id.
+    Created,
+    /// Members or golden record changed.
+    Updated,
+    /// Others went into it.
+    Merged,
+    /// Records left it.
+    Split,
+}
+
+impl EventKind {
+    /// The kind as one word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Updated => "updated",
+            Self::Merged => "merged",
+            Self::Split => "split",
+        }
+    }
+}
+
+/// What caused a change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Cause {
+    /// A signal: source and signal id.
+    Signal(String, String),
+    /// A steward's override; the principal.
+    Override(String),
+}
+
+impl std::fmt::Display for Cause {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Signal(source, signal_id) => write!(formatter, "signal {source}/{signal_id}"),
+            Self::Override(principal) => write!(formatter, "override by {principal}"),
+        }
+    }
+}
+
+/// Records that came or left.
+pub type Moved = Vec<RecordKey>;
+
+/// A change of one identity.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredEvent {
+    /// Its place in the feed, from 1.
+    pub sequence: u64,
+    /// What happened.
+    pub kind: EventKind,
+    /// When it was decided, milliseconds since the Unix epoch.
+    pub occurred_at_ms: i64,
+    /// The identity after the change.
+    pub identity: StoredIdentity,
+    /// Merged: the ids that went into it.
+    pub merged: Vec<IdentityId>,
+    /// Split: the ids that records went to.
+    pub split_into: Vec<IdentityId>,
+    /// The records that came (Created, Updated, Merged) or left (Split).
+    pub moved: Moved,
+    /// What caused it.
+    pub cause: Cause,
+}
+
+/// Why a pair waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ReviewReason {
+    /// The pair's decision is `Review`.
+    Uncertain,
+    /// The pair matches, the identities as wholes do not.
+    Conflict,
+}
+
+/// A pair of identities that waits for a steward.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StoredReviewTask {
+    /// A hash of the two record keys.
+    pub id: String,
+    /// The strongest pair between the two: the smaller key.
+    pub left: RecordKey,
+    /// The larger key.
+    pub right: RecordKey,
+    /// The numbers of the two.
+    pub records: (RecordNumber, RecordNumber),
+    /// Why it waits.
+    pub reason: ReviewReason,
+    /// The pair's score.
+    pub score: PairScore,
+}
+
+/// A steward's word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OverrideDecision {
+    /// Must-link.
+    SamePerson,
+    /// Cannot-link.
+    DifferentPersons,
+}
+
+/// A steward's word on two records.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredOverride {
+    /// The smaller key.
+    pub left: RecordKey,
+    /// The larger key.
+    pub right: RecordKey,
+    /// The word.
+    pub decision: OverrideDecision,
+    /// Who said it.
+    pub principal: String,
+    /// When, milliseconds since the Unix epoch.
+    pub decided_at_ms: i64,
+    /// The steward's note.
+    pub note: String,
+}
+
+/// What was answered to a steward's call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredDecision {
+    /// SHA-256 of the call's content, first half.
+    pub content_hash: [u8; 16],
+    /// The override that was made.
+    pub value: StoredOverride,
+    /// The identities of the two records afterwards.
+    pub identities: (Option<IdentityId>, Option<IdentityId>),
+    /// The latest event when it was answered.
+    pub sequence: u64,
+}
