@@ -1,10 +1,12 @@
 //! The command line: one file per command.
 
 mod dedupe;
+mod demo;
 mod evaluate;
 mod explain;
 mod generate;
 mod job;
+mod serve;
 mod train;
 
 use clap::{Parser, Subcommand};
@@ -19,22 +21,28 @@ pub struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    Demo(demo::DemoArguments),
+    Serve(serve::ServeArguments),
     Dedupe(dedupe::DedupeArguments),
     Train(train::TrainArguments),
     Evaluate(evaluate::EvaluateArguments),
     Explain(explain::ExplainArguments),
     Generate(generate::GenerateArguments),
+    Check(serve::CheckArguments),
 }
 
 impl Arguments {
     /// Runs the command.
     pub fn run(self) -> anyhow::Result<()> {
         match self.command {
+            Command::Demo(arguments) => demo::run(&arguments),
+            Command::Serve(arguments) => serve::serve(arguments),
             Command::Dedupe(arguments) => dedupe::run(arguments),
             Command::Train(arguments) => train::run(&arguments),
             Command::Evaluate(arguments) => evaluate::run(&arguments),
             Command::Explain(arguments) => explain::run(&arguments),
             Command::Generate(arguments) => generate::run(&arguments),
+            Command::Check(arguments) => serve::check(arguments),
         }
     }
 }

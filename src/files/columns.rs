@@ -157,6 +157,15 @@ fn role_names() -> String {
 }
 
 impl ColumnRole {
+    /// The name under which the role is written in a mapping file.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Identifier(scheme) => format!("identifier.{scheme}"),
+            Self::Custom(name) => format!("custom.{name}"),
+            other => ROLE_NAMES.iter().find(|(_, role)| role == other).map_or_else(String::new, |(name, _)| (*name).to_owned()),
+        }
+    }
+
     fn from_name(name: &str) -> Option<Self> {
         match name.split_once('.') {
             Some(("identifier", scheme)) if !scheme.is_empty() => Some(Self::Identifier(scheme.to_owned())),

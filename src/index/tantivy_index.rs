@@ -2,7 +2,6 @@
 //! memory that wins over what is.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 use tantivy::collector::DocSetCollector;

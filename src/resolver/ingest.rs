@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use rustc_hash::FxHashMap;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::engine::{Ack, DecisionRequest, Engine};
@@ -30,7 +31,28 @@ pub type Pending<T> = oneshot::Receiver<Result<T, EngineError>>;
 #[derive(Clone)]
 pub struct Ingest {
     requests: mpsc::Sender<Request>,
-    durable: watch::Receiver<u64>,
+    durable: Durable,
+}
+
+/// How far each tenant's event feed is durable: nothing behind that leaves the service.
+#[derive(Clone)]
+pub struct Durable(watch::Receiver<FxHashMap<Tenant, u64>>);
+
+impl Durable {
+    /// The last event of a tenant that survives power loss.
+    pub fn sequence(&self, tenant: &Tenant) -> u64 {
+        self.0.borrow().get(tenant).copied().unwrap_or(0)
+    }
+
+    /// Forgets changes until now, so that [`Durable::changed`] waits for the next one.
+    pub fn mark_seen(&mut self) {
+        self.0.mark_unchanged();
+    }
+
+    /// Waits for a flush; false once the writer is gone.
+    pub async fn changed(&mut self) -> bool {
+        self.0.changed().await.is_ok()
+    }
 }
 
 /// The writer's thread; joins when all [`Ingest`]s are gone.
@@ -46,12 +68,16 @@ impl Writer {
 }
 
 impl Ingest {
-    /// Starts the writer over an engine.
-    pub fn start(engine: Arc<Engine>) -> std::io::Result<(Self, Writer)> {
+    /// Starts the writer over an engine, for these tenants. What the store holds now was read back from disk: it is durable.
+    pub fn start(engine: Arc<Engine>, tenants: &[Tenant]) -> anyhow::Result<(Self, Writer)> {
         let (requests, receiver) = mpsc::channel(QUEUE_LENGTH);
-        let (flushed, durable) = watch::channel(0);
+        let mut sequences = FxHashMap::default();
+        for tenant in tenants {
+            sequences.insert(tenant.clone(), engine.store().counters(tenant)?.last_sequence);
+        }
+        let (flushed, durable) = watch::channel(sequences);
         let writer = std::thread::Builder::new().name("writer".into()).spawn(move || run(&engine, receiver, &flushed))?;
-        Ok((Self { requests, durable }, Writer(writer)))
+        Ok((Self { requests, durable: Durable(durable) }, Writer(writer)))
     }
 
     /// Hands a signal to the writer; waits while its queue is full.
@@ -75,8 +101,8 @@ impl Ingest {
         Ok(pending)
     }
 
-    /// Changes whenever a flush has made new events durable.
-    pub fn durable(&self) -> watch::Receiver<u64> {
+    /// How far the event feeds are durable.
+    pub fn durable(&self) -> Durable {
         self.durable.clone()
     }
 }
@@ -108,22 +134,25 @@ impl Answer {
     }
 }
 
-fn run(engine: &Engine, mut requests: mpsc::Receiver<Request>, flushed: &watch::Sender<u64>) {
+fn run(engine: &Engine, mut requests: mpsc::Receiver<Request>, flushed: &watch::Sender<FxHashMap<Tenant, u64>>) {
     let mut group = Vec::with_capacity(MAX_GROUP);
-    let mut flushes = 0;
+    let mut sequences: FxHashMap<Tenant, u64> = FxHashMap::default();
     while let Some(request) = requests.blocking_recv() {
-        group.push(handle(engine, request));
+        group.push(handle(engine, request, &mut sequences));
         while group.len() < MAX_GROUP
             && let Ok(request) = requests.try_recv()
         {
-            group.push(handle(engine, request));
+            group.push(handle(engine, request, &mut sequences));
         }
         let flush = engine.store().flush().map_err(|cause| cause.to_string());
         if let Err(cause) = &flush {
             tracing::error!(%cause, "flush failed; nothing of the group is acknowledged");
         } else {
-            flushes += 1;
-            flushed.send_replace(flushes);
+            flushed.send_modify(|known| {
+                for (tenant, sequence) in sequences.drain() {
+                    note(known, tenant, sequence);
+                }
+            });
         }
         metrics::histogram!("veridem_commit_group_size").record(group.len() as f64);
         for answer in group.drain(..) {
@@ -135,7 +164,8 @@ fn run(engine: &Engine, mut requests: mpsc::Receiver<Request>, flushed: &watch::
     }
 }
 
-fn handle(engine: &Engine, request: Request) -> Answer {
+/// Handles a request and notes how far the tenant's event feed has come.
+fn handle(engine: &Engine, request: Request, sequences: &mut FxHashMap<Tenant, u64>) -> Answer {
     let now_ms = clock::now_ms();
     match request {
         Request::Signal(tenant, signal, reply) => {
@@ -145,12 +175,24 @@ fn handle(engine: &Engine, request: Request) -> Answer {
                 Ok(_) => "accepted",
                 Err(_) => "refused",
             };
-            metrics::counter!("veridem_signals_total", "source" => signal.source.clone(), "outcome" => outcome).increment(1);
+            metrics::counter!("veridem_signals_total", "outcome" => outcome).increment(1);
+            if let Ok(ack) = &result {
+                note(sequences, tenant, ack.sequence);
+            }
             Answer::Signal(reply, result)
         }
         Request::Decision(tenant, request, reply) => {
             let result = engine.decide(&tenant, &request, now_ms);
+            if let Ok(decision) = &result {
+                note(sequences, tenant, decision.sequence);
+            }
             Answer::Decision(reply, result)
         }
     }
+}
+
+fn note(sequences: &mut FxHashMap<Tenant, u64>, tenant: Tenant, sequence: u64) {
+    // A repeated signal has the sequence number of its first answer.
+    let known = sequences.entry(tenant).or_default();
+    *known = sequence.max(*known);
 }

@@ -23,7 +23,7 @@ pub use bulk::{BulkOptions, BulkResult, STAGES, ScoredPair, bulk_identity_id, go
 pub use engine::{Ack, DecisionRequest, Engine, IndexOpener};
 pub use error::EngineError;
 pub use fold::Fold;
-pub use ingest::{Ingest, Pending, Writer, answer};
+pub use ingest::{Durable, Ingest, Pending, Writer, answer};
 pub use matcher::Matcher;
 pub use read::{MatchAnswer, RankedIdentity, Resolution};
 pub use signal::{Signal, SignalKind};

@@ -1,0 +1,72 @@
+//! Who calls, and for which tenant.
+
+use subtle::ConstantTimeEq;
+use tonic::Status;
+use tonic::metadata::MetadataMap;
+
+use super::status;
+use crate::config::Principal;
+use crate::store::Tenant;
+
+/// The metadata key that names the tenant.
+pub const TENANT_KEY: &str = "veridem-tenant";
+/// The principal where none is configured: anyone on this machine.
+const LOCAL_PRINCIPAL: &str = "local";
+
+/// Someone who calls for a tenant.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// Whose data.
+    pub tenant: Tenant,
+    /// Who.
+    pub principal: String,
+}
+
+/// Knows the principals.
+pub struct Authenticator {
+    principals: Vec<Principal>,
+}
+
+impl Authenticator {
+    /// Without principals anyone who reaches the port is `local` and may use the default tenant.
+    pub fn new(principals: Vec<Principal>) -> Self {
+        Self { principals }
+    }
+
+    /// Every tenant that may be asked for.
+    pub fn tenants(&self) -> Vec<Tenant> {
+        let mut tenants: Vec<Tenant> = self.principals.iter().flat_map(|principal| principal.tenants.iter().cloned()).collect();
+        tenants.push(Tenant::default_tenant());
+        tenants.sort();
+        tenants.dedup();
+        tenants
+    }
+
+    /// The caller of a request.
+    pub fn authenticate(&self, metadata: &MetadataMap) -> Result<Caller, Status> {
+        let tenant = match metadata.get(TENANT_KEY) {
+            None => Tenant::default_tenant(),
+            Some(name) => name.to_str().ok().and_then(|name| Tenant::try_from(name.to_owned()).ok()).ok_or_else(|| status::invalid(TENANT_KEY, "names no tenant"))?,
+        };
+        if self.principals.is_empty() {
+            if tenant != Tenant::default_tenant() {
+                return Err(status::denied("without configured principals there is the default tenant only"));
+            }
+            return Ok(Caller { tenant, principal: LOCAL_PRINCIPAL.to_owned() });
+        }
+        let header = metadata.get("authorization").and_then(|header| header.to_str().ok());
+        let token = header.and_then(|header| header.strip_prefix("Bearer ")).ok_or_else(|| status::unauthenticated("send the metadata \"authorization: Bearer <token>\""))?;
+        // Every token is compared, each in constant time, so that the answer's time tells nothing.
+        let mut found = None;
+        for principal in &self.principals {
+            if bool::from(principal.token.as_bytes().ct_eq(token.as_bytes())) {
+                found = Some(principal);
+            }
+        }
+        let principal = found.ok_or_else(|| status::unauthenticated("the token is not known"))?;
+        if !principal.tenants.contains(&tenant) {
+            return Err(status::denied("the principal may not use this tenant"));
+        }
+        Ok(Caller { tenant, principal: principal.name.clone() })
+    }
+}

@@ -1,0 +1,213 @@
+//! Between messages and the words of the domain; the one place that knows both.
+
+use tonic::Status;
+use veridem_matchers::golden::{Criterion, SurvivingValue};
+use veridem_matchers::{Attribute, CustomAttribute, Decision, Identifier, PairExplanation, PersonName, PostalAddress, RecordKey};
+use veridem_proto::v1;
+
+use super::status;
+use crate::resolver::{EngineError, Signal, SignalKind};
+use crate::store::{EventKind, OverrideDecision, ReviewReason, StoredEvent, StoredIdentity, StoredOverride, StoredReviewTask};
+
+pub(super) fn record_key(field: &str, message: Option<v1::RecordKey>) -> Result<RecordKey, Status> {
+    let message = message.ok_or_else(|| status::invalid(field, "is missing"))?;
+    let key = RecordKey::new(message.source, message.record_id);
+    crate::resolver::validate_record_key(field, &key).map_err(status::of)?;
+    Ok(key)
+}
+
+pub(super) fn signal(message: Option<v1::Signal>) -> Result<Signal, EngineError> {
+    let message = message.ok_or_else(|| EngineError::Invalid { field: "signal".to_owned(), problem: "is missing".to_owned() })?;
+    let kind = match v1::SignalKind::try_from(message.kind) {
+        Ok(v1::SignalKind::Unspecified | v1::SignalKind::Update) => SignalKind::Update,
+        Ok(v1::SignalKind::Snapshot) => SignalKind::Snapshot,
+        Ok(v1::SignalKind::Delete) => SignalKind::Delete,
+        Err(_) => return Err(EngineError::Invalid { field: "signal.kind".to_owned(), problem: format!("{} is no kind of signal", message.kind) }),
+    };
+    Ok(Signal {
+        signal_id: message.signal_id,
+        source: message.source,
+        record_id: message.record_id,
+        event_time_ms: message.event_time_ms,
+        kind,
+        attributes: attributes("signal.attributes", message.attributes)?,
+    })
+}
+
+/// A signal as a message.
+pub fn signal_message(signal: &Signal) -> v1::Signal {
+    let kind = match signal.kind {
+        SignalKind::Update => v1::SignalKind::Update,
+        SignalKind::Snapshot => v1::SignalKind::Snapshot,
+        SignalKind::Delete => v1::SignalKind::Delete,
+    };
+    v1::Signal {
+        signal_id: signal.signal_id.clone(),
+        source: signal.source.clone(),
+        record_id: signal.record_id.clone(),
+        event_time_ms: signal.event_time_ms,
+        kind: kind.into(),
+        attributes: signal.attributes.iter().map(attribute_message).collect(),
+    }
+}
+
+pub(super) fn attributes(field: &str, messages: Vec<v1::Attribute>) -> Result<Vec<Attribute>, EngineError> {
+    let attribute = |(index, message): (usize, v1::Attribute)| {
+        let value = message.value.ok_or_else(|| EngineError::Invalid { field: format!("{field}[{index}]"), problem: "has no value".to_owned() })?;
+        Ok(match value {
+            v1::attribute::Value::Name(name) => {
+                Attribute::Name(PersonName { given: name.given, middle: name.middle, family: name.family, suffix: name.suffix, full: name.full })
+            }
+            v1::attribute::Value::Email(text) => Attribute::Email(text),
+            v1::attribute::Value::Phone(text) => Attribute::Phone(text),
+            v1::attribute::Value::Address(address) => Attribute::Address(PostalAddress {
+                street: address.street,
+                number: address.number,
+                unit: address.unit,
+                city: address.city,
+                region: address.region,
+                postcode: address.postcode,
+                country: address.country,
+            }),
+            v1::attribute::Value::BirthDate(text) => Attribute::BirthDate(text),
+            v1::attribute::Value::Gender(text) => Attribute::Gender(text),
+            v1::attribute::Value::Identifier(identifier) => Attribute::Identifier(Identifier { scheme: identifier.scheme, value: identifier.value }),
+            v1::attribute::Value::Custom(custom) => Attribute::Custom(CustomAttribute { name: custom.name, value: custom.value }),
+        })
+    };
+    messages.into_iter().enumerate().map(attribute).collect()
+}
+
+pub(super) fn attribute_message(attribute: &Attribute) -> v1::Attribute {
+    let value = match attribute.clone() {
+        Attribute::Name(name) => {
+            v1::attribute::Value::Name(v1::PersonName { given: name.given, middle: name.middle, family: name.family, suffix: name.suffix, full: name.full })
+        }
+        Attribute::Email(text) => v1::attribute::Value::Email(text),
+        Attribute::Phone(text) => v1::attribute::Value::Phone(text),
+        Attribute::Address(address) => v1::attribute::Value::Address(v1::PostalAddress {
+            street: address.street,
+            number: address.number,
+            unit: address.unit,
+            city: address.city,
+            region: address.region,
+            postcode: address.postcode,
+            country: address.country,
+        }),
+        Attribute::BirthDate(text) => v1::attribute::Value::BirthDate(text),
+        Attribute::Gender(text) => v1::attribute::Value::Gender(text),
+        Attribute::Identifier(identifier) => v1::attribute::Value::Identifier(v1::Identifier { scheme: identifier.scheme, value: identifier.value }),
+        Attribute::Custom(custom) => v1::attribute::Value::Custom(v1::CustomAttribute { name: custom.name, value: custom.value }),
+    };
+    v1::Attribute { value: Some(value) }
+}
+
+pub(super) fn record_key_message(key: &RecordKey) -> v1::RecordKey {
+    v1::RecordKey { source: key.source.clone(), record_id: key.record_id.clone() }
+}
+
+fn surviving_value(value: &SurvivingValue) -> v1::SurvivingValue {
+    let criterion = match value.criterion {
+        Criterion::MostTrusted => v1::SurvivorshipCriterion::MostTrusted,
+        Criterion::MostRecent => v1::SurvivorshipCriterion::MostRecent,
+        Criterion::MostFrequent => v1::SurvivorshipCriterion::MostFrequent,
+        Criterion::MostComplete => v1::SurvivorshipCriterion::MostComplete,
+        Criterion::RecordOrder => v1::SurvivorshipCriterion::RecordOrder,
+        Criterion::OnlyValue => v1::SurvivorshipCriterion::OnlyValue,
+    };
+    v1::SurvivingValue {
+        slot: value.slot.clone(),
+        attribute: Some(attribute_message(&value.attribute)),
+        record: Some(record_key_message(&value.record)),
+        stated_at_ms: value.stated_at_ms,
+        criterion: criterion.into(),
+    }
+}
+
+pub(super) fn identity(identity: &StoredIdentity) -> v1::Identity {
+    v1::Identity {
+        identity_id: identity.id.0.clone(),
+        members: identity.member_keys.iter().map(record_key_message).collect(),
+        golden_record: identity.golden.values.iter().map(surviving_value).collect(),
+        version: identity.version,
+        changed_at_sequence: identity.changed_at_sequence,
+    }
+}
+
+pub(super) fn event(event: &StoredEvent) -> v1::IdentityEvent {
+    let kind = match event.kind {
+        EventKind::Created => v1::IdentityEventKind::Created,
+        EventKind::Updated => v1::IdentityEventKind::Updated,
+        EventKind::Merged => v1::IdentityEventKind::Merged,
+        EventKind::Split => v1::IdentityEventKind::Split,
+    };
+    v1::IdentityEvent {
+        sequence: event.sequence,
+        kind: kind.into(),
+        occurred_at_ms: event.occurred_at_ms,
+        identity: Some(identity(&event.identity)),
+        merged_identity_ids: event.merged.iter().map(|id| id.0.clone()).collect(),
+        split_into_identity_ids: event.split_into.iter().map(|id| id.0.clone()).collect(),
+        moved_records: event.moved.iter().map(record_key_message).collect(),
+        cause: event.cause.to_string(),
+    }
+}
+
+pub(super) fn decision(decision: Decision) -> v1::Decision {
+    match decision {
+        Decision::NonMatch => v1::Decision::NonMatch,
+        Decision::Review => v1::Decision::Review,
+        Decision::Match => v1::Decision::Match,
+    }
+}
+
+pub(super) fn explanation(explanation: &PairExplanation, shared_blocking_rules: Vec<String>, word: Option<OverrideDecision>) -> v1::MatchExplanation {
+    let parts = explanation.parts.iter().map(|part| v1::ComparisonPart {
+        comparison: part.comparison.to_string(),
+        level: part.level.to_owned(),
+        weight: part.weight.0,
+        term_frequency_adjustment: part.term_adjustment.0,
+    });
+    v1::MatchExplanation {
+        decision: decision(explanation.score.decision).into(),
+        match_weight: explanation.score.weight.0,
+        match_probability: explanation.score.probability().0,
+        prior_weight: explanation.prior_weight.0,
+        parts: parts.collect(),
+        rule: explanation.rule.clone().unwrap_or_default(),
+        shared_blocking_rules,
+        r#override: word.map(|word| if word == OverrideDecision::SamePerson { "same person" } else { "different persons" }.to_owned()).unwrap_or_default(),
+    }
+}
+
+pub(super) fn review_task(task: &StoredReviewTask, identities: (String, String)) -> v1::ReviewTask {
+    let reason = match task.reason {
+        ReviewReason::Uncertain => v1::ReviewReason::Uncertain,
+        ReviewReason::Conflict => v1::ReviewReason::Conflict,
+    };
+    v1::ReviewTask {
+        review_task_id: task.id.clone(),
+        left: Some(record_key_message(&task.left)),
+        right: Some(record_key_message(&task.right)),
+        left_identity_id: identities.0,
+        right_identity_id: identities.1,
+        reason: reason.into(),
+        match_weight: task.score.weight.0,
+        match_probability: task.score.probability().0,
+    }
+}
+
+pub(super) fn steward_override(value: &StoredOverride) -> v1::Override {
+    let decision = match value.decision {
+        OverrideDecision::SamePerson => v1::StewardDecision::SamePerson,
+        OverrideDecision::DifferentPersons => v1::StewardDecision::DifferentPersons,
+    };
+    v1::Override {
+        left: Some(record_key_message(&value.left)),
+        right: Some(record_key_message(&value.right)),
+        decision: decision.into(),
+        principal: value.principal.clone(),
+        decided_at_ms: value.decided_at_ms,
+        note: value.note.clone(),
+    }
+}

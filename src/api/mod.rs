@@ -1,0 +1,86 @@
+//! The gRPC services: one file each, all of them thin: who asks, is it well formed, ask the resolver, put the answer into
+//! messages.
+
+mod auth;
+mod convert;
+mod operations;
+mod page;
+mod privacy;
+mod resolution;
+mod status;
+mod stewardship;
+
+pub use auth::{Authenticator, Caller, TENANT_KEY};
+pub use convert::signal_message;
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+use tonic::{Request, Status};
+use veridem_proto::v1;
+
+use crate::clock::Stopwatch;
+use crate::publish::Sink;
+use crate::resolver::{Engine, EngineError, Ingest};
+
+/// The largest message that is taken, bytes.
+const MAX_MESSAGE_BYTES: usize = 1 << 20;
+
+/// What every service needs.
+#[derive(Clone)]
+pub struct Api {
+    /// Reads.
+    pub engine: Arc<Engine>,
+    /// Writes.
+    pub ingest: Ingest,
+    /// Who may call.
+    pub authenticator: Arc<Authenticator>,
+    /// Running sinks.
+    pub sinks: Arc<Vec<Sink>>,
+    /// Ends streams when the service stops.
+    pub stop: CancellationToken,
+}
+
+impl Api {
+    /// All services with health and reflection.
+    pub async fn routes(self) -> anyhow::Result<Routes> {
+        let (health, health_service) = tonic_health::server::health_reporter();
+        health.set_serving::<v1::resolution_service_server::ResolutionServiceServer<Self>>().await;
+        let stop = self.stop.clone();
+        tokio::spawn(async move {
+            stop.cancelled().await;
+            health.set_not_serving::<v1::resolution_service_server::ResolutionServiceServer<Self>>().await;
+            health.set_service_status("", tonic_health::ServingStatus::NotServing).await;
+        });
+        let reflection = tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(v1::DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            .build_v1()?;
+        let resolution = v1::resolution_service_server::ResolutionServiceServer::new(self.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
+        let stewardship = v1::stewardship_service_server::StewardshipServiceServer::new(self.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
+        let operations = v1::operations_service_server::OperationsServiceServer::new(self.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
+        let privacy = v1::privacy_service_server::PrivacyServiceServer::new(self).max_decoding_message_size(MAX_MESSAGE_BYTES);
+        Ok(Routes::new(health_service).add_service(reflection).add_service(resolution).add_service(stewardship).add_service(operations).add_service(privacy))
+    }
+
+    fn caller<T>(&self, request: &Request<T>) -> Result<Caller, Status> {
+        self.authenticator.authenticate(request.metadata())
+    }
+
+    /// Asks the engine away from the threads that serve connections.
+    async fn ask<T: Send + 'static>(&self, call: &'static str, question: impl FnOnce(&Engine) -> Result<T, EngineError> + Send + 'static) -> Result<T, Status> {
+        let engine = self.engine.clone();
+        let stopwatch = Stopwatch::start();
+        let answer = tokio::task::spawn_blocking(move || question(&engine)).await;
+        let result = answer.map_err(|_| Status::internal("the call failed")).and_then(|result| result.map_err(status::of));
+        observe(call, stopwatch, result.as_ref().err());
+        result
+    }
+}
+
+fn observe(call: &'static str, stopwatch: Stopwatch, error: Option<&Status>) {
+    let code = error.map_or(tonic::Code::Ok, Status::code);
+    metrics::histogram!("veridem_call_seconds", "call" => call).record(stopwatch.seconds());
+    metrics::counter!("veridem_calls_total", "call" => call, "code" => format!("{code:?}")).increment(1);
+}

@@ -1,0 +1,291 @@
+//! Configuration in two stages: what a person wrote ([`WrittenConfig`]), and what we run with ([`Config`]). Every mistake is
+//! reported at once.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use serde::Deserialize;
+use veridem_matchers::{Model, Pack};
+
+use crate::publish::{Mapping, SinkKind, SinkSettings};
+use crate::resolver::Matcher;
+use crate::store::Tenant;
+use crate::telemetry::LogFormat;
+
+/// The variable that names the configuration file where `--config` does not.
+pub const CONFIG_VARIABLE: &str = "VERIDEM_CONFIG";
+
+/// What stands in `veridem.toml`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct WrittenConfig {
+    data_directory: Option<PathBuf>,
+    grpc_address: Option<SocketAddr>,
+    http_address: Option<SocketAddr>,
+    model: Option<PathBuf>,
+    rules: Option<PathBuf>,
+    cache: Option<String>,
+    index_commit_interval: Option<String>,
+    shutdown_deadline: Option<String>,
+    log_filter: Option<String>,
+    log_format: Option<LogFormat>,
+    principals: Vec<WrittenPrincipal>,
+    sinks: Vec<WrittenSink>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenPrincipal {
+    name: String,
+    token: Option<String>,
+    token_file: Option<PathBuf>,
+    #[serde(default = "default_tenants")]
+    tenants: Vec<String>,
+}
+
+fn default_tenants() -> Vec<String> {
+    vec![Tenant::default_tenant().into()]
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenSink {
+    name: String,
+    kind: String,
+    url: Option<String>,
+    path: Option<PathBuf>,
+    secret: Option<String>,
+    secret_file: Option<PathBuf>,
+    tenant: Option<String>,
+    timeout: Option<String>,
+    #[serde(default)]
+    mapping: BTreeMap<String, String>,
+}
+
+/// Someone who may call.
+#[derive(Clone)]
+pub struct Principal {
+    /// The name that audit and overrides carry.
+    pub name: String,
+    /// The bearer token.
+    pub token: String,
+    /// The tenants whose data the principal may use.
+    pub tenants: Vec<Tenant>,
+}
+
+/// What we run with.
+#[derive(Clone)]
+pub struct Config {
+    /// Where store and index live.
+    pub data_directory: PathBuf,
+    /// gRPC listens here.
+    pub grpc_address: SocketAddr,
+    /// Metrics and health listen here.
+    pub http_address: SocketAddr,
+    /// A trained model.
+    pub model: Model,
+    /// Rules and survivorship.
+    pub pack: Pack,
+    /// Bound of the store's page cache, bytes.
+    pub cache_bytes: u64,
+    /// How often the index is made durable.
+    pub index_commit_interval: Duration,
+    /// How long a stop waits for calls that run.
+    pub shutdown_deadline: Duration,
+    /// `tracing_subscriber::EnvFilter` syntax.
+    pub log_filter: String,
+    /// How log lines look.
+    pub log_format: LogFormat,
+    /// Who may call; empty: anyone on this machine, for the default tenant.
+    pub principals: Vec<Principal>,
+    /// Where events are published.
+    pub sinks: Vec<SinkSettings>,
+}
+
+/// Everything that is wrong with a configuration.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.join("\n"))]
+pub struct ConfigError(pub Vec<String>);
+
+impl Config {
+    /// What runs where nothing is configured, with its data in a directory.
+    pub fn for_directory(data_directory: PathBuf) -> Self {
+        Self {
+            data_directory,
+            grpc_address: SocketAddr::from(([127, 0, 0, 1], 50_051)),
+            http_address: SocketAddr::from(([127, 0, 0, 1], 8_080)),
+            model: Matcher::shipped_model(),
+            pack: Pack::retail(),
+            cache_bytes: ByteSize::mib(128).as_u64(),
+            index_commit_interval: Duration::from_millis(250),
+            shutdown_deadline: Duration::from_secs(10),
+            log_filter: "info,tantivy=warn".to_owned(),
+            log_format: LogFormat::Text,
+            principals: Vec::new(),
+            sinks: Vec::new(),
+        }
+    }
+
+    /// Reads a configuration file's text. Files that it names are read too.
+    pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
+        let written: WrittenConfig = toml::from_str(text).map_err(|cause| ConfigError(vec![cause.to_string()]))?;
+        let mut mistakes = Mistakes::default();
+        let mut config = Self::for_directory(written.data_directory.unwrap_or_else(|| PathBuf::from("veridem-data")));
+        config.grpc_address = written.grpc_address.unwrap_or(config.grpc_address);
+        config.http_address = written.http_address.unwrap_or(config.http_address);
+        if let Some(model) = mistakes.read(written.model, "model", |text| Model::from_json(text).map_err(|cause| cause.to_string())) {
+            config.model = model;
+        }
+        if let Some(pack) = mistakes.read(written.rules, "rules", |text| Pack::from_toml(text).map_err(|cause| cause.to_string())) {
+            config.pack = pack;
+        }
+        if let Some(cache) = mistakes.parse(written.cache, "cache", "64MiB", |text| text.parse::<ByteSize>().ok()) {
+            config.cache_bytes = cache.as_u64();
+        }
+        let duration = |mistakes: &mut Mistakes, value, field, known: &mut Duration| {
+            *known = mistakes.parse(value, field, "500ms", |text| humantime::parse_duration(text).ok()).unwrap_or(*known);
+        };
+        duration(&mut mistakes, written.index_commit_interval, "index_commit_interval", &mut config.index_commit_interval);
+        duration(&mut mistakes, written.shutdown_deadline, "shutdown_deadline", &mut config.shutdown_deadline);
+        config.log_filter = written.log_filter.unwrap_or(config.log_filter);
+        config.log_format = written.log_format.unwrap_or(config.log_format);
+        config.principals = written.principals.into_iter().enumerate().filter_map(|(index, principal)| mistakes.principal(index, principal)).collect();
+        config.sinks = written.sinks.into_iter().enumerate().filter_map(|(index, sink)| mistakes.sink(index, sink)).collect();
+        mistakes.check(&config);
+        if mistakes.0.is_empty() { Ok(config) } else { Err(ConfigError(mistakes.0)) }
+    }
+}
+
+/// The configuration file that the environment names.
+pub fn path_from_environment() -> Option<PathBuf> {
+    std::env::var_os(CONFIG_VARIABLE).map(PathBuf::from)
+}
+
+#[derive(Default)]
+struct Mistakes(Vec<String>);
+
+impl Mistakes {
+    fn add(&mut self, field: impl std::fmt::Display, problem: impl std::fmt::Display) {
+        self.0.push(format!("{field}: {problem}"));
+    }
+
+    fn parse<T>(&mut self, value: Option<String>, field: &str, example: &str, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
+        let value = value?;
+        let parsed = parse(&value);
+        if parsed.is_none() {
+            self.add(field, format!("cannot read \"{value}\"; write a number with its unit, for example \"{example}\""));
+        }
+        parsed
+    }
+
+    fn read<T>(&mut self, path: Option<PathBuf>, field: &str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+        let path = path?;
+        let parsed = std::fs::read_to_string(&path).map_err(|cause| cause.to_string()).and_then(|text| parse(&text));
+        parsed.map_err(|problem| self.add(field, format!("{}: {problem}", path.display()))).ok()
+    }
+
+    /// A secret given in place or in a file, of which one is needed at most.
+    fn secret(&mut self, field: &str, value: Option<String>, file: Option<PathBuf>) -> Option<String> {
+        match (value, file) {
+            (Some(_), Some(_)) => {
+                self.add(field, "is given twice, in place and as a file");
+                None
+            }
+            (None, file) => self.read(file, &format!("{field}_file"), |text| Ok(text.trim().to_owned())),
+            (value, None) => value,
+        }
+    }
+
+    fn tenant(&mut self, field: &str, name: String) -> Option<Tenant> {
+        Tenant::try_from(name).map_err(|problem| self.add(field, problem)).ok()
+    }
+
+    fn principal(&mut self, index: usize, written: WrittenPrincipal) -> Option<Principal> {
+        let place = format!("principals[{index}]");
+        if written.token.is_none() && written.token_file.is_none() {
+            self.add(format!("{place}.token"), "is missing; give token or token_file");
+            return None;
+        }
+        let token = self.secret(&format!("{place}.token"), written.token, written.token_file)?;
+        if token.len() < 16 {
+            self.add(format!("{place}.token"), "is shorter than 16 characters");
+        }
+        let tenants: Vec<Tenant> = written.tenants.into_iter().filter_map(|tenant| self.tenant(&format!("{place}.tenants"), tenant)).collect();
+        Some(Principal { name: written.name, token, tenants })
+    }
+
+    fn sink(&mut self, index: usize, written: WrittenSink) -> Option<SinkSettings> {
+        let place = format!("sinks[{index}]");
+        let secret = self.secret(&format!("{place}.secret"), written.secret, written.secret_file);
+        let kind = match (written.kind.as_str(), written.url, written.path) {
+            ("webhook", Some(url), None) => {
+                if reqwest::Url::parse(&url).is_err() {
+                    self.add(format!("{place}.url"), "is no URL");
+                }
+                SinkKind::Webhook { url, secret }
+            }
+            ("file", None, Some(path)) => SinkKind::File { path },
+            ("webhook", ..) => {
+                self.add(&place, "a webhook needs url and has no path");
+                return None;
+            }
+            ("file", ..) => {
+                self.add(&place, "a file needs path and has no url");
+                return None;
+            }
+            (other, ..) => {
+                self.add(format!("{place}.kind"), format!("\"{other}\" is unknown; use \"webhook\" or \"file\""));
+                return None;
+            }
+        };
+        let tenant = match written.tenant {
+            Some(tenant) => self.tenant(&format!("{place}.tenant"), tenant)?,
+            None => Tenant::default_tenant(),
+        };
+        let timeout = self.parse(written.timeout, &format!("{place}.timeout"), "10s", |text| humantime::parse_duration(text).ok());
+        let mapping = Mapping::new(written.mapping).map_err(|problem| self.add(format!("{place}.mapping"), problem)).ok()?;
+        Some(SinkSettings { name: written.name, kind, tenant, timeout: timeout.unwrap_or(Duration::from_secs(10)), mapping })
+    }
+
+    fn check(&mut self, config: &Config) {
+        for (field, address) in [("grpc_address", config.grpc_address), ("http_address", config.http_address)] {
+            if !address.ip().is_loopback() && config.principals.is_empty() {
+                self.add(field, format!("{address} can be reached from other machines; add [[principals]] with tokens, or listen on 127.0.0.1"));
+            }
+        }
+        let mut names: Vec<&str> = config.sinks.iter().map(|sink| sink.name.as_str()).collect();
+        names.sort_unstable();
+        for repeated in names.windows(2).filter(|pair| pair[0] == pair[1]) {
+            self.add("sinks", format!("two are named \"{}\"", repeated[0]));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_mistake_is_reported_at_once() {
+        let text = "cache = \"lots\"\nindex_commit_interval = \"5\"\ngrpc_address = \"0.0.0.0:50051\"\n[[sinks]]\nname = \"erp\"\nkind = \"pigeon\"\n";
+        let mistakes = Config::from_toml(text).err().expect("five mistakes").0;
+        for place in ["cache", "index_commit_interval", "grpc_address", "sinks[0].kind"] {
+            assert!(mistakes.iter().any(|mistake| mistake.starts_with(place)), "{place} in {mistakes:?}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_its_line() {
+        let mistakes = Config::from_toml("\ndata_dir = \"x\"\n").err().expect("an unknown key").to_string();
+        assert!(mistakes.contains("line 2") && mistakes.contains("data_dir"), "{mistakes}");
+    }
+
+    #[test]
+    fn an_empty_configuration_runs_on_loopback() {
+        let config = Config::from_toml("").expect("all settings have defaults");
+        assert!(config.grpc_address.ip().is_loopback() && config.http_address.ip().is_loopback());
+    }
+}

@@ -1,0 +1,140 @@
+//! Start and stop of the service.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use axum::Router;
+use axum::http::StatusCode;
+use axum::routing::get;
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::sync::CancellationToken;
+
+use crate::api::{Api, Authenticator};
+use crate::config::Config;
+use crate::index::TantivyIndex;
+use crate::resolver::{Engine, Ingest, Matcher, Writer};
+use crate::store::{SledStore, Tenant};
+use crate::{publish, telemetry};
+
+/// A running service.
+pub struct Service {
+    /// Where gRPC listens.
+    pub grpc_address: SocketAddr,
+    /// Where metrics and health are.
+    pub http_address: SocketAddr,
+    stop: CancellationToken,
+    servers: Vec<JoinHandle<()>>,
+    sinks: Vec<JoinHandle<()>>,
+    committer: JoinHandle<()>,
+    ingest: Ingest,
+    writer: Writer,
+    deadline: Duration,
+}
+
+impl Service {
+    /// Opens the store and starts everything. Ports 0 are taken from the system.
+    pub async fn start(config: Config) -> anyhow::Result<Self> {
+        let metrics = telemetry::metrics_handle()?;
+        let authenticator = Arc::new(Authenticator::new(config.principals.clone()));
+        let mut tenants = authenticator.tenants();
+        tenants.extend(config.sinks.iter().map(|sink| sink.tenant.clone()));
+        let engine = {
+            let (config, tenants) = (config.clone(), tenants.clone());
+            tokio::task::spawn_blocking(move || open_engine(config, &tenants)).await??
+        };
+        // Listen before anything runs: a port that is taken ends the start with nothing to undo.
+        let grpc = TcpListener::bind(config.grpc_address).await.with_context(|| format!("cannot listen on grpc_address {}", config.grpc_address))?;
+        let http = TcpListener::bind(config.http_address).await.with_context(|| format!("cannot listen on http_address {}", config.http_address))?;
+        let (grpc_address, http_address) = (grpc.local_addr()?, http.local_addr()?);
+        let (ingest, writer) = Ingest::start(engine.clone(), &tenants)?;
+        let stop = CancellationToken::new();
+        let mut running = Vec::new();
+        let mut sinks = Vec::new();
+        for settings in config.sinks {
+            let name = settings.name.clone();
+            let (sink, task) = publish::start(settings, engine.store().clone(), ingest.durable(), stop.clone()).with_context(|| format!("sink {name}"))?;
+            running.push(sink);
+            sinks.push(task);
+        }
+        let committer = tokio::spawn(commit_indexes(engine.clone(), config.index_commit_interval, stop.clone()));
+        let api = Api { engine, ingest: ingest.clone(), authenticator, sinks: Arc::new(running), stop: stop.clone() };
+        let routes = api.routes().await?;
+        let servers = vec![tokio::spawn(serve_grpc(routes, grpc, stop.clone())), tokio::spawn(serve_http(metrics, http, stop.clone()))];
+        tracing::info!(%grpc_address, %http_address, "serving");
+        Ok(Self { grpc_address, http_address, stop, servers, sinks, committer, ingest, writer, deadline: config.shutdown_deadline })
+    }
+
+    /// Stops: no new calls, those that run have until the deadline; then everything accepted is made durable.
+    pub async fn stop(self) -> anyhow::Result<()> {
+        self.stop.cancel();
+        let tasks = self.servers.into_iter().chain(self.sinks).chain([self.committer]);
+        for mut task in tasks {
+            if tokio::time::timeout(self.deadline, &mut task).await.is_err() {
+                tracing::warn!("calls still ran at the shutdown deadline and were ended");
+                task.abort();
+            }
+        }
+        drop(self.ingest);
+        let writer = self.writer;
+        tokio::task::spawn_blocking(move || writer.join()).await?;
+        tracing::info!("stopped");
+        Ok(())
+    }
+}
+
+fn open_engine(config: Config, tenants: &[Tenant]) -> anyhow::Result<Arc<Engine>> {
+    let store = Arc::new(SledStore::open_directory(&config.data_directory.join("store"), config.cache_bytes)?);
+    let matcher = Arc::new(Matcher::new(config.model, config.pack));
+    let index_directory = config.data_directory.join("index");
+    let engine = Engine::new(
+        store,
+        matcher,
+        Box::new(move |tenant| Ok(Arc::new(TantivyIndex::open_or_rebuild(&index_directory.join(tenant.as_str()))?))),
+    )?;
+    for tenant in tenants {
+        engine.open_tenant(tenant)?;
+    }
+    Ok(Arc::new(engine))
+}
+
+async fn commit_indexes(engine: Arc<Engine>, interval: Duration, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(interval) => {}
+        }
+        let engine = engine.clone();
+        match tokio::task::spawn_blocking(move || engine.commit_indexes()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(cause)) => tracing::error!(%cause, "the index could not be committed; it is tried again"),
+            Err(cause) => tracing::error!(%cause, "the index commit failed"),
+        }
+    }
+}
+
+async fn serve_grpc(routes: tonic::service::Routes, listener: TcpListener, stop: CancellationToken) {
+    let incoming = TcpListenerStream::new(listener);
+    let server = tonic::transport::Server::builder().tcp_nodelay(true).add_routes(routes);
+    if let Err(cause) = server.serve_with_incoming_shutdown(incoming, stop.cancelled_owned()).await {
+        tracing::error!(%cause, "the gRPC server failed");
+    }
+}
+
+async fn serve_http(metrics: PrometheusHandle, listener: TcpListener, stop: CancellationToken) {
+    let ready = stop.clone();
+    let router = Router::new()
+        .route("/metrics", get(move || std::future::ready(metrics.render())))
+        .route("/health/live", get(|| std::future::ready("live\n")))
+        .route(
+            "/health/ready",
+            get(move || std::future::ready(if ready.is_cancelled() { (StatusCode::SERVICE_UNAVAILABLE, "stopping\n") } else { (StatusCode::OK, "ready\n") })),
+        );
+    if let Err(cause) = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await {
+        tracing::error!(%cause, "the HTTP server failed");
+    }
+}

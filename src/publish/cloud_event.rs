@@ -1,0 +1,77 @@
+//! Identity events as CloudEvents 1.0 (structured mode).
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use serde_json::{Map, Value, json};
+use veridem_matchers::{Attribute, RecordKey};
+
+use super::mapping::Mapping;
+use crate::store::{StoredEvent, StoredIdentity, Tenant};
+
+/// An event as a CloudEvent whose data is mapped for a sink.
+pub fn cloud_event(tenant: &Tenant, event: &StoredEvent, mapping: &Mapping) -> Value {
+    let data = event_data(event);
+    json!({
+        "specversion": "1.0",
+        "id": format!("{}-{}", tenant.as_str(), event.sequence),
+        "source": format!("/veridem/{}", tenant.as_str()),
+        "type": format!("veridem.identity.{}.v1", event.kind.as_str()),
+        "subject": event.identity.id.0,
+        "time": time_text(event.occurred_at_ms),
+        "datacontenttype": "application/json",
+        "sequence": event.sequence.to_string(),
+        "data": mapping.apply(&data),
+    })
+}
+
+fn time_text(milliseconds: i64) -> String {
+    let since = Duration::from_millis(u64::try_from(milliseconds).unwrap_or(0));
+    humantime::format_rfc3339_millis(UNIX_EPOCH + since).to_string()
+}
+
+/// Everything that an event says, before mapping.
+pub fn event_data(event: &StoredEvent) -> Value {
+    let ids = |ids: &[crate::store::IdentityId]| ids.iter().map(|id| id.0.clone()).collect::<Vec<_>>();
+    json!({
+        "sequence": event.sequence,
+        "kind": event.kind.as_str(),
+        "occurred_at": time_text(event.occurred_at_ms),
+        "cause": event.cause.to_string(),
+        "identity": identity(&event.identity),
+        "merged_identity_ids": ids(&event.merged),
+        "split_into_identity_ids": ids(&event.split_into),
+        "moved_records": record_keys(&event.moved),
+    })
+}
+
+fn record_keys(keys: &[RecordKey]) -> Value {
+    keys.iter().map(|key| json!({ "source": key.source, "record_id": key.record_id })).collect()
+}
+
+fn identity(identity: &StoredIdentity) -> Value {
+    let mut golden = Map::new();
+    for value in &identity.golden.values {
+        let content = match &value.attribute {
+            Attribute::Name(name) => json!(name),
+            Attribute::Address(address) => json!(address),
+            Attribute::Email(text) | Attribute::Phone(text) | Attribute::BirthDate(text) | Attribute::Gender(text) => json!(text),
+            Attribute::Identifier(identifier) => json!(identifier.value),
+            Attribute::Custom(custom) => json!(custom.value),
+        };
+        let place = match value.slot.split_once('.') {
+            Some((kind, name)) => {
+                let inner = golden.entry(kind).or_insert_with(|| json!({}));
+                inner.as_object_mut().map(|inner| inner.insert(name.to_owned(), content));
+                continue;
+            }
+            None => value.slot.clone(),
+        };
+        golden.insert(place, content);
+    }
+    json!({
+        "identity_id": identity.id.0,
+        "version": identity.version,
+        "members": record_keys(&identity.member_keys),
+        "golden": golden,
+    })
+}
