@@ -9,6 +9,7 @@ pub mod generate;
 pub mod index;
 pub mod lifecycle;
 pub mod publish;
+pub mod report;
 pub mod resolver;
 pub mod store;
 pub mod telemetry;

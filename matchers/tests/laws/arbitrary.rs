@@ -25,11 +25,89 @@ pub fn cases(count: u32) -> ProptestConfig {
 
 /// Fragments that mean something to one of the normalisers.
 const FRAGMENTS: &[&str] = &[
-    " ", "\t", "\n", "\0", "\u{7f}", "\u{200b}", "\u{202e}", "\u{feff}", "\u{a0}", ".", ",", ";", ":", "#", "/", "-", "--",
-    "+", "@", "<", ">", "'", "\"", "(", ")", "*", "x", "n/a", "null", "Dr.", "Jr", "III", "2nd", "van", "der", "O'", "é",
-    "e\u{301}", "ß", "ﬁ", "İ", "Ж", "Ω", "王", "小明", "مريم", "🙂", "٣", "１", "0", "1", "12", "1978", "78", "03", "24", "T", "Z",
-    "June", "March", "mar", "gmail.com", "googlemail.com", "mailto:", "info", "ann", "lee", "x.org", "apt", "unit", "no",
-    "street", "St", "ext", ";ext=", ";phone-context=", "tel:", "+44", "(0)", "001", "212", "736", "5000",
+    " ",
+    "\t",
+    "\n",
+    "\0",
+    "\u{7f}",
+    "\u{200b}",
+    "\u{202e}",
+    "\u{feff}",
+    "\u{a0}",
+    ".",
+    ",",
+    ";",
+    ":",
+    "#",
+    "/",
+    "-",
+    "--",
+    "+",
+    "@",
+    "<",
+    ">",
+    "'",
+    "\"",
+    "(",
+    ")",
+    "*",
+    "x",
+    "n/a",
+    "null",
+    "Dr.",
+    "Jr",
+    "III",
+    "2nd",
+    "van",
+    "der",
+    "O'",
+    "é",
+    "e\u{301}",
+    "ß",
+    "ﬁ",
+    "İ",
+    "Ж",
+    "Ω",
+    "王",
+    "小明",
+    "مريم",
+    "🙂",
+    "٣",
+    "１",
+    "0",
+    "1",
+    "12",
+    "1978",
+    "78",
+    "03",
+    "24",
+    "T",
+    "Z",
+    "June",
+    "March",
+    "mar",
+    "gmail.com",
+    "googlemail.com",
+    "mailto:",
+    "info",
+    "ann",
+    "lee",
+    "x.org",
+    "apt",
+    "unit",
+    "no",
+    "street",
+    "St",
+    "ext",
+    ";ext=",
+    ";phone-context=",
+    "tel:",
+    "+44",
+    "(0)",
+    "001",
+    "212",
+    "736",
+    "5000",
 ];
 
 /// Any text a source could send: random Unicode, control characters, very long ones, and what normalisers look for.
@@ -68,14 +146,27 @@ pub fn person_name() -> impl Strategy<Value = PersonName> {
     let suffix = from_pool(&["", "", "Jr", "III", "PhD"]);
     let full = from_pool(&["", "Bob Smith", "Smith, Ann Lee", "Lee"]);
     (given(), middle, family(), suffix, full).prop_map(|(given, middle, family, suffix, full)| {
-        PersonName { given, middle, family, suffix, full }
+        PersonName {
+            given,
+            middle,
+            family,
+            suffix,
+            full,
+        }
     })
 }
 
 fn postal_address() -> impl Strategy<Value = PostalAddress> {
     let street = from_pool(&[
-        "", "12 High Street", "12 High St", "14 High Street", "12 Hihg Street", "High Street", "2700 East Trotter Avenue #241",
-        "2700 Trotter Av unit 242", "9 Oak Lane",
+        "",
+        "12 High Street",
+        "12 High St",
+        "14 High Street",
+        "12 Hihg Street",
+        "High Street",
+        "2700 East Trotter Avenue #241",
+        "2700 Trotter Av unit 242",
+        "9 Oak Lane",
     ]);
     let city = from_pool(&["", "Boston", "Bostn", "Springfield", "Austin"]);
     let region = from_pool(&["", "MA", "TX"]);
@@ -99,13 +190,32 @@ fn date_text() -> impl Strategy<Value = String> {
 /// One attribute of any kind, of few values.
 pub fn attribute() -> impl Strategy<Value = Attribute> {
     let email = from_pool(&[
-        "ann.lee@x.org", "ann.lee@y.org", "annlee@x.org", "ann.lee@x.or", "robert@z.net", "rob@z.net", "info@x.org",
+        "ann.lee@x.org",
+        "ann.lee@y.org",
+        "annlee@x.org",
+        "ann.lee@x.or",
+        "robert@z.net",
+        "rob@z.net",
+        "info@x.org",
     ]);
-    let phone = from_pool(&["(212) 736-5000", "212-736-5001", "7365000", "+44 20 7946 0958", "(646) 736-5000", "999"]);
+    let phone = from_pool(&[
+        "(212) 736-5000",
+        "212-736-5001",
+        "7365000",
+        "+44 20 7946 0958",
+        "(646) 736-5000",
+        "999",
+    ]);
     let gender = from_pool(&["f", "Male", "unknown", "x", ""]);
-    let identifier = (from_pool(&["loyalty", "device"]), from_pool(&["A100200", "A100201", "B999", "B998", "77 88 99", "x"]))
+    let identifier = (
+        from_pool(&["loyalty", "device"]),
+        from_pool(&["A100200", "A100201", "B999", "B998", "77 88 99", "x"]),
+    )
         .prop_map(|(scheme, value)| Attribute::Identifier(Identifier { scheme, value }));
-    let custom = (from_pool(&["employer", "segment"]), from_pool(&["Acme Ltd", "Acme Limited", "Zenith", "n/a", "gold"]))
+    let custom = (
+        from_pool(&["employer", "segment"]),
+        from_pool(&["Acme Ltd", "Acme Limited", "Zenith", "n/a", "gold"]),
+    )
         .prop_map(|(name, value)| Attribute::Custom(CustomAttribute { name, value }));
     prop_oneof![
         4 => person_name().prop_map(Attribute::Name),
@@ -121,8 +231,10 @@ pub fn attribute() -> impl Strategy<Value = Attribute> {
 
 /// What a source states about a customer, at moments from a small range so that ties happen.
 pub fn stated_attributes() -> impl Strategy<Value = Vec<StatedAttribute>> {
-    let stated = (attribute(), 0..3_i64)
-        .prop_map(|(attribute, stated_at_ms)| StatedAttribute { attribute, stated_at_ms });
+    let stated = (attribute(), 0..3_i64).prop_map(|(attribute, stated_at_ms)| StatedAttribute {
+        attribute,
+        stated_at_ms,
+    });
     prop::collection::vec(stated, 0..9)
 }
 

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use veridem_matchers::Pack;
-use veridem_matchers::block::{BlockingKey, BlockingRule, BlockingRules, Candidates, Element, rule_of};
+use veridem_matchers::block::{
+    BlockingKey, BlockingRule, BlockingRules, Candidates, Element, rule_of,
+};
 use veridem_matchers::normalise::NormalisedRecord;
 
 use crate::arbitrary::{cases, normalised_record};
@@ -35,17 +37,30 @@ const ELEMENTS: [Element; 21] = [
 ];
 
 fn rule(key: Vec<Element>, max_records: usize, shared_value: bool) -> BlockingRule {
-    BlockingRule { name: format!("{key:?}"), key, max_records, shared_value }
+    BlockingRule {
+        name: format!("{key:?}"),
+        key,
+        max_records,
+        shared_value,
+    }
 }
 
 fn rules() -> impl Strategy<Value = BlockingRules> {
     let shared = prop::sample::select(vec![Element::Email, Element::Phone, Element::Identifier]);
-    let of_one = (shared, 2..6_usize).prop_map(|(element, max_records)| rule(vec![element], max_records, true));
-    let of_some = (prop::sample::subsequence(ELEMENTS.to_vec(), 1..3), 2..6_usize).prop_map(|(key, max_records)| rule(key, max_records, false));
+    let of_one = (shared, 2..6_usize)
+        .prop_map(|(element, max_records)| rule(vec![element], max_records, true));
+    let of_some = (
+        prop::sample::subsequence(ELEMENTS.to_vec(), 1..3),
+        2..6_usize,
+    )
+        .prop_map(|(key, max_records)| rule(key, max_records, false));
     prop::collection::vec(prop_oneof![of_one, of_some], 1..6).prop_map(BlockingRules)
 }
 
-fn holders(records: &[NormalisedRecord], rules: &BlockingRules) -> BTreeMap<BlockingKey, BTreeSet<usize>> {
+fn holders(
+    records: &[NormalisedRecord],
+    rules: &BlockingRules,
+) -> BTreeMap<BlockingKey, BTreeSet<usize>> {
     let mut holders: BTreeMap<BlockingKey, BTreeSet<usize>> = BTreeMap::new();
     for (row, record) in records.iter().enumerate() {
         for key in rules.keys(record) {
@@ -56,13 +71,32 @@ fn holders(records: &[NormalisedRecord], rules: &BlockingRules) -> BTreeMap<Bloc
 }
 
 /// All pairs that share a key which no more than `max_records` records hold.
-fn pairs_by_brute_force(records: &[NormalisedRecord], rules: &BlockingRules) -> BTreeSet<(usize, usize)> {
-    let active = holders(records, rules).into_iter().filter(|(key, rows)| rows.len() <= rules.rule(*key).max_records);
-    active.flat_map(|(_, rows)| rows.iter().flat_map(|left| rows.range(left + 1..).map(|right| (*left, *right)).collect::<Vec<_>>()).collect::<Vec<_>>()).collect()
+fn pairs_by_brute_force(
+    records: &[NormalisedRecord],
+    rules: &BlockingRules,
+) -> BTreeSet<(usize, usize)> {
+    let active = holders(records, rules)
+        .into_iter()
+        .filter(|(key, rows)| rows.len() <= rules.rule(*key).max_records);
+    active
+        .flat_map(|(_, rows)| {
+            rows.iter()
+                .flat_map(|left| {
+                    rows.range(left + 1..)
+                        .map(|right| (*left, *right))
+                        .collect::<Vec<_>>()
+                })
+                .collect::<Vec<_>>()
+        })
+        .collect()
 }
 
 fn in_pool<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) -> T {
-    rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads").install(work)
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build()
+        .expect("threads")
+        .install(work)
 }
 
 proptest! {
@@ -165,10 +199,24 @@ proptest! {
 #[test]
 fn pairs_come_in_one_order_however_many_threads_there_are() {
     let records: Vec<NormalisedRecord> = (0..4_000_u32)
-        .map(|row| normalised(&[email(&format!("person{}@x.org", row / 3)), name("Ann", &format!("Lee{}", row % 50)), birth_date(&format!("19{:02}-03-24", row % 90))]))
+        .map(|row| {
+            normalised(&[
+                email(&format!("person{}@x.org", row / 3)),
+                name("Ann", &format!("Lee{}", row % 50)),
+                birth_date(&format!("19{:02}-03-24", row % 90)),
+            ])
+        })
         .collect();
-    let rules = BlockingRules(vec![rule(vec![Element::Email], 10, true), rule(vec![Element::FamilyName, Element::BirthDate], 20, false)]);
-    let pairs = |threads| in_pool(threads, || Candidates::new(&records, &rules).map_pairs(|left, right| (left % 5 > 0).then_some((left, right))));
+    let rules = BlockingRules(vec![
+        rule(vec![Element::Email], 10, true),
+        rule(vec![Element::FamilyName, Element::BirthDate], 20, false),
+    ]);
+    let pairs = |threads| {
+        in_pool(threads, || {
+            Candidates::new(&records, &rules)
+                .map_pairs(|left, right| (left % 5 > 0).then_some((left, right)))
+        })
+    };
     let alone = pairs(1);
     assert!(alone.len() > 3_000, "{} pairs", alone.len());
     assert_eq!(pairs(2), alone);
@@ -178,18 +226,49 @@ fn pairs_come_in_one_order_however_many_threads_there_are() {
 #[test]
 fn rules_have_keys_of_their_own_and_parts_do_not_run_together() {
     let record = normalised(&[email("ann.lee@x.org")]);
-    let twice = BlockingRules(vec![rule(vec![Element::Email], 10, true), rule(vec![Element::Email], 10, false)]);
-    assert_eq!(twice.keys(&record).iter().map(|key| rule_of(*key)).collect::<Vec<_>>(), [0, 1]);
-    let names = BlockingRules(vec![rule(vec![Element::GivenName, Element::FamilyName], 10, false)]);
-    assert_ne!(names.keys(&normalised(&[name("ab", "cde")])), names.keys(&normalised(&[name("abc", "de")])));
+    let twice = BlockingRules(vec![
+        rule(vec![Element::Email], 10, true),
+        rule(vec![Element::Email], 10, false),
+    ]);
+    assert_eq!(
+        twice
+            .keys(&record)
+            .iter()
+            .map(|key| rule_of(*key))
+            .collect::<Vec<_>>(),
+        [0, 1]
+    );
+    let names = BlockingRules(vec![rule(
+        vec![Element::GivenName, Element::FamilyName],
+        10,
+        false,
+    )]);
+    assert_ne!(
+        names.keys(&normalised(&[name("ab", "cde")])),
+        names.keys(&normalised(&[name("abc", "de")]))
+    );
 }
 
 #[test]
 fn a_rule_needs_all_of_its_parts() {
-    let rules = BlockingRules(vec![rule(vec![Element::FamilyName, Element::BirthDate], 10, false)]);
+    let rules = BlockingRules(vec![rule(
+        vec![Element::FamilyName, Element::BirthDate],
+        10,
+        false,
+    )]);
     assert!(rules.keys(&normalised(&[name("Ann", "Lee")])).is_empty());
-    assert!(rules.keys(&normalised(&[name("Ann", "Lee"), birth_date("1978")])).is_empty(), "a year alone is no birth date");
-    assert_eq!(rules.keys(&normalised(&[name("Ann", "Lee"), birth_date("1978-03-24")])).len(), 1);
+    assert!(
+        rules
+            .keys(&normalised(&[name("Ann", "Lee"), birth_date("1978")]))
+            .is_empty(),
+        "a year alone is no birth date"
+    );
+    assert_eq!(
+        rules
+            .keys(&normalised(&[name("Ann", "Lee"), birth_date("1978-03-24")]))
+            .len(),
+        1
+    );
 }
 
 #[test]
@@ -200,17 +279,49 @@ fn what_the_retail_pack_brings_together() {
         rules.keys(left).iter().any(|key| keys.contains(key))
     };
     let table = [
-        (vec![email("a.lee@x.org")], vec![email("A.Lee+x@X.org")], true),
-        (vec![phone("212-736-5000")], vec![phone("+1 212 736 5000")], true),
-        (vec![identifier("loyalty", "A100200")], vec![identifier("Loyalty", "a-100-200")], true),
-        (vec![identifier("loyalty", "A100200")], vec![identifier("device", "A100200")], false),
-        (vec![name("Lee", "Robert")], vec![name("Robert", "Lee")], true),
-        (vec![name("Bob", "Lee"), birth_date("1978-03-24")], vec![name("Robert", "Zed"), birth_date("1978-03-24")], true),
+        (
+            vec![email("a.lee@x.org")],
+            vec![email("A.Lee+x@X.org")],
+            true,
+        ),
+        (
+            vec![phone("212-736-5000")],
+            vec![phone("+1 212 736 5000")],
+            true,
+        ),
+        (
+            vec![identifier("loyalty", "A100200")],
+            vec![identifier("Loyalty", "a-100-200")],
+            true,
+        ),
+        (
+            vec![identifier("loyalty", "A100200")],
+            vec![identifier("device", "A100200")],
+            false,
+        ),
+        (
+            vec![name("Lee", "Robert")],
+            vec![name("Robert", "Lee")],
+            true,
+        ),
+        (
+            vec![name("Bob", "Lee"), birth_date("1978-03-24")],
+            vec![name("Robert", "Zed"), birth_date("1978-03-24")],
+            true,
+        ),
         (vec![name("Bob", "Lee")], vec![name("Robert", "Lee")], false),
-        (vec![email("a.lee@x.org")], vec![email("b.lee@x.org")], false),
+        (
+            vec![email("a.lee@x.org")],
+            vec![email("b.lee@x.org")],
+            false,
+        ),
         (vec![], vec![], false),
     ];
     for (left, right, expected) in table {
-        assert_eq!(shares(&normalised(&left), &normalised(&right)), expected, "{left:?} {right:?}");
+        assert_eq!(
+            shares(&normalised(&left), &normalised(&right)),
+            expected,
+            "{left:?} {right:?}"
+        );
     }
 }

@@ -5,37 +5,79 @@ use veridem_matchers::compare::Comparison;
 use veridem_matchers::normalise::{NormalisedRecord, Region};
 use veridem_matchers::{Attribute, PersonName, StatedAttribute};
 
-use crate::arbitrary::{all_comparisons, attribute, cases, normalised_record, person_name, stated_attributes};
-use crate::fixtures::{address, birth_date, custom, email, gender, identifier, name, normalised, phone};
+use crate::arbitrary::{
+    all_comparisons, attribute, cases, normalised_record, person_name, stated_attributes,
+};
+use crate::fixtures::{
+    address, birth_date, custom, email, gender, identifier, name, normalised, phone,
+};
 
-fn level_of(comparison: &Comparison, left: &NormalisedRecord, right: &NormalisedRecord) -> Option<u8> {
-    comparison.compare(left, right).map(|agreement| agreement.level)
+fn level_of(
+    comparison: &Comparison,
+    left: &NormalisedRecord,
+    right: &NormalisedRecord,
+) -> Option<u8> {
+    comparison
+        .compare(left, right)
+        .map(|agreement| agreement.level)
 }
 
 fn level_name(comparison: &Comparison, left: &[Attribute], right: &[Attribute]) -> &'static str {
-    level_of(comparison, &normalised(left), &normalised(right)).map_or("missing", |level| comparison.levels()[usize::from(level)])
+    level_of(comparison, &normalised(left), &normalised(right))
+        .map_or("missing", |level| comparison.levels()[usize::from(level)])
 }
 
 /// A record with every attribute known in full.
 fn complete_record() -> impl Strategy<Value = NormalisedRecord> {
-    let names = ("[a-z]{2,9}", "[a-z]{2,9}", "[a-z]{2,9}", prop::sample::select(vec!["Jr", "Sr", "II", "III", "IV"]));
+    let names = (
+        "[a-z]{2,9}",
+        "[a-z]{2,9}",
+        "[a-z]{2,9}",
+        prop::sample::select(vec!["Jr", "Sr", "II", "III", "IV"]),
+    );
     let place = (1..2_000_u16, "[a-z]{4,9}", "[a-z]{4,9}", 10_000..99_999_u32);
-    let rest = (1950..2000_u16, 2..13_u8, 1..29_u8, 2_000_000..9_000_000_u32, prop::sample::select(vec!["f", "m", "divers"]));
-    let complete = (names, place, rest).prop_map(|((given, middle, family, suffix), (number, street, city, postcode), (year, month, day, digits, sex))| {
-        normalised(&[
-            Attribute::Name(PersonName { given, middle, family: family.clone(), suffix: suffix.to_owned(), full: String::new() }),
-            birth_date(&format!("{year}-{month:02}-{day:02}")),
-            email(&format!("q{family}@mail.org")),
-            phone(&format!("212{digits}")),
-            address(&format!("{number} {street} street"), &city, &postcode.to_string()),
-            gender(sex),
-            identifier("loyalty", &format!("A{digits}")),
-            identifier("device", &format!("D{digits}")),
-            custom("employer", &format!("works {digits}")),
-            custom("segment", &format!("kind {digits}")),
-        ])
-    });
-    complete.prop_filter("random letters spell a placeholder or a title", |record| all_comparisons().iter().all(|comparison| comparison.is_present(record)))
+    let rest = (
+        1950..2000_u16,
+        2..13_u8,
+        1..29_u8,
+        2_000_000..9_000_000_u32,
+        prop::sample::select(vec!["f", "m", "divers"]),
+    );
+    let complete = (names, place, rest).prop_map(
+        |(
+            (given, middle, family, suffix),
+            (number, street, city, postcode),
+            (year, month, day, digits, sex),
+        )| {
+            normalised(&[
+                Attribute::Name(PersonName {
+                    given,
+                    middle,
+                    family: family.clone(),
+                    suffix: suffix.to_owned(),
+                    full: String::new(),
+                }),
+                birth_date(&format!("{year}-{month:02}-{day:02}")),
+                email(&format!("q{family}@mail.org")),
+                phone(&format!("212{digits}")),
+                address(
+                    &format!("{number} {street} street"),
+                    &city,
+                    &postcode.to_string(),
+                ),
+                gender(sex),
+                identifier("loyalty", &format!("A{digits}")),
+                identifier("device", &format!("D{digits}")),
+                custom("employer", &format!("works {digits}")),
+                custom("segment", &format!("kind {digits}")),
+            ])
+        },
+    );
+    complete.prop_filter("random letters spell a placeholder or a title", |record| {
+        all_comparisons()
+            .iter()
+            .all(|comparison| comparison.is_present(record))
+    })
 }
 
 proptest! {

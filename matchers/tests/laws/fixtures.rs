@@ -1,5 +1,7 @@
 //! Small constructors that several laws use.
 
+use std::fmt::Debug;
+
 use veridem_matchers::compare::Comparison;
 use veridem_matchers::model::{
     ComparisonModel, LevelParameters, MODEL_FORMAT_VERSION, TermFrequencies,
@@ -50,19 +52,28 @@ pub fn address(street: &str, city: &str, postcode: &str) -> Attribute {
 
 /// An identifier.
 pub fn identifier(scheme: &str, value: &str) -> Attribute {
-    Attribute::Identifier(Identifier { scheme: scheme.to_owned(), value: value.to_owned() })
+    Attribute::Identifier(Identifier {
+        scheme: scheme.to_owned(),
+        value: value.to_owned(),
+    })
 }
 
 /// A custom attribute.
 pub fn custom(attribute_name: &str, value: &str) -> Attribute {
-    Attribute::Custom(CustomAttribute { name: attribute_name.to_owned(), value: value.to_owned() })
+    Attribute::Custom(CustomAttribute {
+        name: attribute_name.to_owned(),
+        value: value.to_owned(),
+    })
 }
 
 /// A record that states these values, ready to be compared in the region `US`.
 pub fn normalised(attributes: &[Attribute]) -> NormalisedRecord {
     let stated: Vec<StatedAttribute> = attributes
         .iter()
-        .map(|attribute| StatedAttribute { attribute: attribute.clone(), stated_at_ms: 0 })
+        .map(|attribute| StatedAttribute {
+            attribute: attribute.clone(),
+            stated_at_ms: 0,
+        })
         .collect();
     NormalisedRecord::new(&stated, Region::US)
 }
@@ -94,14 +105,19 @@ pub fn model(comparisons: &[Comparison]) -> Model {
 
 fn comparison_model(comparison: &Comparison) -> ComparisonModel {
     let names = comparison.levels();
-    let shares: Vec<f64> = (0..names.len()).map(|level| 0.5_f64.powi(level as i32 + 1)).collect();
+    let shares: Vec<f64> = (0..names.len())
+        .map(|level| 0.5_f64.powi(level as i32 + 1))
+        .collect();
     let total: f64 = shares.iter().sum();
     let level = |index: usize| LevelParameters {
         level: names[index].to_owned(),
         m: shares[index] / total,
         u: shares[names.len() - 1 - index] / total / 1.3,
     };
-    let frequent = ["smith"; 60].into_iter().chain(["ann"; 30]).chain(["acme ltd"; 10]);
+    let frequent = ["smith"; 60]
+        .into_iter()
+        .chain(["ann"; 30])
+        .chain(["acme ltd"; 10]);
     let has_terms = matches!(
         comparison,
         Comparison::GivenName | Comparison::FamilyName | Comparison::Custom(_)
@@ -110,7 +126,21 @@ fn comparison_model(comparison: &Comparison) -> ComparisonModel {
         comparison: comparison.clone(),
         levels: (0..names.len()).map(level).collect(),
         term_frequencies: has_terms.then(|| {
-            TermFrequencies::count(frequent.chain(["zylberberg", "lopez"])).expect("values to count")
+            TermFrequencies::count(frequent.chain(["zylberberg", "lopez"]))
+                .expect("values to count")
         }),
     }
+}
+
+/// Every row `(written, found, expected)` of a table must hold; all that do not are shown at once.
+pub fn assert_rows<Written: Debug, Value: Debug + PartialEq>(
+    rows: impl IntoIterator<Item = (Written, Value, Value)>,
+) {
+    let wrong = rows
+        .into_iter()
+        .filter(|(_, found, expected)| found != expected);
+    let shown: Vec<String> = wrong
+        .map(|(written, found, expected)| format!("{written:?}: {found:?}, expected {expected:?}"))
+        .collect();
+    assert!(shown.is_empty(), "\n{}", shown.join("\n"));
 }

@@ -22,6 +22,7 @@ mod names;
 mod pack_file;
 mod partition;
 mod population;
+mod records;
 mod scoring;
 mod strings;
 mod training_em;

@@ -15,17 +15,27 @@ fn names_only() -> Model {
 fn refusal(change: impl FnOnce(&mut Model)) -> String {
     let mut changed = names_only();
     change(&mut changed);
-    Model::from_json(&changed.to_json()).expect_err("must be refused").to_string()
+    Model::from_json(&changed.to_json())
+        .expect_err("must be refused")
+        .to_string()
 }
 
 fn text_refusal(from: &str, to: &str) -> String {
     let text = names_only().to_json();
     assert!(text.contains(from), "{from} is not in {text}");
-    Model::from_json(&text.replacen(from, to, 1)).expect_err("must be refused").to_string()
+    Model::from_json(&text.replacen(from, to, 1))
+        .expect_err("must be refused")
+        .to_string()
 }
 
 fn probability() -> impl Strategy<Value = f64> {
-    prop_oneof![0.000_001..0.999_999_f64, 1e-9..1e-6_f64, Just(1e-9), Just(1.0 - 1e-9), Just(0.1)]
+    prop_oneof![
+        0.000_001..0.999_999_f64,
+        1e-9..1e-6_f64,
+        Just(1e-9),
+        Just(1.0 - 1e-9),
+        Just(0.1)
+    ]
 }
 
 proptest! {
@@ -71,8 +81,34 @@ proptest! {
 }
 
 #[test]
+fn the_shipped_model_is_read_and_serves_the_shipped_pack() {
+    let shipped = Model::from_json(include_str!("../../packs/retail-model.json"));
+    let shipped = shipped.expect("the shipped model is valid");
+    assert_eq!(
+        Model::from_json(&shipped.to_json()).expect("a model"),
+        shipped
+    );
+    for comparison in &shipped.comparisons {
+        let weights =
+            [0, comparison.levels.len() - 1].map(|level| comparison.weight(level as u8).0);
+        assert!(
+            weights[0] > 0.0 && weights[1] < 0.0,
+            "{}: {weights:?}",
+            comparison.comparison
+        );
+    }
+}
+
+#[test]
 fn malformed_files_are_refused_with_the_line() {
-    for text in ["", "{", "[]", "null", "{\"format_version\": 1}", "not a model"] {
+    for text in [
+        "",
+        "{",
+        "[]",
+        "null",
+        "{\"format_version\": 1}",
+        "not a model",
+    ] {
         let error = Model::from_json(text).expect_err("must be refused");
         assert!(matches!(error, ModelError::Malformed(_)), "{error}");
         assert!(error.to_string().contains("line 1"), "{error}");
@@ -83,30 +119,56 @@ fn malformed_files_are_refused_with_the_line() {
 fn another_version_is_refused_by_its_number() {
     for version in [0, 2, 77] {
         let error = refusal(|model| model.format_version = version);
-        assert!(error.contains("format_version") && error.contains(&version.to_string()), "{error}");
+        assert!(
+            error.contains("format_version") && error.contains(&version.to_string()),
+            "{error}"
+        );
     }
 }
 
 /// A later version has other fields; the reader must say that the file is from a later version, not that a field is wrong.
 #[test]
 fn a_later_version_with_other_fields_is_refused_by_its_number() {
-    let text = names_only().to_json().replacen("\"format_version\": 1", "\"format_version\": 2, \"calibration\": []", 1);
+    let text = names_only().to_json().replacen(
+        "\"format_version\": 1",
+        "\"format_version\": 2, \"calibration\": []",
+        1,
+    );
     let error = Model::from_json(&text).expect_err("must be refused");
-    assert!(matches!(error, ModelError::UnknownVersion { found: 2 }), "{error}");
+    assert!(
+        matches!(error, ModelError::UnknownVersion { found: 2 }),
+        "{error}"
+    );
 }
 
 #[test]
 fn unknown_fields_are_refused_by_name() {
     assert!(text_refusal("\"prior\"", "\"colour\": 1, \"prior\"").contains("colour"));
-    assert!(text_refusal("\"level\": \"exact\"", "\"colour\": 1, \"level\": \"exact\"").contains("colour"));
-    assert!(text_refusal("\"comparison\": \"given_name\"", "\"colour\": 1, \"comparison\": \"given_name\"").contains("colour"));
+    assert!(
+        text_refusal(
+            "\"level\": \"exact\"",
+            "\"colour\": 1, \"level\": \"exact\""
+        )
+        .contains("colour")
+    );
+    assert!(
+        text_refusal(
+            "\"comparison\": \"given_name\"",
+            "\"colour\": 1, \"comparison\": \"given_name\""
+        )
+        .contains("colour")
+    );
     assert!(text_refusal("\"unlisted\"", "\"colour\": 1, \"unlisted\"").contains("colour"));
 }
 
 #[test]
 fn wrong_levels_are_refused_with_the_right_ones() {
     let renamed = refusal(|model| model.comparisons[1].levels[0].level = "exakt".to_owned());
-    assert!(renamed.contains("email") && renamed.contains("exact, similar, same_local, somewhat, different"), "{renamed}");
+    assert!(
+        renamed.contains("email")
+            && renamed.contains("exact, similar, same_local, somewhat, different"),
+        "{renamed}"
+    );
     let one_less = refusal(|model| drop(model.comparisons[0].levels.pop()));
     assert!(one_less.contains("given_name"), "{one_less}");
     let swapped = refusal(|model| model.comparisons[1].levels.swap(0, 1));
@@ -122,9 +184,24 @@ fn impossible_probabilities_are_refused_with_comparison_and_level() {
         assert!(u.contains("given_name") && u.contains("nickname"), "{u}");
         let prior = refusal(|model| model.prior = bad);
         assert!(prior.contains("prior"), "{prior}");
-        let unlisted = refusal(|model| model.comparisons[0].term_frequencies.as_mut().expect("terms").unlisted = bad);
-        assert!(unlisted.contains("given_name") && unlisted.contains("term frequencies"), "{unlisted}");
-        let listed = refusal(|model| drop(model.comparisons[0].term_frequencies.as_mut().expect("terms").listed.insert("ann".to_owned(), bad)));
+        let unlisted = refusal(|model| {
+            model.comparisons[0]
+                .term_frequencies
+                .as_mut()
+                .expect("terms")
+                .unlisted = bad
+        });
+        assert!(
+            unlisted.contains("given_name") && unlisted.contains("term frequencies"),
+            "{unlisted}"
+        );
+        let listed = refusal(|model| {
+            let terms = model.comparisons[0]
+                .term_frequencies
+                .as_mut()
+                .expect("terms");
+            terms.listed.insert("ann".to_owned(), bad);
+        });
         assert!(listed.contains("given_name"), "{listed}");
     }
 }
@@ -132,11 +209,18 @@ fn impossible_probabilities_are_refused_with_comparison_and_level() {
 #[test]
 fn too_many_comparisons_are_refused() {
     let of = |count: usize| {
-        let comparisons: Vec<Comparison> = (0..count).map(|index| Comparison::Custom(format!("field{index}"))).collect();
+        let comparisons: Vec<Comparison> = (0..count)
+            .map(|index| Comparison::Custom(format!("field{index}")))
+            .collect();
         Model::from_json(&model(&comparisons).to_json())
     };
     assert!(of(MAX_COMPARISONS).is_ok());
-    assert!(of(MAX_COMPARISONS + 1).expect_err("must be refused").to_string().contains(&MAX_COMPARISONS.to_string()));
+    assert!(
+        of(MAX_COMPARISONS + 1)
+            .expect_err("must be refused")
+            .to_string()
+            .contains(&MAX_COMPARISONS.to_string())
+    );
 }
 
 #[test]
@@ -150,10 +234,23 @@ fn a_comparison_that_counts_twice_is_refused() {
 
 #[test]
 fn rare_terms_weigh_more_than_frequent_ones() {
-    let values = ["smith"; 50].into_iter().chain(["jones"; 10]).chain(["ng", "ng", "ng", "ng", "zylberberg"]);
+    let values = ["smith"; 50].into_iter().chain(["jones"; 10]).chain([
+        "ng",
+        "ng",
+        "ng",
+        "ng",
+        "zylberberg",
+    ]);
     let frequencies = TermFrequencies::count(values).expect("values to count");
-    assert!(frequencies.of("smith") > frequencies.of("jones") && frequencies.of("jones") > frequencies.of("zylberberg"));
-    assert_eq!(frequencies.listed.keys().collect::<Vec<_>>(), ["jones", "smith"], "a value of few customers is not listed");
+    assert!(
+        frequencies.of("smith") > frequencies.of("jones")
+            && frequencies.of("jones") > frequencies.of("zylberberg")
+    );
+    assert_eq!(
+        frequencies.listed.keys().collect::<Vec<_>>(),
+        ["jones", "smith"],
+        "a value of few customers is not listed"
+    );
     assert_eq!(frequencies.of("never seen"), frequencies.unlisted);
     assert!(TermFrequencies::count(std::iter::empty()).is_none());
     let mut named = model(&[Comparison::FamilyName]);

@@ -12,28 +12,42 @@ use crate::fixtures::{model, normalised, pack, pack_of_thresholds};
 fn any_model() -> impl Strategy<Value = Model> {
     let probability = || 0.000_1..0.999_9_f64;
     let values = prop::collection::vec((probability(), probability()), 60);
-    (probability(), values, prop::sample::subsequence(all_comparisons(), 0..=13)).prop_map(|(prior, values, comparisons)| {
-        let mut drawn = model(&comparisons);
-        drawn.prior = prior;
-        let mut values = values.into_iter().cycle();
-        for level in drawn.comparisons.iter_mut().flat_map(|comparison| &mut comparison.levels) {
-            (level.m, level.u) = values.next().expect("a cycle");
-        }
-        drawn
-    })
+    (
+        probability(),
+        values,
+        prop::sample::subsequence(all_comparisons(), 0..=13),
+    )
+        .prop_map(|(prior, values, comparisons)| {
+            let mut drawn = model(&comparisons);
+            drawn.prior = prior;
+            let mut values = values.into_iter().cycle();
+            for level in drawn
+                .comparisons
+                .iter_mut()
+                .flat_map(|comparison| &mut comparison.levels)
+            {
+                (level.m, level.u) = values.next().expect("a cycle");
+            }
+            drawn
+        })
 }
 
 /// The record without what `comparison` looks at.
 fn without(record: &NormalisedRecord, comparison: &Comparison) -> NormalisedRecord {
     let mut less = record.clone();
     match comparison {
-        Comparison::GivenName | Comparison::FamilyName | Comparison::MiddleName | Comparison::Generation => less.names.clear(),
+        Comparison::GivenName
+        | Comparison::FamilyName
+        | Comparison::MiddleName
+        | Comparison::Generation => less.names.clear(),
         Comparison::BirthDate => less.birth_dates.clear(),
         Comparison::Email => less.emails.clear(),
         Comparison::Phone => less.phones.clear(),
         Comparison::Address => less.addresses.clear(),
         Comparison::Gender => less.gender = None,
-        Comparison::Identifier(scheme) => less.identifiers.retain(|identifier| identifier.scheme != *scheme),
+        Comparison::Identifier(scheme) => less
+            .identifiers
+            .retain(|identifier| identifier.scheme != *scheme),
         Comparison::Custom(name) => less.customs.retain(|custom| custom.name != *name),
     }
     less

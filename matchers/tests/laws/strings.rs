@@ -9,18 +9,20 @@ use crate::arbitrary::{any_text, cases};
 
 /// Two texts of which the second is often a small change of the first.
 fn near_pair(letters: &'static str) -> impl Strategy<Value = (String, String)> {
-    let edited = (letters, any::<prop::sample::Index>(), 0..5_u8, "[a-z]").prop_map(|(text, at, edit, letter)| {
-        let mut changed: Vec<char> = text.chars().collect();
-        let at = at.index(changed.len() + 1);
-        match edit {
-            0 => changed.insert(at, letter.chars().next().expect("one letter")),
-            1 if at < changed.len() => drop(changed.remove(at)),
-            2 if at < changed.len() => changed[at] = letter.chars().next().expect("one letter"),
-            3 if at + 1 < changed.len() => changed.swap(at, at + 1),
-            _ => changed.reverse(),
-        }
-        (text, changed.into_iter().collect())
-    });
+    let edited = (letters, any::<prop::sample::Index>(), 0..5_u8, "[a-z]").prop_map(
+        |(text, at, edit, letter)| {
+            let mut changed: Vec<char> = text.chars().collect();
+            let at = at.index(changed.len() + 1);
+            match edit {
+                0 => changed.insert(at, letter.chars().next().expect("one letter")),
+                1 if at < changed.len() => drop(changed.remove(at)),
+                2 if at < changed.len() => changed[at] = letter.chars().next().expect("one letter"),
+                3 if at + 1 < changed.len() => changed.swap(at, at + 1),
+                _ => changed.reverse(),
+            }
+            (text, changed.into_iter().collect())
+        },
+    );
     prop_oneof![edited, (letters, letters)]
 }
 
@@ -79,13 +81,25 @@ proptest! {
 /// All words of up to five of three letters, each against each: nothing left to chance.
 #[test]
 fn jaro_winkler_and_edits_of_all_short_words() {
-    let words: Vec<String> = (0..=5_u32).flat_map(|length| (0..3_u32.pow(length)).map(move |code| word(code, length))).collect();
+    let words: Vec<String> = (0..=5_u32)
+        .flat_map(|length| (0..3_u32.pow(length)).map(move |code| word(code, length)))
+        .collect();
     for left in &words {
         for right in &words {
-            assert!((jaro_winkler(left, right) - strsim::jaro_winkler(left, right)).abs() < 1e-9, "{left} {right}");
-            assert!((jaro_winkler(left, right) - jaro_winkler(right, left)).abs() < 1e-9, "{left} {right} is not symmetric");
+            assert!(
+                (jaro_winkler(left, right) - strsim::jaro_winkler(left, right)).abs() < 1e-9,
+                "{left} {right}"
+            );
+            assert!(
+                (jaro_winkler(left, right) - jaro_winkler(right, left)).abs() < 1e-9,
+                "{left} {right} is not symmetric"
+            );
             let near = within_one_edit(left.as_bytes(), right.as_bytes());
-            assert_eq!(near, strsim::osa_distance(left, right) <= 1, "{left} {right}");
+            assert_eq!(
+                near,
+                strsim::osa_distance(left, right) <= 1,
+                "{left} {right}"
+            );
         }
     }
 }
@@ -108,8 +122,20 @@ fn known_measures() {
     assert_eq!(jaro_winkler("a", ""), 0.0);
     let longest = "a".repeat(64);
     assert_eq!(jaro_winkler(&longest, &longest), 1.0);
-    assert_eq!(jaro_winkler(&longest, &format!("{longest}a")), strsim::jaro_winkler(&longest, &format!("{longest}a")));
-    let codes = [("robert", "R163"), ("rupert", "R163"), ("ashcraft", "A261"), ("tymczak", "T522"), ("pfister", "P236"), ("honeyman", "H555"), ("lee", "L"), ("", "")];
+    assert_eq!(
+        jaro_winkler(&longest, &format!("{longest}a")),
+        strsim::jaro_winkler(&longest, &format!("{longest}a"))
+    );
+    let codes = [
+        ("robert", "R163"),
+        ("rupert", "R163"),
+        ("ashcraft", "A261"),
+        ("tymczak", "T522"),
+        ("pfister", "P236"),
+        ("honeyman", "H555"),
+        ("lee", "L"),
+        ("", ""),
+    ];
     for (name, code) in codes {
         assert_eq!(soundex(name), code, "{name}");
     }

@@ -1,0 +1,300 @@
+//! Constrained average linkage against a brute-force oracle of the rule in its documentation.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use veridem_matchers::cluster::{Component, Link};
+
+use crate::arbitrary::cases;
+
+type Links = Vec<(usize, usize, Link)>;
+type Clusters = Vec<Vec<usize>>;
+
+fn clusters_of(members: usize, links: &Links, weigh: &dyn Fn(usize, usize) -> Link) -> Clusters {
+    Component {
+        members,
+        links: links.clone(),
+        weigh,
+        join_weight: 0.0,
+    }
+    .clusters()
+}
+
+/// The documented rule, computed anew in every step: must-links first, in the order of members, unless a cannot-link is in
+/// the way; then the two clusters with the highest mean of all pairs join, the smallest members first among equals.
+fn clusters_by_oracle(
+    members: usize,
+    links: &BTreeMap<(usize, usize), Link>,
+    unseen: f64,
+) -> Clusters {
+    let bounded = |link: Option<&Link>| match link {
+        Some(Link::Weight(weight)) => weight.clamp(-12.0, 12.0),
+        Some(Link::Must) => 12.0,
+        Some(Link::Cannot) => -12.0,
+        None => unseen,
+    };
+    let pairs = |left: &[usize], right: &[usize]| -> Vec<Option<&Link>> {
+        left.iter()
+            .flat_map(|one| {
+                right
+                    .iter()
+                    .map(|other| links.get(&(*one.min(other), *one.max(other))))
+            })
+            .collect()
+    };
+    let mut clusters: Clusters = (0..members).map(|member| vec![member]).collect();
+    let join = |clusters: &mut Clusters, left: usize, right: usize| {
+        let moved = clusters.remove(right);
+        clusters[left].extend(moved);
+        clusters[left].sort_unstable();
+        clusters.sort_unstable();
+    };
+    for ((one, other), _) in links.iter().filter(|(_, link)| **link == Link::Must) {
+        let place = |member: &usize| {
+            clusters
+                .iter()
+                .position(|cluster| cluster.contains(member))
+                .expect("a cluster")
+        };
+        let (left, right) = (place(one).min(place(other)), place(one).max(place(other)));
+        if left != right && !pairs(&clusters[left], &clusters[right]).contains(&Some(&Link::Cannot))
+        {
+            join(&mut clusters, left, right);
+        }
+    }
+    loop {
+        let mut best: Option<(f64, usize, usize)> = None;
+        for left in 0..clusters.len() {
+            for right in left + 1..clusters.len() {
+                let between = pairs(&clusters[left], &clusters[right]);
+                let forbidden =
+                    between.contains(&Some(&Link::Cannot)) || between.iter().all(Option::is_none);
+                let mean =
+                    between.iter().map(|link| bounded(*link)).sum::<f64>() / between.len() as f64;
+                if !forbidden && mean >= 0.0 && best.is_none_or(|(highest, ..)| mean > highest) {
+                    best = Some((mean, left, right));
+                }
+            }
+        }
+        let Some((_, left, right)) = best else {
+            return clusters;
+        };
+        join(&mut clusters, left, right);
+    }
+}
+
+/// Whole weights, so that sums are exact in any order and ties are real ties.
+fn any_link() -> impl Strategy<Value = Link> {
+    prop_oneof![8 => (-15..16_i32).prop_map(|weight| Link::Weight(f64::from(weight))), 1 => Just(Link::Must), 1 => Just(Link::Cannot)]
+}
+
+/// Members and a link for every pair.
+fn component(most: usize) -> impl Strategy<Value = (usize, Links)> {
+    (1..=most).prop_flat_map(|members| {
+        let pairs: Vec<(usize, usize)> = (0..members)
+            .flat_map(|left| (left + 1..members).map(move |right| (left, right)))
+            .collect();
+        let count = pairs.len();
+        prop::collection::vec(any_link(), count).prop_map(move |links| {
+            (
+                members,
+                pairs
+                    .iter()
+                    .zip(links)
+                    .map(|((left, right), link)| (*left, *right, link))
+                    .collect(),
+            )
+        })
+    })
+}
+
+fn by_pair(links: &Links) -> BTreeMap<(usize, usize), Link> {
+    links
+        .iter()
+        .map(|(left, right, link)| ((*left, *right), *link))
+        .collect()
+}
+
+fn together(clusters: &Clusters, left: usize, right: usize) -> bool {
+    clusters
+        .iter()
+        .any(|cluster| cluster.contains(&left) && cluster.contains(&right))
+}
+
+fn never(_: usize, _: usize) -> Link {
+    panic!("every pair is known")
+}
+
+proptest! {
+    #![proptest_config(cases(3_000))]
+
+    #[test]
+    fn equals_the_oracle((members, links) in prop_oneof![component(7), component(12)]) {
+        prop_assert_eq!(clusters_of(members, &links, &never), clusters_by_oracle(members, &by_pair(&links), 0.0));
+    }
+
+    #[test]
+    fn clusters_divide_the_members((members, links) in component(10)) {
+        let clusters = clusters_of(members, &links, &never);
+        prop_assert!(clusters.iter().all(|cluster| !cluster.is_empty() && cluster.is_sorted()));
+        prop_assert!(clusters.is_sorted());
+        let mut all: Vec<usize> = clusters.into_iter().flatten().collect();
+        all.sort_unstable();
+        prop_assert_eq!(all, (0..members).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn cannot_links_hold_and_must_links_unless_one_is_in_the_way((members, links) in component(10)) {
+        let clusters = clusters_of(members, &links, &never);
+        let cannot: Vec<(usize, usize)> = links.iter().filter(|(.., link)| *link == Link::Cannot).map(|(left, right, _)| (*left, *right)).collect();
+        for (left, right, link) in &links {
+            match link {
+                Link::Cannot => prop_assert!(!together(&clusters, *left, *right), "{left} and {right} cannot"),
+                Link::Must if !together(&clusters, *left, *right) => {
+                    let united: Vec<usize> = clusters.iter().filter(|cluster| cluster.contains(left) || cluster.contains(right)).flatten().copied().collect();
+                    let in_the_way = cannot.iter().any(|(one, other)| united.contains(one) && united.contains(other));
+                    prop_assert!(in_the_way, "{left} and {right} must, and nothing is in the way");
+                }
+                _ => {}
+            }
+        }
+    }
+
+    #[test]
+    fn a_pair_need_not_be_named_to_be_weighed((members, links) in component(9), hidden in any::<u64>()) {
+        let all = by_pair(&links);
+        let must_or_drawn = |index: usize, link: Link| link == Link::Must || hidden >> (index % 64) & 1 == 0;
+        let named: Links = links.iter().enumerate().filter(|(index, (.., link))| must_or_drawn(*index, *link)).map(|(_, link)| *link).collect();
+        let weigh = |left: usize, right: usize| all[&(left, right)];
+        prop_assert_eq!(clusters_of(members, &named, &weigh), clusters_of(members, &links, &never));
+    }
+
+    #[test]
+    fn the_order_of_links_does_not_matter((members, links) in component(10), seed in any::<u64>()) {
+        let mut shuffled = links.clone();
+        shuffled.sort_by_key(|(left, right, _)| (*left as u64 * 31 + *right as u64 + 1).wrapping_mul(seed | 1));
+        prop_assert_eq!(clusters_of(members, &shuffled, &never), clusters_of(members, &links, &never));
+    }
+
+    #[test]
+    fn fractional_weights_in_any_order_give_the_same(weights in prop::collection::vec(-12.0..12.0_f64, 45), seed in any::<u64>()) {
+        let pairs = (0..10_usize).flat_map(|left| (left + 1..10).map(move |right| (left, right)));
+        let links: Links = pairs.zip(&weights).map(|((left, right), weight)| (left, right, Link::Weight(*weight))).collect();
+        let mut shuffled = links.clone();
+        shuffled.sort_by_key(|(left, right, _)| (*left as u64 * 31 + *right as u64 + 1).wrapping_mul(seed | 1));
+        prop_assert_eq!(clusters_of(10, &shuffled, &never), clusters_of(10, &links, &never));
+    }
+
+    /// Groups that agree within and disagree without are found as they are; one group alone is the connected component.
+    #[test]
+    fn agreeing_groups_are_the_clusters(groups in prop::collection::vec(0..4_usize, 1..12), weights in prop::collection::vec(0.1..12.0_f64, 66)) {
+        let members = groups.len();
+        let weight = |left: usize, right: usize| weights[(left * 7 + right) % weights.len()];
+        let weigh = |left: usize, right: usize| Link::Weight(if groups[left] == groups[right] { weight(left, right) } else { -weight(left, right) });
+        let edges: Vec<(usize, usize)> = (0..members).flat_map(|left| (left + 1..members).map(move |right| (left, right))).filter(|(left, right)| groups[*left] == groups[*right]).collect();
+        prop_assert_eq!(clusters_of(members, &Vec::new(), &weigh), crate::components::components_by_labels(members, &edges));
+        let all_agree = |left: usize, right: usize| Link::Weight(weight(left, right));
+        prop_assert_eq!(clusters_of(members, &Vec::new(), &all_agree), vec![(0..members).collect::<Vec<_>>()]);
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(12))]
+
+    /// Beyond 400 members only named links are looked at; every other pair speaks a little against.
+    #[test]
+    fn large_components_equal_the_oracle_without_weighing(links in prop::collection::btree_map((0..40_usize, 0..40_usize), any_link(), 1..80)) {
+        let members = 401;
+        let links: Links = links.into_iter().filter(|((left, right), _)| left < right).map(|((left, right), link)| (left * 10, right * 10, link)).collect();
+        prop_assert_eq!(clusters_of(members, &links, &never), clusters_by_oracle(members, &by_pair(&links), -3.0));
+    }
+}
+
+#[test]
+fn a_chain_of_lucky_pairs_does_not_pull_strangers_together() {
+    let chain = |strangers: f64| {
+        vec![
+            (0, 1, Link::Weight(9.0)),
+            (1, 2, Link::Weight(8.0)),
+            (0, 2, Link::Weight(strangers)),
+        ]
+    };
+    assert_eq!(clusters_of(3, &chain(-12.0), &never), [vec![0, 1], vec![2]]);
+    assert_eq!(clusters_of(3, &chain(-1.0), &never), [vec![0, 1, 2]]);
+    let cannot = vec![
+        (0, 1, Link::Weight(9.0)),
+        (1, 2, Link::Weight(8.0)),
+        (0, 2, Link::Cannot),
+    ];
+    assert_eq!(clusters_of(3, &cannot, &never), [vec![0, 1], vec![2]]);
+    let must = vec![
+        (0, 1, Link::Must),
+        (1, 2, Link::Must),
+        (0, 2, Link::Weight(-90.0)),
+    ];
+    assert_eq!(clusters_of(3, &must, &never), [vec![0, 1, 2]]);
+    let contradiction = vec![(0, 1, Link::Must), (1, 2, Link::Must), (0, 2, Link::Cannot)];
+    assert_eq!(
+        clusters_of(3, &contradiction, &never),
+        [vec![0, 1], vec![2]]
+    );
+}
+
+#[test]
+fn one_pair_does_not_outvote_the_others() {
+    let links = vec![
+        (0, 1, Link::Weight(12.0)),
+        (1, 2, Link::Weight(1_000.0)),
+        (0, 2, Link::Weight(-13.0)),
+    ];
+    assert_eq!(
+        clusters_of(3, &links, &never),
+        [vec![0, 1, 2]],
+        "both bounded to 12: the mean is 0"
+    );
+    let links = vec![
+        (0, 1, Link::Must),
+        (1, 2, Link::Weight(1_000.0)),
+        (0, 2, Link::Cannot),
+    ];
+    assert_eq!(clusters_of(3, &links, &never), [vec![0, 1], vec![2]]);
+}
+
+#[test]
+fn the_join_weight_is_the_bound() {
+    let links = vec![(0, 1, Link::Weight(3.0))];
+    let joined = |join_weight: f64| {
+        Component {
+            members: 2,
+            links: links.clone(),
+            weigh: &never,
+            join_weight,
+        }
+        .clusters()
+        .len()
+            == 1
+    };
+    assert!(joined(2.9) && joined(3.0) && !joined(3.1));
+}
+
+#[test]
+fn no_members_one_member_and_each_pair_weighed_once() {
+    assert!(clusters_of(0, &Vec::new(), &never).is_empty());
+    assert_eq!(clusters_of(1, &Vec::new(), &never), [vec![0]]);
+    let weighed = Cell::new(0);
+    let weigh = |left: usize, right: usize| {
+        assert!(left < right);
+        weighed.set(weighed.get() + 1);
+        Link::Weight(-1.0)
+    };
+    assert_eq!(
+        clusters_of(400, &vec![(3, 4, Link::Must)], &weigh).len(),
+        399
+    );
+    assert_eq!(
+        weighed.get(),
+        400 * 399 / 2 - 1,
+        "a known link is not weighed again"
+    );
+}

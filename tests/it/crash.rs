@@ -1,0 +1,105 @@
+//! Killed processes: what was acknowledged is there, once.
+
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use tokio_stream::StreamExt;
+use tonic::transport::Channel;
+use veridem::resolver::Signal;
+use veridem_proto::v1;
+use veridem_proto::v1::operations_service_client::OperationsServiceClient;
+use veridem_proto::v1::resolution_service_client::ResolutionServiceClient;
+use veridem_proto::v1::submit_signals_response::Outcome;
+
+use crate::support::*;
+
+struct Process {
+    child: Child,
+    channel: Channel,
+}
+
+impl Process {
+    async fn start(directory: &Path) -> Self {
+        let config = directory.join("veridem.toml");
+        let text = format!(
+            "data_directory = {:?}\ngrpc_address = \"127.0.0.1:0\"\nhttp_address = \"127.0.0.1:0\"\nlog_format = \"json\"\nlog_filter = \"info\"\nindex_commit_interval = \"50ms\"\n",
+            directory.join("data")
+        );
+        std::fs::write(&config, text).expect("the configuration is written");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_veridem"));
+        let mut child = command.arg("serve").arg("--config").arg(&config).stderr(Stdio::piped()).spawn().expect("the binary runs");
+        let mut log = BufReader::new(child.stderr.take().expect("its log")).lines();
+        let address = log.find_map(|line| grpc_address(&line.expect("a log line"))).expect("it says where it listens");
+        // Someone has to read on, or the process would stop at a full pipe.
+        std::thread::spawn(move || log.for_each(drop));
+        let channel = Channel::from_shared(format!("http://{address}")).expect("an address").connect().await.expect("it listens");
+        Self { child, channel }
+    }
+
+    fn kill(mut self) {
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("it ends");
+    }
+
+    async fn last_sequence(&self) -> u64 {
+        OperationsServiceClient::new(self.channel.clone()).get_statistics(v1::GetStatisticsRequest {}).await.expect("counts").into_inner().last_sequence
+    }
+}
+
+fn grpc_address(line: &str) -> Option<SocketAddr> {
+    let parsed: serde_json::Value = serde_json::from_str(line).ok()?;
+    parsed["fields"]["grpc_address"].as_str()?.parse().ok()
+}
+
+/// Sends signals until all are acknowledged or the process is gone; returns the acknowledged ids.
+async fn send(channel: Channel, signals: &[Signal]) -> BTreeSet<String> {
+    let requests: Vec<_> = signals.iter().map(|signal| v1::SubmitSignalsRequest { signal: Some(message(signal)) }).collect();
+    let mut acknowledged = BTreeSet::new();
+    let Ok(answers) = ResolutionServiceClient::new(channel).submit_signals(tokio_stream::iter(requests)).await else { return acknowledged };
+    let mut answers = answers.into_inner();
+    while let Some(Ok(answer)) = answers.next().await {
+        match answer.outcome {
+            Some(Outcome::Ack(ack)) => drop(acknowledged.insert(ack.signal_id)),
+            other => panic!("refused: {other:?}"),
+        }
+    }
+    acknowledged
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kill_9_in_the_middle_of_a_stream_loses_nothing_and_repeats_nothing() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let signals: Vec<Signal> = sample_signals().into_iter().take(1_500).collect();
+    let mut acknowledged: BTreeSet<String> = BTreeSet::new();
+    for round in 0..5_u64 {
+        let process = Process::start(directory.path()).await;
+        // Everything acknowledged before the last kill is still answered as a repetition.
+        let known: Vec<Signal> = signals.iter().filter(|signal| acknowledged.contains(&signal.signal_id)).cloned().collect();
+        let before = process.last_sequence().await;
+        assert_eq!(send(process.channel.clone(), &known).await.len(), known.len());
+        assert_eq!(process.last_sequence().await, before, "a repetition changes nothing");
+        let sender = tokio::spawn({
+            let (channel, signals) = (process.channel.clone(), signals.clone());
+            async move { send(channel, &signals).await }
+        });
+        tokio::time::sleep(Duration::from_millis(150 + round * 170)).await;
+        process.kill();
+        acknowledged.extend(sender.await.expect("the sender ends"));
+    }
+    let process = Process::start(directory.path()).await;
+    assert_eq!(send(process.channel.clone(), &signals).await.len(), signals.len());
+    let statistics = OperationsServiceClient::new(process.channel.clone()).get_statistics(v1::GetStatisticsRequest {}).await.expect("counts").into_inner();
+    assert_eq!(statistics.signals, signals.len() as u64, "each signal is counted once");
+    process.kill();
+    // The store behind it: the partition of an engine that saw each signal once.
+    let expected = memory_engine();
+    for signal in &signals {
+        expected.submit(&tenant(), signal, EVENT_TIME_MS + 200_000_000_000).expect("accepted");
+    }
+    let store = veridem::store::SledStore::open_directory(&directory.path().join("data/store"), 16 << 20).expect("the store opens after a kill");
+    assert!(partition_of(&store) == partition_of(expected.store().as_ref()));
+}

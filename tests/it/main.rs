@@ -1,0 +1,10 @@
+//! What needs more than one crate or a process: one binary, since each further one links everything again.
+
+mod architecture;
+mod bulk;
+mod crash;
+mod laws;
+mod publishing;
+mod sample;
+mod service;
+mod support;
