@@ -46,7 +46,7 @@ pub(super) fn assign_identities(
 fn assign(change: &mut Change<'_>, clusters: &[Vec<RecordNumber>], identities: &BTreeMap<IdentityId, StoredIdentity>) -> Vec<Assignment> {
     let mut claims: Vec<Vec<IdentityId>> = vec![Vec::new(); clusters.len()];
     for id in identities.keys() {
-        let share = |cluster: &Vec<RecordNumber>| cluster.iter().filter(|number| change.record(**number).identity_id.as_ref() == Some(id)).count();
+        let share = |cluster: &Vec<RecordNumber>| cluster.iter().filter(|number| belongs(change, **number, &identities[id])).count();
         let shares: Vec<usize> = clusters.iter().map(share).collect();
         // Clusters come in the order of their smallest record keys: the first of the largest.
         if let Some(largest) = shares.iter().copied().max().filter(|largest| *largest > 0)
@@ -73,6 +73,11 @@ fn assign(change: &mut Change<'_>, clusters: &[Vec<RecordNumber>], identities: &
         .collect()
 }
 
+/// Whether a record has a part in what becomes of an identity: its members do, and where all are gone those that were.
+fn belongs(change: &Change<'_>, number: RecordNumber, identity: &StoredIdentity) -> bool {
+    if identity.members.is_empty() { change.record(number).identity_id.as_ref() == Some(&identity.id) } else { identity.members.contains(&number) }
+}
+
 struct Feed<'a, 'b> {
     change: &'a mut Change<'b>,
     identities: BTreeMap<IdentityId, StoredIdentity>,
@@ -90,11 +95,11 @@ impl Feed<'_, '_> {
             for number in cluster {
                 let record = self.change.record(*number);
                 let (key, old) = (record.key.clone(), record.identity_id.clone());
-                let moved = old.as_ref() != Some(&assignment.id);
-                if moved || assignment.is_new || !self.was_member(&assignment.id, *number) {
+                if !self.was_member(&assignment.id, *number) {
                     came.entry(assignment.id.clone()).or_default().push(key.clone());
                 }
-                if let Some(old) = old.filter(|_| moved) {
+                // A deleted record that comes back was no member any more: it leaves nobody.
+                if let Some(old) = old.filter(|old| *old != assignment.id && self.was_member(old, *number)) {
                     left.entry(old).or_default().entry(assignment.id.clone()).or_default().push(key);
                 }
                 self.change.set_identity(*number, &assignment.id);
@@ -153,8 +158,8 @@ impl Feed<'_, '_> {
     /// Members and golden records as they will be.
     fn update_members(&mut self, affected: &BTreeSet<RecordNumber>, clusters: &[Vec<RecordNumber>], assignments: &[Assignment]) {
         for identity in self.identities.values_mut() {
-            identity.members.retain(|member| !affected.contains(member));
-            identity.member_keys = identity.members.iter().map(|member| self.change.record(*member).key.clone()).collect();
+            let members = identity.members.iter().copied().zip(identity.member_keys.iter().cloned());
+            (identity.members, identity.member_keys) = members.filter(|(member, _)| !affected.contains(member)).unzip();
         }
         for (cluster, assignment) in clusters.iter().zip(assignments) {
             let identity = self.identities.entry(assignment.id.clone()).or_insert_with(|| StoredIdentity {

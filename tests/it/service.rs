@@ -131,8 +131,8 @@ async fn a_steward_decides_a_review_task_for_ever() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let running = Running::start(directory.path()).await;
     // One name and nothing else: too little to join, too much to ignore.
-    submit(&running, update("a", "pos/1", vec![name("Zoë", "Quistgaard"), phone("212 736 5001")])).await.expect("accepted");
-    submit(&running, update("b", "ecommerce/1", vec![name("Zoë", "Quistgaard"), phone("646 736 9911")])).await.expect("accepted");
+    submit(&running, update("a", "pos/1", vec![name("Alice", "Baker"), phone("212 736 5001")])).await.expect("accepted");
+    submit(&running, update("b", "ecommerce/1", vec![name("Alice", "Baker"), phone("646 736 9911")])).await.expect("accepted");
     let tasks = running.stewardship().list_review_tasks(v1::ListReviewTasksRequest::default()).await.expect("lists").into_inner().review_tasks;
     assert_eq!(tasks.len(), 1, "{tasks:?}");
     assert_ne!(tasks[0].left_identity_id, tasks[0].right_identity_id);
@@ -152,7 +152,7 @@ async fn a_steward_decides_a_review_task_for_ever() {
     running.stop().await;
     // The override outlives a restart and new signals.
     let running = Running::start(directory.path()).await;
-    submit(&running, update("c", "pos/1", vec![name("Zoe", "Quistgard"), phone("212 736 5002")])).await.expect("accepted");
+    submit(&running, update("c", "pos/1", vec![name("Alicia", "Fairweather"), phone("212 736 5002")])).await.expect("accepted");
     let overrides = running.stewardship().list_overrides(v1::ListOverridesRequest::default()).await.expect("lists").into_inner().overrides;
     assert_eq!((overrides.len(), overrides[0].principal.as_str(), overrides[0].note.as_str()), (1, "local", "called her"));
     let explained = v1::ExplainMatchRequest { left: overrides[0].left.clone(), right: overrides[0].right.clone() };

@@ -127,7 +127,7 @@ fn never(_: usize, _: usize) -> Link {
 }
 
 proptest! {
-    #![proptest_config(cases(3_000))]
+    #![proptest_config(cases(1_500))]
 
     #[test]
     fn equals_the_oracle((members, links) in prop_oneof![component(7), component(12)]) {
@@ -200,7 +200,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(cases(12))]
+    #![proptest_config(cases(6))]
 
     /// Beyond 400 members only named links are looked at; every other pair speaks a little against.
     #[test]

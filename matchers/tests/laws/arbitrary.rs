@@ -9,11 +9,14 @@ use veridem_matchers::{
     Attribute, CustomAttribute, Identifier, PersonName, PostalAddress, StatedAttribute,
 };
 
-/// `count` cases, the same in every run; `PROPTEST_RNG_SEED=<number>` draws others.
+/// `count` cases, the same in every run. `PROPTEST_RNG_SEED=<number>` draws others, `PROPTEST_CASES=<number>` as many.
 pub fn cases(count: u32) -> ProptestConfig {
     let default = ProptestConfig::default();
     ProptestConfig {
-        cases: count,
+        cases: match std::env::var_os("PROPTEST_CASES") {
+            Some(_) => default.cases,
+            None => count,
+        },
         rng_seed: match default.rng_seed {
             RngSeed::Random => RngSeed::Fixed(20_261),
             fixed => fixed,

@@ -81,7 +81,7 @@ fn complete_record() -> impl Strategy<Value = NormalisedRecord> {
 }
 
 proptest! {
-    #![proptest_config(cases(3_000))]
+    #![proptest_config(cases(900))]
 
     #[test]
     fn symmetric_and_within_its_levels(left in normalised_record(), right in normalised_record()) {
@@ -151,7 +151,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(cases(400))]
+    #![proptest_config(cases(200))]
 
     #[test]
     fn a_complete_record_agrees_with_itself_at_the_strongest_level(record in complete_record()) {

@@ -73,7 +73,7 @@ fn is_stated(golden: &GoldenRecord, members: &[Record]) -> bool {
 }
 
 proptest! {
-    #![proptest_config(cases(1_000))]
+    #![proptest_config(cases(400))]
 
     #[test]
     fn the_order_of_members_does_not_matter(members in members(), pack in any_pack(), seed in any::<u64>()) {

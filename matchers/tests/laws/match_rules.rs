@@ -97,7 +97,7 @@ fn any_rule() -> impl Strategy<Value = MatchRule> {
 }
 
 proptest! {
-    #![proptest_config(cases(1_500))]
+    #![proptest_config(cases(600))]
 
     #[test]
     fn the_strongest_effect_that_holds_decides(

@@ -39,7 +39,7 @@ fn probability() -> impl Strategy<Value = f64> {
 }
 
 proptest! {
-    #![proptest_config(cases(300))]
+    #![proptest_config(cases(150))]
 
     #[test]
     fn a_model_reads_back_as_it_was_written(

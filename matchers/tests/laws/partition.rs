@@ -154,7 +154,7 @@ fn together(clusters: &[Vec<usize>], left: usize, right: usize) -> bool {
 }
 
 proptest! {
-    #![proptest_config(cases(600))]
+    #![proptest_config(cases(250))]
 
     #[test]
     fn two_records_are_one_person_exactly_when_they_match(left in normalised_record(), right in normalised_record(), bounds in (0.001..0.999_f64, 0.001..0.999_f64), equal in any::<bool>()) {

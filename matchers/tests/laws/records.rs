@@ -59,7 +59,7 @@ fn wild_record() -> impl Strategy<Value = Vec<StatedAttribute>> {
 }
 
 proptest! {
-    #![proptest_config(cases(250))]
+    #![proptest_config(cases(150))]
 
     #[test]
     fn any_text_goes_all_the_way(left in wild_record(), right in wild_record()) {
@@ -77,7 +77,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(cases(500))]
+    #![proptest_config(cases(250))]
 
     #[test]
     fn stating_everything_twice_changes_nothing(attributes in stated_attributes()) {

@@ -54,7 +54,7 @@ fn without(record: &NormalisedRecord, comparison: &Comparison) -> NormalisedReco
 }
 
 proptest! {
-    #![proptest_config(cases(1_500))]
+    #![proptest_config(cases(500))]
 
     #[test]
     fn symmetric(model in any_model(), left in normalised_record(), right in normalised_record()) {

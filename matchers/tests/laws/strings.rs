@@ -27,7 +27,7 @@ fn near_pair(letters: &'static str) -> impl Strategy<Value = (String, String)> {
 }
 
 proptest! {
-    #![proptest_config(cases(4_000))]
+    #![proptest_config(cases(2_500))]
 
     #[test]
     fn jaro_winkler_equals_strsim_on_ascii((left, right) in prop_oneof![near_pair("[a-f]{0,12}"), near_pair("[ -~]{0,80}")]) {
