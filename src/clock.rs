@@ -1,10 +1,16 @@
 //! The one place that reads the time.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "everywhere else the time is an argument"
+)]
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// Milliseconds since the Unix epoch.
 pub fn now_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis() as i64)
 }
 
 /// Measures how long something takes.

@@ -2,7 +2,10 @@
 
 /// Runs `work` with `threads` threads for its parallel parts; 0 means one a core.
 pub fn run<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) -> anyhow::Result<T> {
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(|index| format!("bulk-{index}")).build()?;
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .thread_name(|index| format!("bulk-{index}"))
+        .build()?;
     Ok(pool.install(work))
 }
 

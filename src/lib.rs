@@ -1,4 +1,16 @@
-//! tmp
+//! Veridem, a customer identity resolution service. In the order in which data flows:
+//!
+//! - [`api`]: gRPC in: who asks, is it well formed
+//! - [`files`]: bulk files in and out; [`generate`]: synthetic retail data with truth
+//! - [`resolver`]: signals become source records, records become identities; knows the traits of the next two only
+//! - [`store`]: the truth; [`index`]: candidates and search, can be deleted
+//! - [`publish`]: identity events out to ERP, CDP and whoever listens
+//! - [`report`]: what a bulk job found, as a page
+//! - [`cli`]: the commands; [`config`]: what was written, what we run with; [`lifecycle`]: start and stop
+//! - [`telemetry`], [`clock`], [`executor`]: logs and metrics, the time, data-parallel work
+//!
+//! The matching itself is the crate `veridem_matchers`; the messages are the crate `veridem_proto`.
+
 pub mod api;
 pub mod cli;
 pub mod clock;

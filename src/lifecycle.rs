@@ -48,8 +48,12 @@ impl Service {
             tokio::task::spawn_blocking(move || open_engine(config, &tenants)).await??
         };
         // Listen before anything runs: a port that is taken ends the start with nothing to undo.
-        let grpc = TcpListener::bind(config.grpc_address).await.with_context(|| format!("cannot listen on grpc_address {}", config.grpc_address))?;
-        let http = TcpListener::bind(config.http_address).await.with_context(|| format!("cannot listen on http_address {}", config.http_address))?;
+        let grpc = TcpListener::bind(config.grpc_address)
+            .await
+            .with_context(|| format!("cannot listen on grpc_address {}", config.grpc_address))?;
+        let http = TcpListener::bind(config.http_address)
+            .await
+            .with_context(|| format!("cannot listen on http_address {}", config.http_address))?;
         let (grpc_address, http_address) = (grpc.local_addr()?, http.local_addr()?);
         let (ingest, writer) = Ingest::start(engine.clone(), &tenants)?;
         let stop = CancellationToken::new();
@@ -57,24 +61,60 @@ impl Service {
         let mut sinks = Vec::new();
         for settings in config.sinks {
             let name = settings.name.clone();
-            let (sink, task) = publish::start(settings, engine.store().clone(), ingest.durable(), stop.clone()).with_context(|| format!("sink {name}"))?;
+            let (sink, task) = publish::start(
+                settings,
+                engine.store().clone(),
+                ingest.durable(),
+                stop.clone(),
+            )
+            .with_context(|| format!("sink {name}"))?;
             running.push(sink);
             sinks.push(task);
         }
-        let committer = tokio::spawn(commit_indexes(engine.clone(), config.index_commit_interval, stop.clone()));
-        let api = Api { engine, ingest: ingest.clone(), authenticator, sinks: Arc::new(running), stop: stop.clone() };
+        let committer = tokio::spawn(commit_indexes(
+            engine.clone(),
+            config.index_commit_interval,
+            stop.clone(),
+        ));
+        let api = Api {
+            engine,
+            ingest: ingest.clone(),
+            authenticator,
+            sinks: Arc::new(running),
+            stop: stop.clone(),
+        };
         let routes = api.routes().await?;
-        let servers = vec![tokio::spawn(serve_grpc(routes, grpc, stop.clone())), tokio::spawn(serve_http(metrics, http, stop.clone()))];
+        let servers = vec![
+            tokio::spawn(serve_grpc(routes, grpc, stop.clone())),
+            tokio::spawn(serve_http(metrics, http, stop.clone())),
+        ];
         tracing::info!(%grpc_address, %http_address, "serving");
-        Ok(Self { grpc_address, http_address, stop, servers, sinks, committer, ingest, writer, deadline: config.shutdown_deadline })
+        Ok(Self {
+            grpc_address,
+            http_address,
+            stop,
+            servers,
+            sinks,
+            committer,
+            ingest,
+            writer,
+            deadline: config.shutdown_deadline,
+        })
     }
 
     /// Stops: no new calls, those that run have until the deadline; then everything accepted is made durable.
     pub async fn stop(self) -> anyhow::Result<()> {
         self.stop.cancel();
-        let tasks = self.servers.into_iter().chain(self.sinks).chain([self.committer]);
+        let tasks = self
+            .servers
+            .into_iter()
+            .chain(self.sinks)
+            .chain([self.committer]);
         for mut task in tasks {
-            if tokio::time::timeout(self.deadline, &mut task).await.is_err() {
+            if tokio::time::timeout(self.deadline, &mut task)
+                .await
+                .is_err()
+            {
                 tracing::warn!("calls still ran at the shutdown deadline and were ended");
                 task.abort();
             }
@@ -88,13 +128,20 @@ impl Service {
 }
 
 fn open_engine(config: Config, tenants: &[Tenant]) -> anyhow::Result<Arc<Engine>> {
-    let store = Arc::new(SledStore::open_directory(&config.data_directory.join("store"), config.cache_bytes)?);
+    let store = Arc::new(SledStore::open_directory(
+        &config.data_directory.join("store"),
+        config.cache_bytes,
+    )?);
     let matcher = Arc::new(Matcher::new(config.model, config.pack));
     let index_directory = config.data_directory.join("index");
     let engine = Engine::new(
         store,
         matcher,
-        Box::new(move |tenant| Ok(Arc::new(TantivyIndex::open_or_rebuild(&index_directory.join(tenant.as_str()))?))),
+        Box::new(move |tenant| {
+            Ok(Arc::new(TantivyIndex::open_or_rebuild(
+                &index_directory.join(tenant.as_str()),
+            )?))
+        }),
     )?;
     for tenant in tenants {
         engine.open_tenant(tenant)?;
@@ -111,17 +158,26 @@ async fn commit_indexes(engine: Arc<Engine>, interval: Duration, stop: Cancellat
         let engine = engine.clone();
         match tokio::task::spawn_blocking(move || engine.commit_indexes()).await {
             Ok(Ok(())) => {}
-            Ok(Err(cause)) => tracing::error!(%cause, "the index could not be committed; it is tried again"),
+            Ok(Err(cause)) => {
+                tracing::error!(%cause, "the index could not be committed; it is tried again")
+            }
             Err(cause) => tracing::error!(%cause, "the index commit failed"),
         }
     }
 }
 
-async fn serve_grpc(routes: tonic::service::Routes, listener: TcpListener, stop: CancellationToken) {
+async fn serve_grpc(
+    routes: tonic::service::Routes,
+    listener: TcpListener,
+    stop: CancellationToken,
+) {
     // Small answers must not wait for the client's delayed acknowledgement (40 ms a call).
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     let server = tonic::transport::Server::builder().add_routes(routes);
-    if let Err(cause) = server.serve_with_incoming_shutdown(incoming, stop.cancelled_owned()).await {
+    if let Err(cause) = server
+        .serve_with_incoming_shutdown(incoming, stop.cancelled_owned())
+        .await
+    {
         tracing::error!(%cause, "the gRPC server failed");
     }
 }
@@ -129,13 +185,25 @@ async fn serve_grpc(routes: tonic::service::Routes, listener: TcpListener, stop:
 async fn serve_http(metrics: PrometheusHandle, listener: TcpListener, stop: CancellationToken) {
     let ready = stop.clone();
     let router = Router::new()
-        .route("/metrics", get(move || std::future::ready(metrics.render())))
+        .route(
+            "/metrics",
+            get(move || std::future::ready(metrics.render())),
+        )
         .route("/health/live", get(|| std::future::ready("live\n")))
         .route(
             "/health/ready",
-            get(move || std::future::ready(if ready.is_cancelled() { (StatusCode::SERVICE_UNAVAILABLE, "stopping\n") } else { (StatusCode::OK, "ready\n") })),
+            get(move || {
+                std::future::ready(if ready.is_cancelled() {
+                    (StatusCode::SERVICE_UNAVAILABLE, "stopping\n")
+                } else {
+                    (StatusCode::OK, "ready\n")
+                })
+            }),
         );
-    if let Err(cause) = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await {
+    if let Err(cause) = axum::serve(listener, router)
+        .with_graceful_shutdown(stop.cancelled_owned())
+        .await
+    {
         tracing::error!(%cause, "the HTTP server failed");
     }
 }

@@ -22,7 +22,15 @@ impl Measure {
 
     fn of(precision: f64, recall: f64) -> Self {
         let sum = precision + recall;
-        Self { precision, recall, f1: if sum > 0.0 { 2.0 * precision * recall / sum } else { 0.0 } }
+        Self {
+            precision,
+            recall,
+            f1: if sum > 0.0 {
+                2.0 * precision * recall / sum
+            } else {
+                0.0
+            },
+        }
     }
 }
 
@@ -60,15 +68,29 @@ pub fn evaluate(records: &[(u64, u64)]) -> Evaluation {
         *both.entry((*cluster, *true_cluster)).or_default() += 1;
     }
     let pairs = |size: &u64| (size * (size - 1) / 2) as f64;
-    let pairwise = Measure::new(both.values().map(pairs).sum(), found.values().map(pairs).sum(), truth.values().map(pairs).sum());
+    let pairwise = Measure::new(
+        both.values().map(pairs).sum(),
+        found.values().map(pairs).sum(),
+        truth.values().map(pairs).sum(),
+    );
     let mut cells: Vec<(&(u64, u64), &u64)> = both.iter().collect();
     cells.sort_unstable();
     let mean = |size_of: &dyn Fn(&(u64, u64)) -> u64| {
-        let sum: f64 = cells.iter().map(|(cell, count)| (**count * **count) as f64 / size_of(cell) as f64).sum();
-        if records.is_empty() { 1.0 } else { sum / records.len() as f64 }
+        let sum: f64 = cells
+            .iter()
+            .map(|(cell, count)| (**count * **count) as f64 / size_of(cell) as f64)
+            .sum();
+        if records.is_empty() {
+            1.0
+        } else {
+            sum / records.len() as f64
+        }
     };
     let b_cubed = Measure::of(mean(&|cell| found[&cell.0]), mean(&|cell| truth[&cell.1]));
-    let exact = both.iter().filter(|(cell, count)| found[&cell.0] == **count && truth[&cell.1] == **count).count();
+    let exact = both
+        .iter()
+        .filter(|(cell, count)| found[&cell.0] == **count && truth[&cell.1] == **count)
+        .count();
     Evaluation {
         records: records.len(),
         clusters: found.len(),

@@ -29,6 +29,9 @@ pub use golden::{GoldenRecord, golden_record};
 pub use model::{MatchProbability, MatchWeight, Model};
 pub use normalise::NormalisedRecord;
 pub use partition::{Edge, link_of, partition_component};
-pub use record::{Attribute, CustomAttribute, Identifier, PersonName, PostalAddress, Record, RecordKey, StatedAttribute};
+pub use record::{
+    Attribute, CustomAttribute, Identifier, PersonName, PostalAddress, Record, RecordKey,
+    StatedAttribute,
+};
 pub use rules::Pack;
 pub use score::{ComparisonPart, Decision, MISSING_LEVEL, PairExplanation, PairScore, Scorer};

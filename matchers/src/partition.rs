@@ -14,7 +14,9 @@ pub fn link_of(score: &PairScore, scorer: &Scorer) -> Link {
     match score.effect {
         Some(RuleEffect::MustNotMatch) => Link::Cannot,
         Some(RuleEffect::MustMatch) => Link::Must,
-        Some(RuleEffect::CapAtReview) => Link::Weight(score.weight.0.min(scorer.review_weight().0) - scorer.match_weight().0),
+        Some(RuleEffect::CapAtReview) => {
+            Link::Weight(score.weight.0.min(scorer.review_weight().0) - scorer.match_weight().0)
+        }
         None => Link::Weight(score.weight.0 - scorer.match_weight().0),
     }
 }
@@ -28,14 +30,38 @@ pub fn partition_component(
     may_match: &dyn Fn(usize, usize) -> bool,
     scorer: &Scorer,
 ) -> Vec<Vec<usize>> {
-    if members.len() == 2 && overrides.is_empty() && edges.iter().any(|(.., score)| score.decision == Decision::Match) {
+    if members.len() == 2
+        && overrides.is_empty()
+        && edges
+            .iter()
+            .any(|(.., score)| score.decision == Decision::Match)
+    {
         return vec![vec![0, 1]];
     }
-    let overridden = |left: usize, right: usize| overrides.iter().any(|(one, other, _)| (*one, *other) == (left, right));
-    let mut links: Vec<(usize, usize, Link)> = overrides.to_vec();
-    links.extend(edges.iter().filter(|(left, right, _)| !overridden(*left, *right)).map(|(left, right, score)| (*left, *right, link_of(score, scorer))));
-    let weigh = |left: usize, right: usize| {
-        if may_match(left, right) { link_of(&scorer.score(members[left], members[right]), scorer) } else { Link::Cannot }
+    let overridden = |left: usize, right: usize| {
+        overrides
+            .iter()
+            .any(|(one, other, _)| (*one, *other) == (left, right))
     };
-    Component { members: members.len(), links, weigh: &weigh, join_weight: 0.0 }.clusters()
+    let mut links: Vec<(usize, usize, Link)> = overrides.to_vec();
+    links.extend(
+        edges
+            .iter()
+            .filter(|(left, right, _)| !overridden(*left, *right))
+            .map(|(left, right, score)| (*left, *right, link_of(score, scorer))),
+    );
+    let weigh = |left: usize, right: usize| {
+        if may_match(left, right) {
+            link_of(&scorer.score(members[left], members[right]), scorer)
+        } else {
+            Link::Cannot
+        }
+    };
+    Component {
+        members: members.len(),
+        links,
+        weigh: &weigh,
+        join_weight: 0.0,
+    }
+    .clusters()
 }

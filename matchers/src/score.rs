@@ -91,9 +91,21 @@ pub struct Scorer {
 impl Scorer {
     /// A scorer for a model and the match rules and thresholds of a pack.
     pub fn new(model: Model, pack: &Pack) -> Self {
-        let weights = model.comparisons.iter().map(|comparison| (0..comparison.levels.len() as u8).map(|level| comparison.weight(level).0).collect()).collect();
-        let mut rules: Vec<(u16, CompiledRule)> =
-            pack.rules.iter().enumerate().filter_map(|(index, rule)| Some((index as u16, compile(rule, &model)?))).collect();
+        let weights = model
+            .comparisons
+            .iter()
+            .map(|comparison| {
+                (0..comparison.levels.len() as u8)
+                    .map(|level| comparison.weight(level).0)
+                    .collect()
+            })
+            .collect();
+        let mut rules: Vec<(u16, CompiledRule)> = pack
+            .rules
+            .iter()
+            .enumerate()
+            .filter_map(|(index, rule)| Some((index as u16, compile(rule, &model)?)))
+            .collect();
         rules.sort_by_key(|(index, rule)| (std::cmp::Reverse(rule.effect), *index));
         Self {
             prior_weight: model.prior_weight(),
@@ -126,7 +138,9 @@ impl Scorer {
         let mut levels = [MISSING_LEVEL; MAX_COMPARISONS];
         let mut weight = self.prior_weight;
         for (index, comparison) in self.model.comparisons.iter().enumerate() {
-            let Some(agreement) = comparison.comparison.compare(left, right) else { continue };
+            let Some(agreement) = comparison.comparison.compare(left, right) else {
+                continue;
+            };
             levels[index] = agreement.level;
             weight.0 += self.weights[index][usize::from(agreement.level)];
             if let Some(term) = agreement.term {
@@ -139,7 +153,17 @@ impl Scorer {
     /// The names of the levels in which a pair falls, in the order of the model; `missing` where a side is absent.
     pub fn levels(&self, left: &NormalisedRecord, right: &NormalisedRecord) -> Vec<&'static str> {
         let comparisons = self.model.comparisons.iter();
-        comparisons.map(|comparison| level_name(&comparison.comparison, comparison.comparison.compare(left, right).map(|agreement| agreement.level))).collect()
+        comparisons
+            .map(|comparison| {
+                level_name(
+                    &comparison.comparison,
+                    comparison
+                        .comparison
+                        .compare(left, right)
+                        .map(|agreement| agreement.level),
+                )
+            })
+            .collect()
     }
 
     /// Weighs a pair and says why.
@@ -156,7 +180,9 @@ impl Scorer {
                     level: level_name(&comparison.comparison, level),
                     weight: level.map_or(MatchWeight(0.0), |level| comparison.weight(level)),
                     term_adjustment: agreement
-                        .and_then(|agreement| Some(comparison.term_adjustment(agreement.level, agreement.term?)))
+                        .and_then(|agreement| {
+                            Some(comparison.term_adjustment(agreement.level, agreement.term?))
+                        })
                         .unwrap_or_default(),
                 }
             })
@@ -166,7 +192,9 @@ impl Scorer {
             score,
             prior_weight: self.prior_weight,
             parts,
-            rule: score.rule.map(|index| self.rule_names[usize::from(index)].clone()),
+            rule: score
+                .rule
+                .map(|index| self.rule_names[usize::from(index)].clone()),
         }
     }
 
@@ -179,19 +207,35 @@ impl Scorer {
             Decision::NonMatch
         };
         let falls_in = |(comparison, mask): &(usize, u16)| {
-            let bit = if levels[*comparison] == MISSING_LEVEL { MISSING_BIT } else { 1 << levels[*comparison] };
+            let bit = if levels[*comparison] == MISSING_LEVEL {
+                MISSING_BIT
+            } else {
+                1 << levels[*comparison]
+            };
             mask & bit != 0
         };
-        let held = self.rules.iter().find(|(_, rule)| rule.conditions.iter().all(falls_in) && !rule.exceptions.iter().any(falls_in));
+        let held = self.rules.iter().find(|(_, rule)| {
+            rule.conditions.iter().all(falls_in) && !rule.exceptions.iter().any(falls_in)
+        });
         let Some((index, rule)) = held else {
-            return PairScore { weight, decision: by_weight, rule: None, effect: None };
+            return PairScore {
+                weight,
+                decision: by_weight,
+                rule: None,
+                effect: None,
+            };
         };
         let decision = match rule.effect {
             RuleEffect::MustNotMatch => Decision::NonMatch,
             RuleEffect::MustMatch => Decision::Match,
             RuleEffect::CapAtReview => by_weight.min(Decision::Review),
         };
-        PairScore { weight, decision, rule: Some(*index), effect: Some(rule.effect) }
+        PairScore {
+            weight,
+            decision,
+            rule: Some(*index),
+            effect: Some(rule.effect),
+        }
     }
 }
 
@@ -204,7 +248,11 @@ fn compile(rule: &MatchRule, model: &Model) -> Option<CompiledRule> {
     let mut conditions = Vec::new();
     for (comparison, levels) in &rule.when {
         let mask = level_mask(comparison, levels);
-        match model.comparisons.iter().position(|candidate| candidate.comparison == *comparison) {
+        match model
+            .comparisons
+            .iter()
+            .position(|candidate| candidate.comparison == *comparison)
+        {
             Some(index) => conditions.push((index, mask)),
             None if mask & MISSING_BIT != 0 => {}
             None => return None,
@@ -216,14 +264,31 @@ fn compile(rule: &MatchRule, model: &Model) -> Option<CompiledRule> {
             (Comparison::Identifier(scheme), Comparison::Identifier(_)) if scheme == "*" => true,
             _ => candidate == comparison,
         };
-        let meant = model.comparisons.iter().enumerate().filter(|(_, candidate)| is_meant(&candidate.comparison));
+        let meant = model
+            .comparisons
+            .iter()
+            .enumerate()
+            .filter(|(_, candidate)| is_meant(&candidate.comparison));
         exceptions.extend(meant.map(|(index, _)| (index, level_mask(comparison, levels))));
     }
-    Some(CompiledRule { effect: rule.effect, conditions, exceptions })
+    Some(CompiledRule {
+        effect: rule.effect,
+        conditions,
+        exceptions,
+    })
 }
 
 fn level_mask(comparison: &Comparison, levels: &[String]) -> u16 {
     let known = comparison.levels();
-    let bit = |level: &String| if level == MISSING { MISSING_BIT } else { known.iter().position(|name| name == level).map_or(0, |index| 1 << index) };
+    let bit = |level: &String| {
+        if level == MISSING {
+            MISSING_BIT
+        } else {
+            known
+                .iter()
+                .position(|name| name == level)
+                .map_or(0, |index| 1 << index)
+        }
+    };
     levels.iter().fold(0, |mask, level| mask | bit(level))
 }

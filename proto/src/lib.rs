@@ -1,7 +1,10 @@
 //! The gRPC contract of Veridem, generated from `veridem/v1/*.proto`, where every message and field is documented.
 
 /// Package `veridem.v1`.
-#[expect(missing_docs, clippy::doc_markdown, clippy::large_enum_variant, reason = "generated; the documentation stands in the .proto files")]
+#[expect(
+    missing_docs,
+    reason = "generated; the documentation stands in the .proto files"
+)]
 pub mod v1 {
     tonic::include_proto!("veridem.v1");
 

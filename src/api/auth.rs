@@ -35,7 +35,11 @@ impl Authenticator {
 
     /// Every tenant that may be asked for.
     pub fn tenants(&self) -> Vec<Tenant> {
-        let mut tenants: Vec<Tenant> = self.principals.iter().flat_map(|principal| principal.tenants.iter().cloned()).collect();
+        let mut tenants: Vec<Tenant> = self
+            .principals
+            .iter()
+            .flat_map(|principal| principal.tenants.iter().cloned())
+            .collect();
         tenants.push(Tenant::default_tenant());
         tenants.sort();
         tenants.dedup();
@@ -46,16 +50,31 @@ impl Authenticator {
     pub fn authenticate(&self, metadata: &MetadataMap) -> Result<Caller, Status> {
         let tenant = match metadata.get(TENANT_KEY) {
             None => Tenant::default_tenant(),
-            Some(name) => name.to_str().ok().and_then(|name| Tenant::try_from(name.to_owned()).ok()).ok_or_else(|| status::invalid(TENANT_KEY, "names no tenant"))?,
+            Some(name) => name
+                .to_str()
+                .ok()
+                .and_then(|name| Tenant::try_from(name.to_owned()).ok())
+                .ok_or_else(|| status::invalid(TENANT_KEY, "names no tenant"))?,
         };
         if self.principals.is_empty() {
             if tenant != Tenant::default_tenant() {
-                return Err(status::denied("without configured principals there is the default tenant only"));
+                return Err(status::denied(
+                    "without configured principals there is the default tenant only",
+                ));
             }
-            return Ok(Caller { tenant, principal: LOCAL_PRINCIPAL.to_owned() });
+            return Ok(Caller {
+                tenant,
+                principal: LOCAL_PRINCIPAL.to_owned(),
+            });
         }
-        let header = metadata.get("authorization").and_then(|header| header.to_str().ok());
-        let token = header.and_then(|header| header.strip_prefix("Bearer ")).ok_or_else(|| status::unauthenticated("send the metadata \"authorization: Bearer <token>\""))?;
+        let header = metadata
+            .get("authorization")
+            .and_then(|header| header.to_str().ok());
+        let token = header
+            .and_then(|header| header.strip_prefix("Bearer "))
+            .ok_or_else(|| {
+                status::unauthenticated("send the metadata \"authorization: Bearer <token>\"")
+            })?;
         // Every token is compared, each in constant time, so that the answer's time tells nothing.
         let mut found = None;
         for principal in &self.principals {
@@ -67,6 +86,9 @@ impl Authenticator {
         if !principal.tenants.contains(&tenant) {
             return Err(status::denied("the principal may not use this tenant"));
         }
-        Ok(Caller { tenant, principal: principal.name.clone() })
+        Ok(Caller {
+            tenant,
+            principal: principal.name.clone(),
+        })
     }
 }

@@ -2,12 +2,18 @@
 
 use tonic::Status;
 use veridem_matchers::golden::{Criterion, SurvivingValue};
-use veridem_matchers::{Attribute, CustomAttribute, Decision, Identifier, PairExplanation, PersonName, PostalAddress, RecordKey};
+use veridem_matchers::{
+    Attribute, CustomAttribute, Decision, Identifier, PairExplanation, PersonName, PostalAddress,
+    RecordKey,
+};
 use veridem_proto::v1;
 
 use super::status;
 use crate::resolver::{EngineError, Signal, SignalKind};
-use crate::store::{EventKind, OverrideDecision, ReviewReason, StoredEvent, StoredIdentity, StoredOverride, StoredReviewTask};
+use crate::store::{
+    EventKind, OverrideDecision, ReviewReason, StoredEvent, StoredIdentity, StoredOverride,
+    StoredReviewTask,
+};
 
 pub(super) fn record_key(field: &str, message: Option<v1::RecordKey>) -> Result<RecordKey, Status> {
     let message = message.ok_or_else(|| status::invalid(field, "is missing"))?;
@@ -17,12 +23,20 @@ pub(super) fn record_key(field: &str, message: Option<v1::RecordKey>) -> Result<
 }
 
 pub(super) fn signal(message: Option<v1::Signal>) -> Result<Signal, EngineError> {
-    let message = message.ok_or_else(|| EngineError::Invalid { field: "signal".to_owned(), problem: "is missing".to_owned() })?;
+    let message = message.ok_or_else(|| EngineError::Invalid {
+        field: "signal".to_owned(),
+        problem: "is missing".to_owned(),
+    })?;
     let kind = match v1::SignalKind::try_from(message.kind) {
         Ok(v1::SignalKind::Unspecified | v1::SignalKind::Update) => SignalKind::Update,
         Ok(v1::SignalKind::Snapshot) => SignalKind::Snapshot,
         Ok(v1::SignalKind::Delete) => SignalKind::Delete,
-        Err(_) => return Err(EngineError::Invalid { field: "signal.kind".to_owned(), problem: format!("{} is no kind of signal", message.kind) }),
+        Err(_) => {
+            return Err(EngineError::Invalid {
+                field: "signal.kind".to_owned(),
+                problem: format!("{} is no kind of signal", message.kind),
+            });
+        }
     };
     Ok(Signal {
         signal_id: message.signal_id,
@@ -51,13 +65,23 @@ pub fn signal_message(signal: &Signal) -> v1::Signal {
     }
 }
 
-pub(super) fn attributes(field: &str, messages: Vec<v1::Attribute>) -> Result<Vec<Attribute>, EngineError> {
+pub(super) fn attributes(
+    field: &str,
+    messages: Vec<v1::Attribute>,
+) -> Result<Vec<Attribute>, EngineError> {
     let attribute = |(index, message): (usize, v1::Attribute)| {
-        let value = message.value.ok_or_else(|| EngineError::Invalid { field: format!("{field}[{index}]"), problem: "has no value".to_owned() })?;
+        let value = message.value.ok_or_else(|| EngineError::Invalid {
+            field: format!("{field}[{index}]"),
+            problem: "has no value".to_owned(),
+        })?;
         Ok(match value {
-            v1::attribute::Value::Name(name) => {
-                Attribute::Name(PersonName { given: name.given, middle: name.middle, family: name.family, suffix: name.suffix, full: name.full })
-            }
+            v1::attribute::Value::Name(name) => Attribute::Name(PersonName {
+                given: name.given,
+                middle: name.middle,
+                family: name.family,
+                suffix: name.suffix,
+                full: name.full,
+            }),
             v1::attribute::Value::Email(text) => Attribute::Email(text),
             v1::attribute::Value::Phone(text) => Attribute::Phone(text),
             v1::attribute::Value::Address(address) => Attribute::Address(PostalAddress {
@@ -71,8 +95,14 @@ pub(super) fn attributes(field: &str, messages: Vec<v1::Attribute>) -> Result<Ve
             }),
             v1::attribute::Value::BirthDate(text) => Attribute::BirthDate(text),
             v1::attribute::Value::Gender(text) => Attribute::Gender(text),
-            v1::attribute::Value::Identifier(identifier) => Attribute::Identifier(Identifier { scheme: identifier.scheme, value: identifier.value }),
-            v1::attribute::Value::Custom(custom) => Attribute::Custom(CustomAttribute { name: custom.name, value: custom.value }),
+            v1::attribute::Value::Identifier(identifier) => Attribute::Identifier(Identifier {
+                scheme: identifier.scheme,
+                value: identifier.value,
+            }),
+            v1::attribute::Value::Custom(custom) => Attribute::Custom(CustomAttribute {
+                name: custom.name,
+                value: custom.value,
+            }),
         })
     };
     messages.into_iter().enumerate().map(attribute).collect()
@@ -80,9 +110,13 @@ pub(super) fn attributes(field: &str, messages: Vec<v1::Attribute>) -> Result<Ve
 
 pub(super) fn attribute_message(attribute: &Attribute) -> v1::Attribute {
     let value = match attribute.clone() {
-        Attribute::Name(name) => {
-            v1::attribute::Value::Name(v1::PersonName { given: name.given, middle: name.middle, family: name.family, suffix: name.suffix, full: name.full })
-        }
+        Attribute::Name(name) => v1::attribute::Value::Name(v1::PersonName {
+            given: name.given,
+            middle: name.middle,
+            family: name.family,
+            suffix: name.suffix,
+            full: name.full,
+        }),
         Attribute::Email(text) => v1::attribute::Value::Email(text),
         Attribute::Phone(text) => v1::attribute::Value::Phone(text),
         Attribute::Address(address) => v1::attribute::Value::Address(v1::PostalAddress {
@@ -96,14 +130,23 @@ pub(super) fn attribute_message(attribute: &Attribute) -> v1::Attribute {
         }),
         Attribute::BirthDate(text) => v1::attribute::Value::BirthDate(text),
         Attribute::Gender(text) => v1::attribute::Value::Gender(text),
-        Attribute::Identifier(identifier) => v1::attribute::Value::Identifier(v1::Identifier { scheme: identifier.scheme, value: identifier.value }),
-        Attribute::Custom(custom) => v1::attribute::Value::Custom(v1::CustomAttribute { name: custom.name, value: custom.value }),
+        Attribute::Identifier(identifier) => v1::attribute::Value::Identifier(v1::Identifier {
+            scheme: identifier.scheme,
+            value: identifier.value,
+        }),
+        Attribute::Custom(custom) => v1::attribute::Value::Custom(v1::CustomAttribute {
+            name: custom.name,
+            value: custom.value,
+        }),
     };
     v1::Attribute { value: Some(value) }
 }
 
 pub(super) fn record_key_message(key: &RecordKey) -> v1::RecordKey {
-    v1::RecordKey { source: key.source.clone(), record_id: key.record_id.clone() }
+    v1::RecordKey {
+        source: key.source.clone(),
+        record_id: key.record_id.clone(),
+    }
 }
 
 fn surviving_value(value: &SurvivingValue) -> v1::SurvivingValue {
@@ -127,7 +170,11 @@ fn surviving_value(value: &SurvivingValue) -> v1::SurvivingValue {
 pub(super) fn identity(identity: &StoredIdentity) -> v1::Identity {
     v1::Identity {
         identity_id: identity.id.0.clone(),
-        members: identity.member_keys.iter().map(record_key_message).collect(),
+        members: identity
+            .member_keys
+            .iter()
+            .map(record_key_message)
+            .collect(),
         golden_record: identity.golden.values.iter().map(surviving_value).collect(),
         version: identity.version,
         changed_at_sequence: identity.changed_at_sequence,
@@ -161,7 +208,11 @@ pub(super) fn decision(decision: Decision) -> v1::Decision {
     }
 }
 
-pub(super) fn explanation(explanation: &PairExplanation, shared_blocking_rules: Vec<String>, word: Option<OverrideDecision>) -> v1::MatchExplanation {
+pub(super) fn explanation(
+    explanation: &PairExplanation,
+    shared_blocking_rules: Vec<String>,
+    word: Option<OverrideDecision>,
+) -> v1::MatchExplanation {
     let parts = explanation.parts.iter().map(|part| v1::ComparisonPart {
         comparison: part.comparison.to_string(),
         level: part.level.to_owned(),
@@ -176,7 +227,16 @@ pub(super) fn explanation(explanation: &PairExplanation, shared_blocking_rules: 
         parts: parts.collect(),
         rule: explanation.rule.clone().unwrap_or_default(),
         shared_blocking_rules,
-        r#override: word.map(|word| if word == OverrideDecision::SamePerson { "same person" } else { "different persons" }.to_owned()).unwrap_or_default(),
+        r#override: word
+            .map(|word| {
+                if word == OverrideDecision::SamePerson {
+                    "same person"
+                } else {
+                    "different persons"
+                }
+                .to_owned()
+            })
+            .unwrap_or_default(),
     }
 }
 

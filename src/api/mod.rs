@@ -46,22 +46,38 @@ impl Api {
     /// All services with health and reflection.
     pub async fn routes(self) -> anyhow::Result<Routes> {
         let (health, health_service) = tonic_health::server::health_reporter();
-        health.set_serving::<v1::resolution_service_server::ResolutionServiceServer<Self>>().await;
+        health
+            .set_serving::<v1::resolution_service_server::ResolutionServiceServer<Self>>()
+            .await;
         let stop = self.stop.clone();
         tokio::spawn(async move {
             stop.cancelled().await;
-            health.set_not_serving::<v1::resolution_service_server::ResolutionServiceServer<Self>>().await;
-            health.set_service_status("", tonic_health::ServingStatus::NotServing).await;
+            health
+                .set_not_serving::<v1::resolution_service_server::ResolutionServiceServer<Self>>()
+                .await;
+            health
+                .set_service_status("", tonic_health::ServingStatus::NotServing)
+                .await;
         });
         let reflection = tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(v1::DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
             .build_v1()?;
-        let resolution = v1::resolution_service_server::ResolutionServiceServer::new(self.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
-        let stewardship = v1::stewardship_service_server::StewardshipServiceServer::new(self.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
-        let operations = v1::operations_service_server::OperationsServiceServer::new(self.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
-        let privacy = v1::privacy_service_server::PrivacyServiceServer::new(self).max_decoding_message_size(MAX_MESSAGE_BYTES);
-        Ok(Routes::new(health_service).add_service(reflection).add_service(resolution).add_service(stewardship).add_service(operations).add_service(privacy))
+        let resolution = v1::resolution_service_server::ResolutionServiceServer::new(self.clone())
+            .max_decoding_message_size(MAX_MESSAGE_BYTES);
+        let stewardship =
+            v1::stewardship_service_server::StewardshipServiceServer::new(self.clone())
+                .max_decoding_message_size(MAX_MESSAGE_BYTES);
+        let operations = v1::operations_service_server::OperationsServiceServer::new(self.clone())
+            .max_decoding_message_size(MAX_MESSAGE_BYTES);
+        let privacy = v1::privacy_service_server::PrivacyServiceServer::new(self)
+            .max_decoding_message_size(MAX_MESSAGE_BYTES);
+        Ok(Routes::new(health_service)
+            .add_service(reflection)
+            .add_service(resolution)
+            .add_service(stewardship)
+            .add_service(operations)
+            .add_service(privacy))
     }
 
     fn caller<T>(&self, request: &Request<T>) -> Result<Caller, Status> {
@@ -69,11 +85,17 @@ impl Api {
     }
 
     /// Asks the engine away from the threads that serve connections.
-    async fn ask<T: Send + 'static>(&self, call: &'static str, question: impl FnOnce(&Engine) -> Result<T, EngineError> + Send + 'static) -> Result<T, Status> {
+    async fn ask<T: Send + 'static>(
+        &self,
+        call: &'static str,
+        question: impl FnOnce(&Engine) -> Result<T, EngineError> + Send + 'static,
+    ) -> Result<T, Status> {
         let engine = self.engine.clone();
         let stopwatch = Stopwatch::start();
         let answer = tokio::task::spawn_blocking(move || question(&engine)).await;
-        let result = answer.map_err(|_| Status::internal("the call failed")).and_then(|result| result.map_err(status::of));
+        let result = answer
+            .map_err(|_| Status::internal("the call failed"))
+            .and_then(|result| result.map_err(status::of));
         observe(call, stopwatch, result.as_ref().err());
         result
     }
@@ -82,5 +104,6 @@ impl Api {
 fn observe(call: &'static str, stopwatch: Stopwatch, error: Option<&Status>) {
     let code = error.map_or(tonic::Code::Ok, Status::code);
     metrics::histogram!("veridem_call_seconds", "call" => call).record(stopwatch.seconds());
-    metrics::counter!("veridem_calls_total", "call" => call, "code" => format!("{code:?}")).increment(1);
+    metrics::counter!("veridem_calls_total", "call" => call, "code" => format!("{code:?}"))
+        .increment(1);
 }

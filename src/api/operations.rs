@@ -9,9 +9,16 @@ use crate::publish::SinkKind;
 
 #[tonic::async_trait]
 impl OperationsService for Api {
-    async fn get_statistics(&self, request: Request<v1::GetStatisticsRequest>) -> Result<Response<v1::GetStatisticsResponse>, Status> {
+    async fn get_statistics(
+        &self,
+        request: Request<v1::GetStatisticsRequest>,
+    ) -> Result<Response<v1::GetStatisticsResponse>, Status> {
         let caller = self.caller(&request)?;
-        let counters = self.ask("GetStatistics", move |engine| Ok(engine.store().counters(&caller.tenant)?)).await?;
+        let counters = self
+            .ask("GetStatistics", move |engine| {
+                Ok(engine.store().counters(&caller.tenant)?)
+            })
+            .await?;
         let [events_created, events_updated, events_merged, events_split] = counters.events;
         Ok(Response::new(v1::GetStatisticsResponse {
             signals: counters.signals,
@@ -27,11 +34,21 @@ impl OperationsService for Api {
         }))
     }
 
-    async fn list_sinks(&self, request: Request<v1::ListSinksRequest>) -> Result<Response<v1::ListSinksResponse>, Status> {
+    async fn list_sinks(
+        &self,
+        request: Request<v1::ListSinksRequest>,
+    ) -> Result<Response<v1::ListSinksResponse>, Status> {
         let caller = self.caller(&request)?;
         let tenant = caller.tenant.clone();
-        let last = self.ask("ListSinks", move |engine| Ok(engine.store().counters(&tenant)?.last_sequence)).await?;
-        let own = self.sinks.iter().filter(|sink| sink.settings.tenant == caller.tenant);
+        let last = self
+            .ask("ListSinks", move |engine| {
+                Ok(engine.store().counters(&tenant)?.last_sequence)
+            })
+            .await?;
+        let own = self
+            .sinks
+            .iter()
+            .filter(|sink| sink.settings.tenant == caller.tenant);
         let sinks = own.map(|sink| {
             let state = sink.state();
             v1::Sink {
@@ -47,6 +64,8 @@ impl OperationsService for Api {
                 last_error: state.last_error,
             }
         });
-        Ok(Response::new(v1::ListSinksResponse { sinks: sinks.collect() }))
+        Ok(Response::new(v1::ListSinksResponse {
+            sinks: sinks.collect(),
+        }))
     }
 }

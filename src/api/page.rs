@@ -16,17 +16,28 @@ pub(super) fn place(token: &str) -> Result<Option<Vec<u8>>, Status> {
     if token.is_empty() {
         return Ok(None);
     }
-    URL_SAFE_NO_PAD.decode(token).map(Some).map_err(|_| invalid_token())
+    URL_SAFE_NO_PAD
+        .decode(token)
+        .map(Some)
+        .map_err(|_| invalid_token())
 }
 
 /// The number that a token holds.
 pub(super) fn number(token: &str) -> Result<Option<u64>, Status> {
-    let Some(place) = place(token)? else { return Ok(None) };
-    place.try_into().map(|bytes| Some(u64::from_be_bytes(bytes))).map_err(|_| invalid_token())
+    let Some(place) = place(token)? else {
+        return Ok(None);
+    };
+    place
+        .try_into()
+        .map(|bytes| Some(u64::from_be_bytes(bytes)))
+        .map_err(|_| invalid_token())
 }
 
 fn invalid_token() -> Status {
-    status::invalid("page_token", "is not one that this service gave; ask for the first page without it")
+    status::invalid(
+        "page_token",
+        "is not one that this service gave; ask for the first page without it",
+    )
 }
 
 /// The size of a page: `standard` where 0 is asked for.
@@ -34,6 +45,9 @@ pub(super) fn size(asked: u32, standard: usize, largest: usize) -> Result<usize,
     match asked as usize {
         0 => Ok(standard),
         asked if asked <= largest => Ok(asked),
-        _ => Err(status::invalid("page_size", &format!("must be 0 to {largest}"))),
+        _ => Err(status::invalid(
+            "page_size",
+            &format!("must be 0 to {largest}"),
+        )),
     }
 }

@@ -9,10 +9,18 @@ use super::{Api, convert};
 
 #[tonic::async_trait]
 impl PrivacyService for Api {
-    async fn export_person(&self, request: Request<v1::ExportPersonRequest>) -> Result<Response<v1::ExportPersonResponse>, Status> {
+    async fn export_person(
+        &self,
+        request: Request<v1::ExportPersonRequest>,
+    ) -> Result<Response<v1::ExportPersonResponse>, Status> {
         let caller = self.caller(&request)?;
         let id = identity_id(request.into_inner().identity_id)?;
-        tracing::info!(principal = caller.principal, tenant = caller.tenant.as_str(), identity_id = id.0, "person exported");
+        tracing::info!(
+            principal = caller.principal,
+            tenant = caller.tenant.as_str(),
+            identity_id = id.0,
+            "person exported"
+        );
         let response = self.ask("ExportPerson", move |engine| {
             let mut response = v1::ExportPersonResponse::default();
             for identity in engine.get_identity(&caller.tenant, &id)?.living {
@@ -20,11 +28,21 @@ impl PrivacyService for Api {
                 for record in engine.records_of(&caller.tenant, &identity)? {
                     response.records.push(v1::ExportedRecord {
                         record: Some(convert::record_key_message(&record.key)),
-                        attributes: record.fold.attributes().iter().map(|stated| convert::attribute_message(&stated.attribute)).collect(),
+                        attributes: record
+                            .fold
+                            .attributes()
+                            .iter()
+                            .map(|stated| convert::attribute_message(&stated.attribute))
+                            .collect(),
                         latest_event_time_ms: record.fold.latest_event_time_ms(),
                     });
                 }
-                response.events.extend(engine.events_of(&caller.tenant, &identity)?.iter().map(convert::event));
+                response.events.extend(
+                    engine
+                        .events_of(&caller.tenant, &identity)?
+                        .iter()
+                        .map(convert::event),
+                );
             }
             Ok(response)
         });

@@ -12,7 +12,10 @@ use veridem_proto::v1::resolution_service_server::ResolutionService;
 use super::{Api, Caller, convert, observe, page, status};
 use crate::clock::{self, Stopwatch};
 use crate::index::query_words;
-use crate::resolver::{Ack, EngineError, Pending, RankedIdentity, Signal, answer, validate_attributes, validate_id, validate_signal};
+use crate::resolver::{
+    Ack, EngineError, Pending, RankedIdentity, Signal, answer, validate_attributes, validate_id,
+    validate_signal,
+};
 use crate::store::{IdentityId, StoredEvent};
 
 /// Answers of one stream that may be on their way.
@@ -32,13 +35,26 @@ enum Outcome {
 }
 
 fn ack_message(signal_id: String, ack: Ack) -> v1::SignalAck {
-    v1::SignalAck { signal_id, identity_id: ack.identity_id.map(|id| id.0).unwrap_or_default(), sequence: ack.sequence, repeated: ack.repeated }
+    v1::SignalAck {
+        signal_id,
+        identity_id: ack.identity_id.map(|id| id.0).unwrap_or_default(),
+        sequence: ack.sequence,
+        repeated: ack.repeated,
+    }
 }
 
 fn refusal(signal_id: String, error: EngineError) -> v1::SubmitSignalsResponse {
     let (code, reason, field) = status::parts(&error);
-    let refusal = v1::SignalRefusal { signal_id, code: code as i32, reason: reason.to_owned(), field: field.to_owned(), message: error.to_string() };
-    v1::SubmitSignalsResponse { outcome: Some(v1::submit_signals_response::Outcome::Refusal(refusal)) }
+    let refusal = v1::SignalRefusal {
+        signal_id,
+        code: code as i32,
+        reason: reason.to_owned(),
+        field: field.to_owned(),
+        message: error.to_string(),
+    };
+    v1::SubmitSignalsResponse {
+        outcome: Some(v1::submit_signals_response::Outcome::Refusal(refusal)),
+    }
 }
 
 fn checked_signal(message: Option<v1::Signal>) -> Result<Signal, EngineError> {
@@ -57,13 +73,22 @@ fn ranked(identity: &RankedIdentity, ids_only: bool) -> v1::RankedIdentity {
         match_probability: identity.explanation.score.probability().0,
         decision: convert::decision(identity.explanation.score.decision).into(),
         best_record: Some(convert::record_key_message(&identity.best_record)),
-        explanation: Some(convert::explanation(&identity.explanation, identity.shared_blocking_rules.clone(), None)),
+        explanation: Some(convert::explanation(
+            &identity.explanation,
+            identity.shared_blocking_rules.clone(),
+            None,
+        )),
     }
 }
 
 impl Api {
-    async fn resolve_one(&self, caller: Caller, request: v1::ResolveRequest) -> Result<v1::ResolveResponse, Status> {
-        let attributes = convert::attributes("attributes", request.attributes).map_err(status::of)?;
+    async fn resolve_one(
+        &self,
+        caller: Caller,
+        request: v1::ResolveRequest,
+    ) -> Result<v1::ResolveResponse, Status> {
+        let attributes =
+            convert::attributes("attributes", request.attributes).map_err(status::of)?;
         if attributes.is_empty() {
             return Err(status::invalid("attributes", "is empty; give at least one"));
         }
@@ -73,12 +98,26 @@ impl Api {
             asked if asked <= 100 => asked as usize,
             _ => return Err(status::invalid("max_identities", "must be 0 to 100")),
         };
-        let identities = self.ask("Resolve", move |engine| engine.resolve(&caller.tenant, &attributes, max_identities)).await?;
-        Ok(v1::ResolveResponse { identities: identities.iter().map(|identity| ranked(identity, request.ids_only)).collect() })
+        let identities = self
+            .ask("Resolve", move |engine| {
+                engine.resolve(&caller.tenant, &attributes, max_identities)
+            })
+            .await?;
+        Ok(v1::ResolveResponse {
+            identities: identities
+                .iter()
+                .map(|identity| ranked(identity, request.ids_only))
+                .collect(),
+        })
     }
 
     /// Takes the signals of a stream in order; the answers wait in `outcomes`, which bounds how many are on their way.
-    async fn take_signals(self, caller: Caller, mut requests: Streaming<v1::SubmitSignalsRequest>, outcomes: mpsc::Sender<Outcome>) {
+    async fn take_signals(
+        self,
+        caller: Caller,
+        mut requests: Streaming<v1::SubmitSignalsRequest>,
+        outcomes: mpsc::Sender<Outcome>,
+    ) {
         loop {
             let next = tokio::select! {
                 () = self.stop.cancelled() => return,
@@ -88,10 +127,15 @@ impl Api {
                 None => return,
                 Some(Err(failed)) => Outcome::Failed(failed),
                 Some(Ok(request)) => {
-                    let signal_id = request.signal.as_ref().map(|signal| signal.signal_id.clone()).unwrap_or_default();
+                    let signal_id = request
+                        .signal
+                        .as_ref()
+                        .map(|signal| signal.signal_id.clone())
+                        .unwrap_or_default();
                     match checked_signal(request.signal) {
                         Err(error) => Outcome::Refused(signal_id, error),
-                        Ok(signal) => match self.ingest.submit(caller.tenant.clone(), signal).await {
+                        Ok(signal) => match self.ingest.submit(caller.tenant.clone(), signal).await
+                        {
                             Ok(pending) => Outcome::Pending(signal_id, pending),
                             Err(error) => Outcome::Refused(signal_id, error),
                         },
@@ -105,14 +149,23 @@ impl Api {
         }
     }
 
-    async fn watch(self, caller: Caller, mut from: u64, events: mpsc::Sender<Result<v1::WatchIdentitiesResponse, Status>>) {
+    async fn watch(
+        self,
+        caller: Caller,
+        mut from: u64,
+        events: mpsc::Sender<Result<v1::WatchIdentitiesResponse, Status>>,
+    ) {
         let mut durable = self.ingest.durable();
         loop {
             durable.mark_seen();
             let last = durable.sequence(&caller.tenant);
             while from <= last {
                 let tenant = caller.tenant.clone();
-                let page = self.ask("WatchIdentities", move |engine| Ok(engine.store().events(&tenant, from, EVENT_BATCH)?)).await;
+                let page = self
+                    .ask("WatchIdentities", move |engine| {
+                        Ok(engine.store().events(&tenant, from, EVENT_BATCH)?)
+                    })
+                    .await;
                 let page = match page {
                     Ok(page) => page,
                     Err(failed) => {
@@ -126,7 +179,13 @@ impl Api {
                 }
                 for event in page.into_iter().take_while(|event| event.sequence <= last) {
                     from = event.sequence + 1;
-                    if events.send(Ok(v1::WatchIdentitiesResponse { event: Some(convert::event(&event)) })).await.is_err() {
+                    if events
+                        .send(Ok(v1::WatchIdentitiesResponse {
+                            event: Some(convert::event(&event)),
+                        }))
+                        .await
+                        .is_err()
+                    {
                         return;
                     }
                 }
@@ -146,30 +205,45 @@ impl ResolutionService for Api {
     type ResolveStreamStream = Outgoing<v1::ResolveStreamResponse>;
     type WatchIdentitiesStream = ReceiverStream<Result<v1::WatchIdentitiesResponse, Status>>;
 
-    async fn submit_signal(&self, request: Request<v1::SubmitSignalRequest>) -> Result<Response<v1::SubmitSignalResponse>, Status> {
+    async fn submit_signal(
+        &self,
+        request: Request<v1::SubmitSignalRequest>,
+    ) -> Result<Response<v1::SubmitSignalResponse>, Status> {
         let stopwatch = Stopwatch::start();
         let caller = self.caller(&request)?;
         let result = async {
             let signal = checked_signal(request.into_inner().signal)?;
             let signal_id = signal.signal_id.clone();
             let ack = answer(self.ingest.try_submit(caller.tenant, signal)?).await?;
-            Ok(v1::SubmitSignalResponse { ack: Some(ack_message(signal_id, ack)) })
+            Ok(v1::SubmitSignalResponse {
+                ack: Some(ack_message(signal_id, ack)),
+            })
         };
         let result = result.await.map_err(status::of);
         observe("SubmitSignal", stopwatch, result.as_ref().err());
         result.map(Response::new)
     }
 
-    async fn submit_signals(&self, request: Request<Streaming<v1::SubmitSignalsRequest>>) -> Result<Response<Self::SubmitSignalsStream>, Status> {
+    async fn submit_signals(
+        &self,
+        request: Request<Streaming<v1::SubmitSignalsRequest>>,
+    ) -> Result<Response<Self::SubmitSignalsStream>, Status> {
         let caller = self.caller(&request)?;
         let (outcomes, answers) = mpsc::channel(STREAM_WINDOW);
-        tokio::spawn(self.clone().take_signals(caller, request.into_inner(), outcomes));
+        tokio::spawn(
+            self.clone()
+                .take_signals(caller, request.into_inner(), outcomes),
+        );
         let answers = ReceiverStream::new(answers).then(|outcome| async {
             match outcome {
                 Outcome::Failed(failed) => Err(failed),
                 Outcome::Refused(signal_id, error) => Ok(refusal(signal_id, error)),
                 Outcome::Pending(signal_id, pending) => Ok(match answer(pending).await {
-                    Ok(ack) => v1::SubmitSignalsResponse { outcome: Some(v1::submit_signals_response::Outcome::Ack(ack_message(signal_id, ack))) },
+                    Ok(ack) => v1::SubmitSignalsResponse {
+                        outcome: Some(v1::submit_signals_response::Outcome::Ack(ack_message(
+                            signal_id, ack,
+                        ))),
+                    },
                     Err(error) => refusal(signal_id, error),
                 }),
             }
@@ -177,12 +251,20 @@ impl ResolutionService for Api {
         Ok(Response::new(Box::pin(answers)))
     }
 
-    async fn resolve(&self, request: Request<v1::ResolveRequest>) -> Result<Response<v1::ResolveResponse>, Status> {
+    async fn resolve(
+        &self,
+        request: Request<v1::ResolveRequest>,
+    ) -> Result<Response<v1::ResolveResponse>, Status> {
         let caller = self.caller(&request)?;
-        self.resolve_one(caller, request.into_inner()).await.map(Response::new)
+        self.resolve_one(caller, request.into_inner())
+            .await
+            .map(Response::new)
     }
 
-    async fn resolve_stream(&self, request: Request<Streaming<v1::ResolveStreamRequest>>) -> Result<Response<Self::ResolveStreamStream>, Status> {
+    async fn resolve_stream(
+        &self,
+        request: Request<Streaming<v1::ResolveStreamRequest>>,
+    ) -> Result<Response<Self::ResolveStreamStream>, Status> {
         let caller = self.caller(&request)?;
         let api = self.clone();
         let answers = request.into_inner().then(move |request| {
@@ -197,101 +279,206 @@ impl ResolutionService for Api {
                     Ok(response) => v1::resolve_stream_response::Outcome::Response(response),
                     Err(failed) => {
                         use tonic_types::StatusExt;
-                        let reason = failed.get_details_error_info().map(|info| info.reason).unwrap_or_default();
-                        v1::resolve_stream_response::Outcome::Refusal(v1::ResolveRefusal { code: failed.code() as i32, reason, message: failed.message().to_owned() })
+                        let reason = failed
+                            .get_details_error_info()
+                            .map(|info| info.reason)
+                            .unwrap_or_default();
+                        v1::resolve_stream_response::Outcome::Refusal(v1::ResolveRefusal {
+                            code: failed.code() as i32,
+                            reason,
+                            message: failed.message().to_owned(),
+                        })
                     }
                 };
-                Ok(v1::ResolveStreamResponse { request_id: request.request_id, outcome: Some(outcome) })
+                Ok(v1::ResolveStreamResponse {
+                    request_id: request.request_id,
+                    outcome: Some(outcome),
+                })
             }
         });
         Ok(Response::new(Box::pin(answers)))
     }
 
-    async fn get_identity(&self, request: Request<v1::GetIdentityRequest>) -> Result<Response<v1::GetIdentityResponse>, Status> {
+    async fn get_identity(
+        &self,
+        request: Request<v1::GetIdentityRequest>,
+    ) -> Result<Response<v1::GetIdentityResponse>, Status> {
         let caller = self.caller(&request)?;
         let id = identity_id(request.into_inner().identity_id)?;
-        let resolution = self.ask("GetIdentity", move |engine| engine.get_identity(&caller.tenant, &id)).await?;
+        let resolution = self
+            .ask("GetIdentity", move |engine| {
+                engine.get_identity(&caller.tenant, &id)
+            })
+            .await?;
         let lineage = resolution.ended.iter().filter_map(|identity| {
             let ended = identity.ended.as_ref()?;
             let successor_identity_ids = ended.successors.iter().map(|id| id.0.clone()).collect();
-            Some(v1::IdentitySuccession { identity_id: identity.id.0.clone(), successor_identity_ids, sequence: ended.sequence })
+            Some(v1::IdentitySuccession {
+                identity_id: identity.id.0.clone(),
+                successor_identity_ids,
+                sequence: ended.sequence,
+            })
         });
         let lineage = lineage.collect();
-        Ok(Response::new(v1::GetIdentityResponse { identities: resolution.living.iter().map(convert::identity).collect(), lineage }))
+        Ok(Response::new(v1::GetIdentityResponse {
+            identities: resolution.living.iter().map(convert::identity).collect(),
+            lineage,
+        }))
     }
 
-    async fn lookup_identity(&self, request: Request<v1::LookupIdentityRequest>) -> Result<Response<v1::LookupIdentityResponse>, Status> {
+    async fn lookup_identity(
+        &self,
+        request: Request<v1::LookupIdentityRequest>,
+    ) -> Result<Response<v1::LookupIdentityResponse>, Status> {
         let caller = self.caller(&request)?;
         let key = convert::record_key("record", request.into_inner().record)?;
-        let identity = self.ask("LookupIdentity", move |engine| engine.lookup_identity(&caller.tenant, &key)).await?;
-        Ok(Response::new(v1::LookupIdentityResponse { identity: Some(convert::identity(&identity)) }))
+        let identity = self
+            .ask("LookupIdentity", move |engine| {
+                engine.lookup_identity(&caller.tenant, &key)
+            })
+            .await?;
+        Ok(Response::new(v1::LookupIdentityResponse {
+            identity: Some(convert::identity(&identity)),
+        }))
     }
 
-    async fn search_identities(&self, request: Request<v1::SearchIdentitiesRequest>) -> Result<Response<v1::SearchIdentitiesResponse>, Status> {
+    async fn search_identities(
+        &self,
+        request: Request<v1::SearchIdentitiesRequest>,
+    ) -> Result<Response<v1::SearchIdentitiesResponse>, Status> {
         let caller = self.caller(&request)?;
         let request = request.into_inner();
         if request.query.len() > MAX_QUERY_BYTES || query_words(&request.query).is_empty() {
-            return Err(status::invalid("query", "must hold 1 to 256 bytes with at least one letter or digit"));
+            return Err(status::invalid(
+                "query",
+                "must hold 1 to 256 bytes with at least one letter or digit",
+            ));
         }
         let size = page::size(request.page_size, 20, 100)?;
         let skip = page::number(&request.page_token)?.unwrap_or(0) as usize;
         if skip > MAX_SEARCH_DEPTH {
-            return Err(status::invalid("page_token", "lies too deep; ask with more words"));
+            return Err(status::invalid(
+                "page_token",
+                "lies too deep; ask with more words",
+            ));
         }
-        let identities = self.ask("SearchIdentities", move |engine| engine.search(&caller.tenant, &request.query, skip, size + 1)).await?;
-        let next_page_token = if identities.len() > size { page::token(&((skip + size) as u64).to_be_bytes()) } else { String::new() };
-        Ok(Response::new(v1::SearchIdentitiesResponse { identities: identities.iter().take(size).map(convert::identity).collect(), next_page_token }))
+        let identities = self
+            .ask("SearchIdentities", move |engine| {
+                engine.search(&caller.tenant, &request.query, skip, size + 1)
+            })
+            .await?;
+        let next_page_token = if identities.len() > size {
+            page::token(&((skip + size) as u64).to_be_bytes())
+        } else {
+            String::new()
+        };
+        Ok(Response::new(v1::SearchIdentitiesResponse {
+            identities: identities
+                .iter()
+                .take(size)
+                .map(convert::identity)
+                .collect(),
+            next_page_token,
+        }))
     }
 
-    async fn explain_match(&self, request: Request<v1::ExplainMatchRequest>) -> Result<Response<v1::ExplainMatchResponse>, Status> {
+    async fn explain_match(
+        &self,
+        request: Request<v1::ExplainMatchRequest>,
+    ) -> Result<Response<v1::ExplainMatchResponse>, Status> {
         let caller = self.caller(&request)?;
         let request = request.into_inner();
-        let (left, right) = (convert::record_key("left", request.left)?, convert::record_key("right", request.right)?);
+        let (left, right) = (
+            convert::record_key("left", request.left)?,
+            convert::record_key("right", request.right)?,
+        );
         if left == right {
             return Err(status::invalid("right", "is the same record as left"));
         }
-        let found = self.ask("ExplainMatch", move |engine| engine.explain_match(&caller.tenant, &left, &right)).await?;
+        let found = self
+            .ask("ExplainMatch", move |engine| {
+                engine.explain_match(&caller.tenant, &left, &right)
+            })
+            .await?;
         let id = |id: Option<IdentityId>| id.map(|id| id.0).unwrap_or_default();
         Ok(Response::new(v1::ExplainMatchResponse {
-            explanation: Some(convert::explanation(&found.explanation, found.shared_blocking_rules, found.word)),
+            explanation: Some(convert::explanation(
+                &found.explanation,
+                found.shared_blocking_rules,
+                found.word,
+            )),
             left_identity_id: id(found.identities.0),
             right_identity_id: id(found.identities.1),
             why_not: found.why_not,
         }))
     }
 
-    async fn explain_identity(&self, request: Request<v1::ExplainIdentityRequest>) -> Result<Response<v1::ExplainIdentityResponse>, Status> {
+    async fn explain_identity(
+        &self,
+        request: Request<v1::ExplainIdentityRequest>,
+    ) -> Result<Response<v1::ExplainIdentityResponse>, Status> {
         let caller = self.caller(&request)?;
         let id = identity_id(request.into_inner().identity_id)?;
         let response = self.ask("ExplainIdentity", move |engine| {
-            let (identity, pairs, events) = engine.explain_identity(&caller.tenant, &id)?;
+            let identity = engine.explain_identity(&caller.tenant, &id)?;
             let explain = |(left, right)| {
                 let found = engine.explain_match(&caller.tenant, &left, &right)?;
                 Ok(v1::ExplainedPair {
                     left: Some(convert::record_key_message(&left)),
                     right: Some(convert::record_key_message(&right)),
-                    explanation: Some(convert::explanation(&found.explanation, found.shared_blocking_rules, found.word)),
+                    explanation: Some(convert::explanation(
+                        &found.explanation,
+                        found.shared_blocking_rules,
+                        found.word,
+                    )),
                 })
             };
-            let pairs = pairs.into_iter().map(explain).collect::<Result<_, EngineError>>()?;
-            Ok(v1::ExplainIdentityResponse { identity: Some(convert::identity(&identity)), pairs, events: events.iter().map(convert::event).collect() })
+            let pairs = identity
+                .pairs
+                .into_iter()
+                .map(explain)
+                .collect::<Result<_, EngineError>>()?;
+            Ok(v1::ExplainIdentityResponse {
+                identity: Some(convert::identity(&identity.identity)),
+                pairs,
+                events: identity.events.iter().map(convert::event).collect(),
+            })
         });
         Ok(Response::new(response.await?))
     }
 
-    async fn list_identity_events(&self, request: Request<v1::ListIdentityEventsRequest>) -> Result<Response<v1::ListIdentityEventsResponse>, Status> {
+    async fn list_identity_events(
+        &self,
+        request: Request<v1::ListIdentityEventsRequest>,
+    ) -> Result<Response<v1::ListIdentityEventsResponse>, Status> {
         let caller = self.caller(&request)?;
         let request = request.into_inner();
         let size = page::size(request.page_size, 100, 1_000)?;
         let from = page::number(&request.page_token)?.unwrap_or(request.from_sequence);
         let durable = self.ingest.durable().sequence(&caller.tenant);
-        let events: Vec<StoredEvent> = self.ask("ListIdentityEvents", move |engine| Ok(engine.store().events(&caller.tenant, from, size)?)).await?;
-        let events: Vec<_> = events.iter().take_while(|event| event.sequence <= durable).collect();
-        let next = events.last().filter(|last| last.sequence < durable).map(|last| page::token(&(last.sequence + 1).to_be_bytes()));
-        Ok(Response::new(v1::ListIdentityEventsResponse { events: events.into_iter().map(convert::event).collect(), next_page_token: next.unwrap_or_default() }))
+        let events: Vec<StoredEvent> = self
+            .ask("ListIdentityEvents", move |engine| {
+                Ok(engine.store().events(&caller.tenant, from, size)?)
+            })
+            .await?;
+        let events: Vec<_> = events
+            .iter()
+            .take_while(|event| event.sequence <= durable)
+            .collect();
+        let next = events
+            .last()
+            .filter(|last| last.sequence < durable)
+            .map(|last| page::token(&(last.sequence + 1).to_be_bytes()));
+        Ok(Response::new(v1::ListIdentityEventsResponse {
+            events: events.into_iter().map(convert::event).collect(),
+            next_page_token: next.unwrap_or_default(),
+        }))
     }
 
-    async fn watch_identities(&self, request: Request<v1::WatchIdentitiesRequest>) -> Result<Response<Self::WatchIdentitiesStream>, Status> {
+    async fn watch_identities(
+        &self,
+        request: Request<v1::WatchIdentitiesRequest>,
+    ) -> Result<Response<Self::WatchIdentitiesStream>, Status> {
         let caller = self.caller(&request)?;
         let from = request.into_inner().from_sequence.max(1);
         let (events, outgoing) = mpsc::channel(EVENT_BATCH);

@@ -42,7 +42,11 @@ pub(super) fn of(error: EngineError) -> Status {
 }
 
 fn with_info(code: Code, reason: &str, field: &str, message: String) -> Status {
-    let metadata = if field.is_empty() { HashMap::new() } else { HashMap::from([("field".to_owned(), field.to_owned())]) };
+    let metadata = if field.is_empty() {
+        HashMap::new()
+    } else {
+        HashMap::from([("field".to_owned(), field.to_owned())])
+    };
     let mut details = ErrorDetails::with_error_info(reason, DOMAIN, metadata);
     if matches!(code, Code::ResourceExhausted | Code::Unavailable) {
         details.set_retry_info(Some(RETRY_AFTER));
@@ -55,9 +59,19 @@ pub(super) fn invalid(field: &str, problem: &str) -> Status {
 }
 
 pub(super) fn unauthenticated(problem: &str) -> Status {
-    with_info(Code::Unauthenticated, "UNAUTHENTICATED", "authorization", problem.to_owned())
+    with_info(
+        Code::Unauthenticated,
+        "UNAUTHENTICATED",
+        "authorization",
+        problem.to_owned(),
+    )
 }
 
 pub(super) fn denied(problem: &str) -> Status {
-    with_info(Code::PermissionDenied, "PERMISSION_DENIED", "veridem-tenant", problem.to_owned())
+    with_info(
+        Code::PermissionDenied,
+        "PERMISSION_DENIED",
+        "veridem-tenant",
+        problem.to_owned(),
+    )
 }

@@ -13,23 +13,54 @@ const MAX_NOTE_BYTES: usize = 1_024;
 
 #[tonic::async_trait]
 impl StewardshipService for Api {
-    async fn list_review_tasks(&self, request: Request<v1::ListReviewTasksRequest>) -> Result<Response<v1::ListReviewTasksResponse>, Status> {
+    async fn list_review_tasks(
+        &self,
+        request: Request<v1::ListReviewTasksRequest>,
+    ) -> Result<Response<v1::ListReviewTasksResponse>, Status> {
         let caller = self.caller(&request)?;
         let request = request.into_inner();
         let size = page::size(request.page_size, 100, 1_000)?;
         let after = page::place(&request.page_token)?;
         let response = self.ask("ListReviewTasks", move |engine| {
-            let tasks = engine.store().review_tasks(&caller.tenant, after.as_deref(), size)?;
-            let next = tasks.last().filter(|_| tasks.len() == size).map(|(place, _)| page::token(place));
-            let identity_of = |number| Ok::<_, EngineError>(engine.store().record(&caller.tenant, number)?.and_then(|record| record.identity_id).map(|id| id.0).unwrap_or_default());
-            let message = |task: &crate::store::StoredReviewTask| Ok::<_, EngineError>(convert::review_task(task, (identity_of(task.records.0)?, identity_of(task.records.1)?)));
-            let review_tasks = tasks.iter().map(|(_, task)| message(task)).collect::<Result<_, _>>()?;
-            Ok(v1::ListReviewTasksResponse { review_tasks, next_page_token: next.unwrap_or_default() })
+            let tasks = engine
+                .store()
+                .review_tasks(&caller.tenant, after.as_deref(), size)?;
+            let next = tasks
+                .last()
+                .filter(|_| tasks.len() == size)
+                .map(|(place, _)| page::token(place));
+            let identity_of = |number| {
+                Ok::<_, EngineError>(
+                    engine
+                        .store()
+                        .record(&caller.tenant, number)?
+                        .and_then(|record| record.identity_id)
+                        .map(|id| id.0)
+                        .unwrap_or_default(),
+                )
+            };
+            let message = |task: &crate::store::StoredReviewTask| {
+                Ok::<_, EngineError>(convert::review_task(
+                    task,
+                    (identity_of(task.records.0)?, identity_of(task.records.1)?),
+                ))
+            };
+            let review_tasks = tasks
+                .iter()
+                .map(|(_, task)| message(task))
+                .collect::<Result<_, _>>()?;
+            Ok(v1::ListReviewTasksResponse {
+                review_tasks,
+                next_page_token: next.unwrap_or_default(),
+            })
         });
         Ok(Response::new(response.await?))
     }
 
-    async fn decide_review_task(&self, request: Request<v1::DecideReviewTaskRequest>) -> Result<Response<v1::DecideReviewTaskResponse>, Status> {
+    async fn decide_review_task(
+        &self,
+        request: Request<v1::DecideReviewTaskRequest>,
+    ) -> Result<Response<v1::DecideReviewTaskResponse>, Status> {
         let stopwatch = Stopwatch::start();
         let caller = self.caller(&request)?;
         let request = request.into_inner();
@@ -41,19 +72,41 @@ impl StewardshipService for Api {
         let decision = match v1::StewardDecision::try_from(request.decision) {
             Ok(v1::StewardDecision::SamePerson) => OverrideDecision::SamePerson,
             Ok(v1::StewardDecision::DifferentPersons) => OverrideDecision::DifferentPersons,
-            _ => return Err(status::invalid("decision", "must be same person or different persons")),
-        };
-        let (tenant, task_id, key) = (caller.tenant.clone(), request.review_task_id, request.idempotency_key.clone());
-        let records = self.ask("DecideReviewTask", move |engine| {
-            // A repeated call finds its task closed: the first answer tells the records.
-            if let Some(decided) = engine.store().decision(&tenant, &key)? {
-                return Ok((decided.value.left, decided.value.right));
+            _ => {
+                return Err(status::invalid(
+                    "decision",
+                    "must be same person or different persons",
+                ));
             }
-            let task = engine.store().review_task(&tenant, &task_id)?.ok_or(EngineError::NotFound { what: "review_task_id" })?;
-            Ok((task.left, task.right))
-        });
-        let decision = DecisionRequest { records: records.await?, decision, principal: caller.principal, note: request.note, idempotency_key: request.idempotency_key };
-        let result = async { answer(self.ingest.try_decide(caller.tenant, decision)?).await }.await.map_err(status::of);
+        };
+        let (tenant, task_id, key) = (
+            caller.tenant.clone(),
+            request.review_task_id,
+            request.idempotency_key.clone(),
+        );
+        let records =
+            self.ask("DecideReviewTask", move |engine| {
+                // A repeated call finds its task closed: the first answer tells the records.
+                if let Some(decided) = engine.store().decision(&tenant, &key)? {
+                    return Ok((decided.value.left, decided.value.right));
+                }
+                let task = engine.store().review_task(&tenant, &task_id)?.ok_or(
+                    EngineError::NotFound {
+                        what: "review_task_id",
+                    },
+                )?;
+                Ok((task.left, task.right))
+            });
+        let decision = DecisionRequest {
+            records: records.await?,
+            decision,
+            principal: caller.principal,
+            note: request.note,
+            idempotency_key: request.idempotency_key,
+        };
+        let result = async { answer(self.ingest.try_decide(caller.tenant, decision)?).await }
+            .await
+            .map_err(status::of);
         observe("DecideReviewTask", stopwatch, result.as_ref().err());
         let decided = result?;
         let id = |id: Option<IdentityId>| id.map(|id| id.0).unwrap_or_default();
@@ -65,14 +118,32 @@ impl StewardshipService for Api {
         }))
     }
 
-    async fn list_overrides(&self, request: Request<v1::ListOverridesRequest>) -> Result<Response<v1::ListOverridesResponse>, Status> {
+    async fn list_overrides(
+        &self,
+        request: Request<v1::ListOverridesRequest>,
+    ) -> Result<Response<v1::ListOverridesResponse>, Status> {
         let caller = self.caller(&request)?;
         let request = request.into_inner();
         let size = page::size(request.page_size, 100, 1_000)?;
         let after = page::place(&request.page_token)?;
-        let overrides = self.ask("ListOverrides", move |engine| Ok(engine.store().overrides(&caller.tenant, after.as_deref(), size)?)).await?;
-        let next = overrides.last().filter(|_| overrides.len() == size).map(|(place, _)| page::token(place));
-        let overrides = overrides.iter().map(|(_, value)| convert::steward_override(value)).collect();
-        Ok(Response::new(v1::ListOverridesResponse { overrides, next_page_token: next.unwrap_or_default() }))
+        let overrides = self
+            .ask("ListOverrides", move |engine| {
+                Ok(engine
+                    .store()
+                    .overrides(&caller.tenant, after.as_deref(), size)?)
+            })
+            .await?;
+        let next = overrides
+            .last()
+            .filter(|_| overrides.len() == size)
+            .map(|(place, _)| page::token(place));
+        let overrides = overrides
+            .iter()
+            .map(|(_, value)| convert::steward_override(value))
+            .collect();
+        Ok(Response::new(v1::ListOverridesResponse {
+            overrides,
+            next_page_token: next.unwrap_or_default(),
+        }))
     }
 }

@@ -12,12 +12,16 @@ use super::job::{JobArguments, Progress, read_model};
 use crate::clock::Stopwatch;
 use crate::files::{Cell, ColumnType, Format, Input, Reject, TableWriter};
 use crate::report::{ExamplePair, ReportInput, render};
-use crate::resolver::{BulkResult, STAGES, ScoredPair, bulk_identity_id, golden_records, resolve_records};
+use crate::resolver::{
+    BulkResult, STAGES, ScoredPair, bulk_identity_id, golden_records, resolve_records,
+};
 use crate::{executor, telemetry};
 
 /// Finds the records that are one person in bulk files; needs no configuration.
 #[derive(clap::Args)]
-#[command(after_help = "Examples:\n  veridem dedupe customers.csv --out result\n  veridem dedupe pos.csv shop.parquet --out result --model model.json --format parquet")]
+#[command(
+    after_help = "Examples:\n  veridem dedupe customers.csv --out result\n  veridem dedupe pos.csv shop.parquet --out result --model model.json --format parquet"
+)]
 pub struct DedupeArguments {
     #[command(flatten)]
     job: JobArguments,
@@ -62,24 +66,39 @@ fn dedupe(arguments: &DedupeArguments) -> anyhow::Result<()> {
     let progress = Progress::new(STAGES.len() + 2, arguments.json);
     let pack = arguments.job.pack()?;
     let model = arguments.model.as_ref().map(read_model).transpose()?;
-    std::fs::create_dir_all(&arguments.out).with_context(|| format!("cannot make {}", arguments.out.display()))?;
+    std::fs::create_dir_all(&arguments.out)
+        .with_context(|| format!("cannot make {}", arguments.out.display()))?;
     progress.enter("read");
     let input = arguments.job.read(&pack)?;
     let read_seconds = stopwatch.lap();
-    let result = resolve_records(&input.records, arguments.job.bulk_options(&pack, model), &|stage| progress.enter(stage));
+    let result = resolve_records(
+        &input.records,
+        arguments.job.bulk_options(&pack, model),
+        &|stage| progress.enter(stage),
+    );
     stopwatch.lap();
     progress.enter("write");
     let golden = golden_records(&input.records, &result.clusters, &pack);
     write_clusters(arguments, &input.records, &result)?;
     write_golden(arguments, &input.records, &result, &golden)?;
     write_pairs(arguments, &input.records, &result)?;
-    write_text(&arguments.out, "model.json", &result.scorer.model().to_json())?;
+    write_text(
+        &arguments.out,
+        "model.json",
+        &result.scorer.model().to_json(),
+    )?;
     write_rejects(&arguments.out, &input.rejects)?;
     let mut seconds = result.seconds.clone();
     seconds.insert("read", read_seconds);
     seconds.insert("write", stopwatch.lap());
     seconds.insert("total", started.seconds());
-    let decided = |decision| result.pairs.iter().filter(|(.., score)| score.decision == decision).count();
+    let decided = |decision| {
+        result
+            .pairs
+            .iter()
+            .filter(|(.., score)| score.decision == decision)
+            .count()
+    };
     let summary = Summary {
         records: input.records.len(),
         identities: result.clusters.len(),
@@ -97,7 +116,11 @@ fn dedupe(arguments: &DedupeArguments) -> anyhow::Result<()> {
     let json = serde_json::to_string_pretty(&summary)? + "\n";
     write_text(&arguments.out, "summary.json", &json)?;
     progress.finish();
-    if arguments.json { print!("{json}") } else { print_summary(arguments, &summary) }
+    if arguments.json {
+        print!("{json}")
+    } else {
+        print_summary(arguments, &summary)
+    }
     Ok(())
 }
 
@@ -108,19 +131,43 @@ fn print_summary(arguments: &DedupeArguments, summary: &Summary<'_>) {
     println!("matches          {:>12}", summary.matches);
     println!("for review       {:>12}", summary.reviews);
     if summary.rejects > 0 {
-        println!("rejected lines   {:>12}   see {}", summary.rejects, arguments.out.join("rejects.csv").display());
+        println!(
+            "rejected lines   {:>12}   see {}",
+            summary.rejects,
+            arguments.out.join("rejects.csv").display()
+        );
     }
-    println!("seconds          {:>12.2}   {} threads, {:.0} MB at most", summary.seconds["total"], summary.threads, summary.peak_rss_bytes as f64 / 1e6);
-    println!("results in {}   (open {})", arguments.out.display(), arguments.out.join("report.html").display());
+    println!(
+        "seconds          {:>12.2}   {} threads, {:.0} MB at most",
+        summary.seconds["total"],
+        summary.threads,
+        summary.peak_rss_bytes as f64 / 1e6
+    );
+    println!(
+        "results in {}   (open {})",
+        arguments.out.display(),
+        arguments.out.join("report.html").display()
+    );
 }
 
 fn text_columns(names: impl IntoIterator<Item = String>) -> Vec<(String, ColumnType)> {
-    names.into_iter().map(|name| (name, ColumnType::Text)).collect()
+    names
+        .into_iter()
+        .map(|name| (name, ColumnType::Text))
+        .collect()
 }
 
-fn write_clusters(arguments: &DedupeArguments, records: &[Record], result: &BulkResult) -> anyhow::Result<()> {
+fn write_clusters(
+    arguments: &DedupeArguments,
+    records: &[Record],
+    result: &BulkResult,
+) -> anyhow::Result<()> {
     let mut identity_of = vec![0_u32; records.len()];
-    let ids: Vec<String> = result.clusters.iter().map(|cluster| bulk_identity_id(&records[cluster[0]].key)).collect();
+    let ids: Vec<String> = result
+        .clusters
+        .iter()
+        .map(|cluster| bulk_identity_id(&records[cluster[0]].key))
+        .collect();
     for (index, cluster) in result.clusters.iter().enumerate() {
         for row in cluster {
             identity_of[*row] = index as u32;
@@ -129,7 +176,11 @@ fn write_clusters(arguments: &DedupeArguments, records: &[Record], result: &Bulk
     let columns = text_columns(["source", "record_id", "identity_id"].map(str::to_owned));
     let mut writer = TableWriter::create(&arguments.out, "clusters", arguments.format, columns)?;
     for (record, identity) in records.iter().zip(identity_of) {
-        writer.write(&[Cell::Text(&record.key.source), Cell::Text(&record.key.record_id), Cell::Text(&ids[identity as usize])])?;
+        writer.write(&[
+            Cell::Text(&record.key.source),
+            Cell::Text(&record.key.record_id),
+            Cell::Text(&ids[identity as usize]),
+        ])?;
     }
     writer.finish().map(drop)
 }
@@ -137,7 +188,13 @@ fn write_clusters(arguments: &DedupeArguments, records: &[Record], result: &Bulk
 /// The columns that a value takes in a flat table.
 fn flat(attribute: &Attribute) -> Vec<(&'static str, &str)> {
     match attribute {
-        Attribute::Name(name) => vec![(".given", &name.given), (".middle", &name.middle), (".family", &name.family), (".suffix", &name.suffix), (".full", &name.full)],
+        Attribute::Name(name) => vec![
+            (".given", &name.given),
+            (".middle", &name.middle),
+            (".family", &name.family),
+            (".suffix", &name.suffix),
+            (".full", &name.full),
+        ],
         Attribute::Address(address) => vec![
             (".street", &address.street),
             (".number", &address.number),
@@ -147,13 +204,21 @@ fn flat(attribute: &Attribute) -> Vec<(&'static str, &str)> {
             (".postcode", &address.postcode),
             (".country", &address.country),
         ],
-        Attribute::Email(text) | Attribute::Phone(text) | Attribute::BirthDate(text) | Attribute::Gender(text) => vec![("", text)],
+        Attribute::Email(text)
+        | Attribute::Phone(text)
+        | Attribute::BirthDate(text)
+        | Attribute::Gender(text) => vec![("", text)],
         Attribute::Identifier(identifier) => vec![("", &identifier.value)],
         Attribute::Custom(custom) => vec![("", &custom.value)],
     }
 }
 
-fn write_golden(arguments: &DedupeArguments, records: &[Record], result: &BulkResult, golden: &[GoldenRecord]) -> anyhow::Result<()> {
+fn write_golden(
+    arguments: &DedupeArguments,
+    records: &[Record],
+    result: &BulkResult,
+    golden: &[GoldenRecord],
+) -> anyhow::Result<()> {
     let mut used: BTreeMap<String, bool> = BTreeMap::new();
     for value in golden.iter().flat_map(|golden| &golden.values) {
         for (part, text) in flat(&value.attribute) {
@@ -163,10 +228,18 @@ fn write_golden(arguments: &DedupeArguments, records: &[Record], result: &BulkRe
         }
         used.insert(format!("{}.from", value.slot), true);
     }
-    let mut columns = vec![("identity_id".to_owned(), ColumnType::Text), ("records".to_owned(), ColumnType::Number)];
+    let mut columns = vec![
+        ("identity_id".to_owned(), ColumnType::Text),
+        ("records".to_owned(), ColumnType::Number),
+    ];
     columns.extend(text_columns(used.into_keys()));
-    let position: BTreeMap<String, usize> = columns.iter().enumerate().map(|(index, (name, _))| (name.clone(), index)).collect();
-    let mut writer = TableWriter::create(&arguments.out, "golden", arguments.format, columns.clone())?;
+    let position: BTreeMap<String, usize> = columns
+        .iter()
+        .enumerate()
+        .map(|(index, (name, _))| (name.clone(), index))
+        .collect();
+    let mut writer =
+        TableWriter::create(&arguments.out, "golden", arguments.format, columns.clone())?;
     for (cluster, golden) in result.clusters.iter().zip(golden) {
         let id = bulk_identity_id(&records[cluster[0]].key);
         let mut texts: Vec<String> = vec![String::new(); columns.len()];
@@ -177,7 +250,11 @@ fn write_golden(arguments: &DedupeArguments, records: &[Record], result: &BulkRe
                 }
             }
             let criterion = serde_json::to_value(value.criterion)?;
-            texts[position[&format!("{}.from", value.slot)]] = format!("{} ({})", value.record, criterion.as_str().unwrap_or_default());
+            texts[position[&format!("{}.from", value.slot)]] = format!(
+                "{} ({})",
+                value.record,
+                criterion.as_str().unwrap_or_default()
+            );
         }
         let mut row = vec![Cell::Text(&id), Cell::Number(cluster.len() as f64)];
         row.extend(texts[2..].iter().map(|text| Cell::Text(text)));
@@ -186,14 +263,41 @@ fn write_golden(arguments: &DedupeArguments, records: &[Record], result: &BulkRe
     writer.finish().map(drop)
 }
 
-fn write_pairs(arguments: &DedupeArguments, records: &[Record], result: &BulkResult) -> anyhow::Result<()> {
-    let mut columns = text_columns(["left_source", "left_record_id", "right_source", "right_record_id"].map(str::to_owned));
-    columns.extend([("match_weight".to_owned(), ColumnType::Number), ("match_probability".to_owned(), ColumnType::Number), ("decision".to_owned(), ColumnType::Text)]);
-    columns.extend(text_columns(result.scorer.model().comparisons.iter().map(|comparison| comparison.comparison.to_string())));
+fn write_pairs(
+    arguments: &DedupeArguments,
+    records: &[Record],
+    result: &BulkResult,
+) -> anyhow::Result<()> {
+    let mut columns = text_columns(
+        [
+            "left_source",
+            "left_record_id",
+            "right_source",
+            "right_record_id",
+        ]
+        .map(str::to_owned),
+    );
+    columns.extend([
+        ("match_weight".to_owned(), ColumnType::Number),
+        ("match_probability".to_owned(), ColumnType::Number),
+        ("decision".to_owned(), ColumnType::Text),
+    ]);
+    columns.extend(text_columns(
+        result
+            .scorer
+            .model()
+            .comparisons
+            .iter()
+            .map(|comparison| comparison.comparison.to_string()),
+    ));
     let mut writer = TableWriter::create(&arguments.out, "pairs", arguments.format, columns)?;
     for (left, right, score) in &result.pairs {
         let (left_key, right_key) = (&records[*left].key, &records[*right].key);
-        let decision = if score.decision == Decision::Match { "match" } else { "review" };
+        let decision = if score.decision == Decision::Match {
+            "match"
+        } else {
+            "review"
+        };
         let mut row = vec![
             Cell::Text(&left_key.source),
             Cell::Text(&left_key.record_id),
@@ -203,15 +307,26 @@ fn write_pairs(arguments: &DedupeArguments, records: &[Record], result: &BulkRes
             Cell::Number(score.probability().0),
             Cell::Text(decision),
         ];
-        row.extend(result.scorer.levels(&result.normalised[*left], &result.normalised[*right]).into_iter().map(Cell::Text));
+        row.extend(
+            result
+                .scorer
+                .levels(&result.normalised[*left], &result.normalised[*right])
+                .into_iter()
+                .map(Cell::Text),
+        );
         writer.write(&row)?;
     }
     writer.finish().map(drop)
 }
 
 fn write_text(directory: &Path, name: &str, text: &str) -> anyhow::Result<()> {
-    let (partial, path) = (directory.join(format!(".{name}.partial")), directory.join(name));
-    std::fs::write(&partial, text).and_then(|()| std::fs::rename(&partial, &path)).with_context(|| format!("cannot write {}", path.display()))
+    let (partial, path) = (
+        directory.join(format!(".{name}.partial")),
+        directory.join(name),
+    );
+    std::fs::write(&partial, text)
+        .and_then(|()| std::fs::rename(&partial, &path))
+        .with_context(|| format!("cannot write {}", path.display()))
 }
 
 fn write_rejects(directory: &Path, rejects: &[Reject]) -> anyhow::Result<()> {
@@ -222,25 +337,58 @@ fn write_rejects(directory: &Path, rejects: &[Reject]) -> anyhow::Result<()> {
             _ => Ok(()),
         };
     }
-    let columns = vec![("file".to_owned(), ColumnType::Text), ("line".to_owned(), ColumnType::Number), ("reason".to_owned(), ColumnType::Text)];
+    let columns = vec![
+        ("file".to_owned(), ColumnType::Text),
+        ("line".to_owned(), ColumnType::Number),
+        ("reason".to_owned(), ColumnType::Text),
+    ];
     let mut writer = TableWriter::create(directory, "rejects", Format::Csv, columns)?;
     for reject in rejects {
-        writer.write(&[Cell::Text(&reject.file.to_string_lossy()), Cell::Number(reject.line as f64), Cell::Text(&reject.reason)])?;
+        writer.write(&[
+            Cell::Text(&reject.file.to_string_lossy()),
+            Cell::Number(reject.line as f64),
+            Cell::Text(&reject.reason),
+        ])?;
     }
     writer.finish().map(drop)
 }
 
 /// Stages in the order in which they run.
-const REPORTED_STAGES: &[&str] = &["read", "normalise", "block", "train", "score", "cluster", "write", "total"];
+const REPORTED_STAGES: &[&str] = &[
+    "read",
+    "normalise",
+    "block",
+    "train",
+    "score",
+    "cluster",
+    "write",
+    "total",
+];
 
-fn write_report(arguments: &DedupeArguments, pack: &Pack, input: &Input, result: &BulkResult, summary: &Summary<'_>) -> anyhow::Result<()> {
-    let seconds: Vec<(String, f64)> = REPORTED_STAGES.iter().filter_map(|stage| Some(((*stage).to_owned(), *summary.seconds.get(stage)?))).collect();
+fn write_report(
+    arguments: &DedupeArguments,
+    pack: &Pack,
+    input: &Input,
+    result: &BulkResult,
+    summary: &Summary<'_>,
+) -> anyhow::Result<()> {
+    let seconds: Vec<(String, f64)> = REPORTED_STAGES
+        .iter()
+        .filter_map(|stage| Some(((*stage).to_owned(), *summary.seconds.get(stage)?)))
+        .collect();
     let mut sources: BTreeMap<&str, usize> = BTreeMap::new();
     for record in &input.records {
         *sources.entry(&record.key.source).or_default() += 1;
     }
-    let sources: Vec<(String, usize)> = sources.into_iter().map(|(source, count)| (source.to_owned(), count)).collect();
-    let weights: Vec<f64> = result.pairs.iter().map(|(.., score)| score.weight.0).collect();
+    let sources: Vec<(String, usize)> = sources
+        .into_iter()
+        .map(|(source, count)| (source.to_owned(), count))
+        .collect();
+    let weights: Vec<f64> = result
+        .pairs
+        .iter()
+        .map(|(.., score)| score.weight.0)
+        .collect();
     let cluster_sizes: Vec<usize> = result.clusters.iter().map(Vec::len).collect();
     let html = render(&ReportInput {
         title: "Veridem dedupe",
@@ -268,12 +416,35 @@ fn write_report(arguments: &DedupeArguments, pack: &Pack, input: &Input, result:
 /// A strong match, the match nearest to its threshold, the strongest and the weakest pair for review.
 fn examples(input: &Input, result: &BulkResult) -> Vec<ExamplePair> {
     let mut by_weight: Vec<&ScoredPair> = result.pairs.iter().collect();
-    by_weight.sort_by(|left, right| right.2.weight.0.total_cmp(&left.2.weight.0).then((left.0, left.1).cmp(&(right.0, right.1))));
-    let of = |decision| by_weight.iter().filter(move |(.., score)| score.decision == decision);
+    by_weight.sort_by(|left, right| {
+        right
+            .2
+            .weight
+            .0
+            .total_cmp(&left.2.weight.0)
+            .then((left.0, left.1).cmp(&(right.0, right.1)))
+    });
+    let of = |decision| {
+        by_weight
+            .iter()
+            .filter(move |(.., score)| score.decision == decision)
+    };
     let (matches, reviews) = (of(Decision::Match).count(), of(Decision::Review).count());
-    let mut chosen: Vec<&ScoredPair> = of(Decision::Match).skip(matches / 10).take(1).chain(of(Decision::Match).skip(matches.saturating_sub(1))).copied().collect();
-    chosen.extend(of(Decision::Review).take(1).chain(of(Decision::Review).skip(reviews.saturating_sub(1).max(1))));
-    chosen.into_iter().map(|(left, right, _)| example(input, result, *left, *right)).collect()
+    let mut chosen: Vec<&ScoredPair> = of(Decision::Match)
+        .skip(matches / 10)
+        .take(1)
+        .chain(of(Decision::Match).skip(matches.saturating_sub(1)))
+        .copied()
+        .collect();
+    chosen.extend(
+        of(Decision::Review)
+            .take(1)
+            .chain(of(Decision::Review).skip(reviews.saturating_sub(1).max(1))),
+    );
+    chosen
+        .into_iter()
+        .map(|(left, right, _)| example(input, result, *left, *right))
+        .collect()
 }
 
 fn example(input: &Input, result: &BulkResult, left: usize, right: usize) -> ExamplePair {
@@ -293,18 +464,32 @@ fn example(input: &Input, result: &BulkResult, left: usize, right: usize) -> Exa
     ExamplePair {
         left: input.records[left].key.to_string(),
         right: input.records[right].key.to_string(),
-        explanation: result.scorer.explain(&result.normalised[left], &result.normalised[right]),
-        values: values.into_iter().map(|(name, (left, right))| (name, left, right)).collect(),
+        explanation: result
+            .scorer
+            .explain(&result.normalised[left], &result.normalised[right]),
+        values: values
+            .into_iter()
+            .map(|(name, (left, right))| (name, left, right))
+            .collect(),
     }
 }
 
 /// The texts of a value under the names of the comparisons that look at them.
 fn compared_values(attribute: &Attribute) -> Vec<(String, String)> {
     match attribute {
-        Attribute::Name(name) if name.given.is_empty() && name.family.is_empty() => vec![("full_name".to_owned(), name.full.clone())],
-        Attribute::Name(name) => vec![("given_name".to_owned(), name.given.clone()), ("family_name".to_owned(), name.family.clone())],
+        Attribute::Name(name) if name.given.is_empty() && name.family.is_empty() => {
+            vec![("full_name".to_owned(), name.full.clone())]
+        }
+        Attribute::Name(name) => vec![
+            ("given_name".to_owned(), name.given.clone()),
+            ("family_name".to_owned(), name.family.clone()),
+        ],
         other => {
-            let parts: Vec<&str> = flat(other).into_iter().map(|(_, text)| text).filter(|text| !text.is_empty()).collect();
+            let parts: Vec<&str> = flat(other)
+                .into_iter()
+                .map(|(_, text)| text)
+                .filter(|text| !text.is_empty())
+                .collect();
             vec![(other.slot(), parts.join(", "))]
         }
     }

@@ -73,7 +73,10 @@ struct Summary {
 
 pub(super) fn run(arguments: &DemoArguments) -> anyhow::Result<()> {
     telemetry::start_logging("warn", telemetry::LogFormat::Text)?;
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(demo(arguments))
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?
+        .block_on(demo(arguments))
 }
 
 async fn demo(arguments: &DemoArguments) -> anyhow::Result<()> {
@@ -87,7 +90,14 @@ async fn demo(arguments: &DemoArguments) -> anyhow::Result<()> {
         config.http_address.set_port(0);
     }
     config.sinks = vec![
-        sink("erp", SinkKind::Webhook { url: erp.url.clone(), secret: Some(WEBHOOK_SECRET.to_owned()) }, ERP_MAPPING)?,
+        sink(
+            "erp",
+            SinkKind::Webhook {
+                url: erp.url.clone(),
+                secret: Some(WEBHOOK_SECRET.to_owned()),
+            },
+            ERP_MAPPING,
+        )?,
         sink("cdp", SinkKind::File { path: feed.clone() }, CDP_MAPPING)?,
     ];
     let service = Service::start(config).await?;
@@ -97,9 +107,17 @@ async fn demo(arguments: &DemoArguments) -> anyhow::Result<()> {
         }
     };
     say(format!("Veridem runs in {}", folder.path().display()));
-    say(format!("  gRPC     {}   (reflection and health are on)", service.grpc_address));
-    say(format!("  metrics  http://{}/metrics", service.http_address));
-    let channel = Channel::from_shared(format!("http://{}", service.grpc_address))?.connect().await?;
+    say(format!(
+        "  gRPC     {}   (reflection and health are on)",
+        service.grpc_address
+    ));
+    say(format!(
+        "  metrics  http://{}/metrics",
+        service.http_address
+    ));
+    let channel = Channel::from_shared(format!("http://{}", service.grpc_address))?
+        .connect()
+        .await?;
     let summary = exercise(channel, &erp, &feed).await?;
     if arguments.json {
         println!("{}", serde_json::to_string_pretty(&summary)?);
@@ -120,9 +138,18 @@ const ERP_MAPPING: &[(&str, &str)] = &[
     ("BusinessPartner.LastName", "identity.golden.name.family"),
     ("BusinessPartner.EmailAddress", "identity.golden.email"),
     ("BusinessPartner.PhoneNumber", "identity.golden.phone"),
-    ("BusinessPartner.Address.Street", "identity.golden.address.street"),
-    ("BusinessPartner.Address.City", "identity.golden.address.city"),
-    ("BusinessPartner.Address.PostalCode", "identity.golden.address.postcode"),
+    (
+        "BusinessPartner.Address.Street",
+        "identity.golden.address.street",
+    ),
+    (
+        "BusinessPartner.Address.City",
+        "identity.golden.address.city",
+    ),
+    (
+        "BusinessPartner.Address.PostalCode",
+        "identity.golden.address.postcode",
+    ),
     ("Operation", "kind"),
     ("ReplacedIds", "merged_identity_ids"),
     ("SplitIntoIds", "split_into_identity_ids"),
@@ -139,9 +166,18 @@ const CDP_MAPPING: &[(&str, &str)] = &[
 ];
 
 fn sink(name: &str, kind: SinkKind, mapping: &[(&str, &str)]) -> anyhow::Result<SinkSettings> {
-    let fields = mapping.iter().map(|(target, path)| ((*target).to_owned(), (*path).to_owned())).collect();
+    let fields = mapping
+        .iter()
+        .map(|(target, path)| ((*target).to_owned(), (*path).to_owned()))
+        .collect();
     let mapping = Mapping::new(fields).map_err(anyhow::Error::msg)?;
-    Ok(SinkSettings { name: name.to_owned(), kind, tenant: Tenant::default_tenant(), timeout: Duration::from_secs(5), mapping })
+    Ok(SinkSettings {
+        name: name.to_owned(),
+        kind,
+        tenant: Tenant::default_tenant(),
+        timeout: Duration::from_secs(5),
+        mapping,
+    })
 }
 
 /// An HTTP receiver in the place of an ERP: counts the events whose signature is right.
@@ -159,9 +195,17 @@ impl Erp {
         let receive = move |headers: HeaderMap, body: Bytes| {
             let counter = counter.clone();
             async move {
-                let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+                let header = |name: &str| {
+                    headers
+                        .get(name)
+                        .and_then(|value| value.to_str().ok())
+                        .unwrap_or_default()
+                        .to_owned()
+                };
                 let timestamp = header("webhook-timestamp").parse().unwrap_or(0);
-                if header("webhook-signature") != sign(WEBHOOK_SECRET, &header("webhook-id"), timestamp, &body) {
+                if header("webhook-signature")
+                    != sign(WEBHOOK_SECRET, &header("webhook-id"), timestamp, &body)
+                {
                     return StatusCode::UNAUTHORIZED;
                 }
                 counter.fetch_add(1, Ordering::Relaxed);
@@ -180,7 +224,11 @@ impl Erp {
 }
 
 async fn exercise(channel: Channel, erp: &Erp, feed: &std::path::Path) -> anyhow::Result<Summary> {
-    let signals: Vec<Signal> = SAMPLE_SIGNALS.lines().map(serde_json::from_str).collect::<Result<_, _>>().context("sample signals")?;
+    let signals: Vec<Signal> = SAMPLE_SIGNALS
+        .lines()
+        .map(serde_json::from_str)
+        .collect::<Result<_, _>>()
+        .context("sample signals")?;
     let mut signals_by_source: BTreeMap<String, u64> = BTreeMap::new();
     for signal in &signals {
         *signals_by_source.entry(signal.source.clone()).or_default() += 1;
@@ -189,12 +237,17 @@ async fn exercise(channel: Channel, erp: &Erp, feed: &std::path::Path) -> anyhow
     submit(channel.clone(), &signals).await?;
     let seconds = stopwatch.seconds();
     let mut operations = OperationsServiceClient::new(channel.clone());
-    let statistics = operations.get_statistics(v1::GetStatisticsRequest {}).await?.into_inner();
+    let statistics = operations
+        .get_statistics(v1::GetStatisticsRequest {})
+        .await?
+        .into_inner();
     await_delivery(&mut operations).await?;
     let mut latencies = resolve_latencies(&channel, &signals).await?;
     latencies.sort_by(f64::total_cmp);
-    let percentile = |share: f64| latencies[((latencies.len() - 1) as f64 * share) as usize] * 1_000.0;
-    let delivered_to_cdp = std::io::BufRead::lines(std::io::BufReader::new(std::fs::File::open(feed)?)).count() as u64;
+    let percentile =
+        |share: f64| latencies[((latencies.len() - 1) as f64 * share) as usize] * 1_000.0;
+    let delivered_to_cdp =
+        std::io::BufRead::lines(std::io::BufReader::new(std::fs::File::open(feed)?)).count() as u64;
     Ok(Summary {
         signals_by_source,
         signals_accepted: statistics.signals,
@@ -215,30 +268,50 @@ async fn exercise(channel: Channel, erp: &Erp, feed: &std::path::Path) -> anyhow
 }
 
 async fn submit(channel: Channel, signals: &[Signal]) -> anyhow::Result<()> {
-    let requests: Vec<_> = signals.iter().map(|signal| v1::SubmitSignalsRequest { signal: Some(signal_message(signal)) }).collect();
+    let requests: Vec<_> = signals
+        .iter()
+        .map(|signal| v1::SubmitSignalsRequest {
+            signal: Some(signal_message(signal)),
+        })
+        .collect();
     let count = requests.len();
-    let mut answers = ResolutionServiceClient::new(channel).submit_signals(tokio_stream::iter(requests)).await?.into_inner();
+    let mut answers = ResolutionServiceClient::new(channel)
+        .submit_signals(tokio_stream::iter(requests))
+        .await?
+        .into_inner();
     let mut accepted = 0;
     while let Some(answer) = answers.next().await {
         match answer?.outcome {
             Some(v1::submit_signals_response::Outcome::Ack(_)) => accepted += 1,
-            Some(v1::submit_signals_response::Outcome::Refusal(refusal)) => bail!("signal refused: {} {}", refusal.field, refusal.message),
+            Some(v1::submit_signals_response::Outcome::Refusal(refusal)) => {
+                bail!("signal refused: {} {}", refusal.field, refusal.message)
+            }
             None => bail!("an answer without outcome"),
         }
     }
-    anyhow::ensure!(accepted == count, "{accepted} of {count} signals were answered");
+    anyhow::ensure!(
+        accepted == count,
+        "{accepted} of {count} signals were answered"
+    );
     Ok(())
 }
 
 async fn await_delivery(operations: &mut OperationsServiceClient<Channel>) -> anyhow::Result<()> {
     let stopwatch = Stopwatch::start();
     loop {
-        let sinks = operations.list_sinks(v1::ListSinksRequest {}).await?.into_inner().sinks;
+        let sinks = operations
+            .list_sinks(v1::ListSinksRequest {})
+            .await?
+            .into_inner()
+            .sinks;
         if sinks.iter().all(|sink| sink.lag == 0) {
             return Ok(());
         }
         if stopwatch.seconds() > DELIVERY_DEADLINE.as_secs_f64() {
-            bail!("events were not delivered in {} s", DELIVERY_DEADLINE.as_secs());
+            bail!(
+                "events were not delivered in {} s",
+                DELIVERY_DEADLINE.as_secs()
+            );
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -247,16 +320,33 @@ async fn await_delivery(operations: &mut OperationsServiceClient<Channel>) -> an
 /// Seconds of `Resolve` calls with the attributes of sample signals.
 async fn resolve_latencies(channel: &Channel, signals: &[Signal]) -> anyhow::Result<Vec<f64>> {
     let step = (signals.len() / RESOLVE_CALLS).max(1);
-    let questions: Vec<_> = signals.iter().filter(|signal| !signal.attributes.is_empty()).step_by(step).map(|signal| signal_message(signal).attributes).take(RESOLVE_CALLS).collect();
+    let questions: Vec<_> = signals
+        .iter()
+        .filter(|signal| !signal.attributes.is_empty())
+        .step_by(step)
+        .map(|signal| signal_message(signal).attributes)
+        .take(RESOLVE_CALLS)
+        .collect();
     let mut callers = tokio::task::JoinSet::new();
     for caller in 0..RESOLVE_CALLERS {
         let mut client = ResolutionServiceClient::new(channel.clone());
-        let questions: Vec<_> = questions.iter().skip(caller).step_by(RESOLVE_CALLERS).cloned().collect();
+        let questions: Vec<_> = questions
+            .iter()
+            .skip(caller)
+            .step_by(RESOLVE_CALLERS)
+            .cloned()
+            .collect();
         callers.spawn(async move {
             let mut latencies = Vec::with_capacity(questions.len());
             for attributes in questions {
                 let stopwatch = Stopwatch::start();
-                client.resolve(v1::ResolveRequest { attributes, max_identities: 5, ids_only: false }).await?;
+                client
+                    .resolve(v1::ResolveRequest {
+                        attributes,
+                        max_identities: 5,
+                        ids_only: false,
+                    })
+                    .await?;
                 latencies.push(stopwatch.seconds());
             }
             Ok::<_, tonic::Status>(latencies)
@@ -275,10 +365,20 @@ async fn evaluate_against_truth(channel: Channel) -> anyhow::Result<Evaluation> 
     let mut identity_of: FxHashMap<RecordKey, String> = FxHashMap::default();
     let mut page_token = String::new();
     loop {
-        let page = client.list_identity_events(v1::ListIdentityEventsRequest { from_sequence: 1, page_size: 1_000, page_token }).await?.into_inner();
+        let page = client
+            .list_identity_events(v1::ListIdentityEventsRequest {
+                from_sequence: 1,
+                page_size: 1_000,
+                page_token,
+            })
+            .await?
+            .into_inner();
         for identity in page.events.into_iter().filter_map(|event| event.identity) {
             for member in identity.members {
-                identity_of.insert(RecordKey::new(member.source, member.record_id), identity.identity_id.clone());
+                identity_of.insert(
+                    RecordKey::new(member.source, member.record_id),
+                    identity.identity_id.clone(),
+                );
             }
         }
         if page.next_page_token.is_empty() {
@@ -291,7 +391,9 @@ async fn evaluate_against_truth(channel: Channel) -> anyhow::Result<Evaluation> 
     for row in csv::Reader::from_reader(SAMPLE_TRUTH.as_bytes()).records() {
         let row = row?;
         let key = RecordKey::new(&row[0], &row[1]);
-        let id = identity_of.get(&key).with_context(|| format!("record {key} is in no identity"))?;
+        let id = identity_of
+            .get(&key)
+            .with_context(|| format!("record {key} is in no identity"))?;
         let next = numbers.len() as u64;
         couples.push((*numbers.entry(id.clone()).or_insert(next), row[2].parse()?));
     }
@@ -299,11 +401,22 @@ async fn evaluate_against_truth(channel: Channel) -> anyhow::Result<Evaluation> 
 }
 
 fn print_summary(summary: &Summary) {
-    let sources: Vec<String> = summary.signals_by_source.iter().map(|(source, count)| format!("{source} {count}")).collect();
+    let sources: Vec<String> = summary
+        .signals_by_source
+        .iter()
+        .map(|(source, count)| format!("{source} {count}"))
+        .collect();
     println!("\nSignals");
-    println!("  accepted              {:>8}   ({})", summary.signals_accepted, sources.join(", "));
+    println!(
+        "  accepted              {:>8}   ({})",
+        summary.signals_accepted,
+        sources.join(", ")
+    );
     println!("  source records        {:>8}", summary.source_records);
-    println!("  signals per second    {:>8.0}   durable, one stream", summary.signals_per_second);
+    println!(
+        "  signals per second    {:>8.0}   durable, one stream",
+        summary.signals_per_second
+    );
     println!("Identities");
     println!("  identities            {:>8}", summary.identities);
     println!("  merges                {:>8}", summary.merges);
@@ -311,15 +424,36 @@ fn print_summary(summary: &Summary) {
     println!("  review tasks          {:>8}", summary.review_tasks);
     println!("Events");
     println!("  published             {:>8}", summary.events);
-    println!("  delivered to ERP      {:>8}   signed webhook", summary.delivered_to_erp);
-    println!("  delivered to CDP      {:>8}   JSON Lines file", summary.delivered_to_cdp);
+    println!(
+        "  delivered to ERP      {:>8}   signed webhook",
+        summary.delivered_to_erp
+    );
+    println!(
+        "  delivered to CDP      {:>8}   JSON Lines file",
+        summary.delivered_to_cdp
+    );
     println!("Resolve");
-    println!("  calls                 {:>8}   {RESOLVE_CALLERS} callers", summary.resolve_calls);
+    println!(
+        "  calls                 {:>8}   {RESOLVE_CALLERS} callers",
+        summary.resolve_calls
+    );
     println!("  latency p50           {:>8.2} ms", summary.resolve_p50_ms);
     println!("  latency p99           {:>8.2} ms", summary.resolve_p99_ms);
-    println!("Against the sample's truth ({} persons)", summary.evaluation.true_clusters);
-    println!("  {:<20}  {:>9} {:>9} {:>9}", "", "precision", "recall", "F1");
-    for (name, measure) in [("pairs", summary.evaluation.pairwise), ("B-cubed", summary.evaluation.b_cubed)] {
-        println!("  {name:<20}  {:>9.4} {:>9.4} {:>9.4}", measure.precision, measure.recall, measure.f1);
+    println!(
+        "Against the sample's truth ({} persons)",
+        summary.evaluation.true_clusters
+    );
+    println!(
+        "  {:<20}  {:>9} {:>9} {:>9}",
+        "", "precision", "recall", "F1"
+    );
+    for (name, measure) in [
+        ("pairs", summary.evaluation.pairwise),
+        ("B-cubed", summary.evaluation.b_cubed),
+    ] {
+        println!(
+            "  {name:<20}  {:>9.4} {:>9.4} {:>9.4}",
+            measure.precision, measure.recall, measure.f1
+        );
     }
 }

@@ -13,7 +13,9 @@ use crate::resolver::prepare;
 
 /// Tells why two records of bulk files match or do not.
 #[derive(clap::Args)]
-#[command(after_help = "Example:\n  veridem explain pos.csv shop.csv --left pos/4711 --right shop/ab12 --model out/model.json")]
+#[command(
+    after_help = "Example:\n  veridem explain pos.csv shop.csv --left pos/4711 --right shop/ab12 --model out/model.json"
+)]
 pub struct ExplainArguments {
     #[command(flatten)]
     job: JobArguments,
@@ -52,7 +54,9 @@ struct Part {
 }
 
 fn parse_key(text: &str) -> Result<RecordKey, String> {
-    let (source, record_id) = text.split_once('/').ok_or("must be source/record_id, for example pos/4711")?;
+    let (source, record_id) = text
+        .split_once('/')
+        .ok_or("must be source/record_id, for example pos/4711")?;
     Ok(RecordKey::new(source, record_id))
 }
 
@@ -63,12 +67,21 @@ pub(super) fn run(arguments: &ExplainArguments) -> anyhow::Result<()> {
         return Ok(());
     }
     println!("{} and {}", arguments.left, arguments.right);
-    println!("{:<28}{:<18}{:>9}{:>12}", "comparison", "level", "weight", "rarity");
+    println!(
+        "{:<28}{:<18}{:>9}{:>12}",
+        "comparison", "level", "weight", "rarity"
+    );
     println!("{:<28}{:<18}{:>9.2}", "prior", "", explanation.prior_weight);
     for part in &explanation.parts {
-        println!("{:<28}{:<18}{:>9.2}{:>12.2}", part.comparison, part.level, part.weight, part.term_frequency_adjustment);
+        println!(
+            "{:<28}{:<18}{:>9.2}{:>12.2}",
+            part.comparison, part.level, part.weight, part.term_frequency_adjustment
+        );
     }
-    println!("{:<28}{:<18}{:>9.2}   probability {:.6}", "sum", "", explanation.match_weight, explanation.match_probability);
+    println!(
+        "{:<28}{:<18}{:>9.2}   probability {:.6}",
+        "sum", "", explanation.match_weight, explanation.match_probability
+    );
     if let Some(rule) = &explanation.rule {
         println!("match rule: {rule}");
     }
@@ -81,10 +94,16 @@ pub(super) fn run(arguments: &ExplainArguments) -> anyhow::Result<()> {
     if explanation.shared_blocking_rules.is_empty() {
         println!("they share no active blocking key, so they are never compared");
         if !explanation.inactive_blocking_rules.is_empty() {
-            println!("keys held by too many records: {}", explanation.inactive_blocking_rules.join(", "));
+            println!(
+                "keys held by too many records: {}",
+                explanation.inactive_blocking_rules.join(", ")
+            );
         }
     } else {
-        println!("blocking rules that bring them together: {}", explanation.shared_blocking_rules.join(", "));
+        println!(
+            "blocking rules that bring them together: {}",
+            explanation.shared_blocking_rules.join(", ")
+        );
     }
     Ok(())
 }
@@ -93,7 +112,9 @@ fn explain(arguments: &ExplainArguments) -> anyhow::Result<Explanation> {
     let pack = arguments.job.pack()?;
     let input = arguments.job.read(&pack)?;
     let find = |key: &RecordKey| {
-        let position = input.records.binary_search_by(|record: &Record| record.key.cmp(key));
+        let position = input
+            .records
+            .binary_search_by(|record: &Record| record.key.cmp(key));
         position.ok().with_context(|| format!("no record {key}; a record is named source/record_id, and a file's name without its ending is its source"))
     };
     let (left, right) = (find(&arguments.left)?, find(&arguments.right)?);
@@ -102,15 +123,34 @@ fn explain(arguments: &ExplainArguments) -> anyhow::Result<Explanation> {
     let options = arguments.job.bulk_options(&pack, None);
     let model = match &arguments.model {
         Some(path) => read_model(path)?,
-        None => train(&records, &candidates, &pack.blocking, &options.training, |_, _| true),
+        None => train(
+            &records,
+            &candidates,
+            &pack.blocking,
+            &options.training,
+            |_, _| true,
+        ),
     };
     let explanation = Scorer::new(model, &pack).explain(&records[left], &records[right]);
-    let keys = |row: usize| pack.blocking.keys(&veridem_matchers::NormalisedRecord::new(&input.records[row].attributes, pack.region()));
+    let keys = |row: usize| {
+        pack.blocking.keys(&veridem_matchers::NormalisedRecord::new(
+            &input.records[row].attributes,
+            pack.region(),
+        ))
+    };
     let right_keys = keys(right);
-    let shared: Vec<u64> = keys(left).into_iter().filter(|key| right_keys.binary_search(key).is_ok()).collect();
-    let (inactive, active): (Vec<u64>, Vec<u64>) = shared.into_iter().partition(|key| candidates.is_inactive(*key));
+    let shared: Vec<u64> = keys(left)
+        .into_iter()
+        .filter(|key| right_keys.binary_search(key).is_ok())
+        .collect();
+    let (inactive, active): (Vec<u64>, Vec<u64>) = shared
+        .into_iter()
+        .partition(|key| candidates.is_inactive(*key));
     let names = |keys: Vec<u64>| {
-        let mut names: Vec<String> = keys.into_iter().map(|key| pack.blocking.rule(key).name.clone()).collect();
+        let mut names: Vec<String> = keys
+            .into_iter()
+            .map(|key| pack.blocking.rule(key).name.clone())
+            .collect();
         names.dedup();
         names
     };
@@ -122,7 +162,12 @@ fn explain(arguments: &ExplainArguments) -> anyhow::Result<Explanation> {
         parts: explanation
             .parts
             .into_iter()
-            .map(|part| Part { comparison: part.comparison.to_string(), level: part.level, weight: part.weight.0, term_frequency_adjustment: part.term_adjustment.0 })
+            .map(|part| Part {
+                comparison: part.comparison.to_string(),
+                level: part.level,
+                weight: part.weight.0,
+                term_frequency_adjustment: part.term_adjustment.0,
+            })
             .collect(),
         rule: explanation.rule,
         shared_blocking_rules: names(active),

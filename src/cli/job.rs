@@ -51,14 +51,23 @@ pub(super) struct JobArguments {
 impl JobArguments {
     pub fn pack(&self) -> anyhow::Result<Pack> {
         let mut pack = match &self.rules {
-            Some(path) => Pack::from_toml(&read_text(path)?).with_context(|| format!("rules file {}", path.display()))?,
+            Some(path) => Pack::from_toml(&read_text(path)?)
+                .with_context(|| format!("rules file {}", path.display()))?,
             None => Pack::retail(),
         };
         let thresholds = &mut pack.thresholds;
         thresholds.match_probability = self.threshold.unwrap_or(thresholds.match_probability);
-        thresholds.review_probability = self.review_threshold.unwrap_or(thresholds.review_probability.min(thresholds.match_probability));
-        let Some((low, high)) = Some((thresholds.review_probability, thresholds.match_probability)).filter(|(low, high)| *low > 0.0 && low <= high && *high < 1.0) else {
-            anyhow::bail!("--threshold and --review-threshold need 0 < review threshold <= threshold < 1");
+        thresholds.review_probability = self.review_threshold.unwrap_or(
+            thresholds
+                .review_probability
+                .min(thresholds.match_probability),
+        );
+        let Some((low, high)) = Some((thresholds.review_probability, thresholds.match_probability))
+            .filter(|(low, high)| *low > 0.0 && low <= high && *high < 1.0)
+        else {
+            anyhow::bail!(
+                "--threshold and --review-threshold need 0 < review threshold <= threshold < 1"
+            );
         };
         (thresholds.review_probability, thresholds.match_probability) = (low, high);
         Ok(pack)
@@ -66,18 +75,34 @@ impl JobArguments {
 
     pub fn read(&self, pack: &Pack) -> anyhow::Result<Input> {
         let mapping = self.mapping.as_ref().map(read_text).transpose()?;
-        let options = ReadOptions { mapping, id_column: self.id_column.clone(), source_column: self.source_column.clone() };
+        let options = ReadOptions {
+            mapping,
+            id_column: self.id_column.clone(),
+            source_column: self.source_column.clone(),
+        };
         Ok(read_records(&self.files, &options, pack)?)
     }
 
     pub fn bulk_options(&self, pack: &Pack, model: Option<Model>) -> BulkOptions {
-        let training = TrainingOptions { seed: self.seed, ..TrainingOptions::default() };
-        BulkOptions { pack: pack.clone(), model, training, link_only: self.link_only }
+        let training = TrainingOptions {
+            seed: self.seed,
+            ..TrainingOptions::default()
+        };
+        BulkOptions {
+            pack: pack.clone(),
+            model,
+            training,
+            link_only: self.link_only,
+        }
     }
 
     /// Threads that the job uses.
     pub fn thread_count(&self) -> usize {
-        if self.threads == 0 { crate::executor::available_threads() } else { self.threads }
+        if self.threads == 0 {
+            crate::executor::available_threads()
+        } else {
+            self.threads
+        }
     }
 }
 
@@ -101,11 +126,19 @@ impl Progress {
         let terminal = std::io::stderr().is_terminal();
         let bar = (terminal && !quiet).then(|| {
             let bar = ProgressBar::new(stages as u64);
-            bar.set_style(ProgressStyle::with_template("{spinner} [{bar:24}] {msg} {elapsed}").expect("the template is well formed").progress_chars("=> "));
+            bar.set_style(
+                ProgressStyle::with_template("{spinner} [{bar:24}] {msg} {elapsed}")
+                    .expect("the template is well formed")
+                    .progress_chars("=> "),
+            );
             bar.enable_steady_tick(Duration::from_millis(100));
             bar
         });
-        Self { bar, plain: !terminal && !quiet, started: Stopwatch::start() }
+        Self {
+            bar,
+            plain: !terminal && !quiet,
+            started: Stopwatch::start(),
+        }
     }
 
     pub fn enter(&self, stage: &str) {

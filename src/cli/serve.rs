@@ -22,7 +22,9 @@ pub struct ServeArguments {
 
 /// Checks a configuration, rules, a model, or the columns of bulk files, and tells every mistake.
 #[derive(clap::Args)]
-#[command(after_help = "Examples:\n  veridem check --config veridem.toml\n  veridem check --rules rules.toml --model model.json\n  veridem check customers.csv")]
+#[command(
+    after_help = "Examples:\n  veridem check --config veridem.toml\n  veridem check --rules rules.toml --model model.json\n  veridem check customers.csv"
+)]
 pub struct CheckArguments {
     /// A configuration file.
     #[arg(long, value_name = "FILE")]
@@ -40,7 +42,8 @@ pub struct CheckArguments {
 
 fn read_config(path: Option<PathBuf>) -> anyhow::Result<Config> {
     match path.or_else(path_from_environment) {
-        Some(path) => Config::from_toml(&read_text(&path)?).with_context(|| format!("configuration {}", path.display())),
+        Some(path) => Config::from_toml(&read_text(&path)?)
+            .with_context(|| format!("configuration {}", path.display())),
         None => Ok(Config::from_toml("")?),
     }
 }
@@ -58,26 +61,41 @@ pub(super) async fn stop_requested() -> anyhow::Result<()> {
 pub(super) fn serve(arguments: ServeArguments) -> anyhow::Result<()> {
     let config = read_config(arguments.config)?;
     telemetry::start_logging(&config.log_filter, config.log_format)?;
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
-        let service = Service::start(config).await?;
-        stop_requested().await?;
-        service.stop().await
-    })
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?
+        .block_on(async {
+            let service = Service::start(config).await?;
+            stop_requested().await?;
+            service.stop().await
+        })
 }
 
 pub(super) fn check(arguments: CheckArguments) -> anyhow::Result<()> {
-    let asked_for_nothing = arguments.config.is_none() && arguments.rules.is_none() && arguments.model.is_none() && arguments.files.is_empty();
+    let asked_for_nothing = arguments.config.is_none()
+        && arguments.rules.is_none()
+        && arguments.model.is_none()
+        && arguments.files.is_empty();
     if arguments.config.is_some() || asked_for_nothing {
         read_config(arguments.config)?;
         println!("configuration: good");
     }
     if let Some(path) = &arguments.rules {
-        let pack = veridem_matchers::Pack::from_toml(&read_text(path)?).with_context(|| format!("rules file {}", path.display()))?;
-        println!("rules: good ({} blocking rules, {} match rules)", pack.blocking.0.len(), pack.rules.len());
+        let pack = veridem_matchers::Pack::from_toml(&read_text(path)?)
+            .with_context(|| format!("rules file {}", path.display()))?;
+        println!(
+            "rules: good ({} blocking rules, {} match rules)",
+            pack.blocking.0.len(),
+            pack.rules.len()
+        );
     }
     if let Some(path) = &arguments.model {
         let model = super::job::read_model(path)?;
-        println!("model: good ({} comparisons, trained on {} records)", model.comparisons.len(), model.trained_on_records);
+        println!(
+            "model: good ({} comparisons, trained on {} records)",
+            model.comparisons.len(),
+            model.trained_on_records
+        );
     }
     for path in &arguments.files {
         let rows = Rows::open(path)?;

@@ -26,16 +26,34 @@ pub(super) fn run(arguments: &TrainArguments) -> anyhow::Result<()> {
         let pack = arguments.job.pack()?;
         progress.enter("read");
         let input = arguments.job.read(&pack)?;
-        anyhow::ensure!(input.records.len() > 1, "training needs at least two records, the files have {}", input.records.len());
+        anyhow::ensure!(
+            input.records.len() > 1,
+            "training needs at least two records, the files have {}",
+            input.records.len()
+        );
         progress.enter("block");
         let (records, candidates) = prepare(&input.records, &pack);
         progress.enter("train");
         let options = arguments.job.bulk_options(&pack, None);
-        let may_match = |left: usize, right: usize| !options.link_only || input.records[left].key.source != input.records[right].key.source;
-        let model = train(&records, &candidates, &pack.blocking, &options.training, may_match);
+        let may_match = |left: usize, right: usize| {
+            !options.link_only || input.records[left].key.source != input.records[right].key.source
+        };
+        let model = train(
+            &records,
+            &candidates,
+            &pack.blocking,
+            &options.training,
+            may_match,
+        );
         progress.finish();
-        std::fs::write(&arguments.out, model.to_json()).with_context(|| format!("cannot write {}", arguments.out.display()))?;
-        println!("model of {} records in {}; {} rejected lines", model.trained_on_records, arguments.out.display(), input.rejects.len());
+        std::fs::write(&arguments.out, model.to_json())
+            .with_context(|| format!("cannot write {}", arguments.out.display()))?;
+        println!(
+            "model of {} records in {}; {} rejected lines",
+            model.trained_on_records,
+            arguments.out.display(),
+            input.rejects.len()
+        );
         Ok(())
     })?
 }

@@ -131,31 +131,70 @@ impl Config {
 
     /// Reads a configuration file's text. Files that it names are read too.
     pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
-        let written: WrittenConfig = toml::from_str(text).map_err(|cause| ConfigError(vec![cause.to_string()]))?;
+        let written: WrittenConfig =
+            toml::from_str(text).map_err(|cause| ConfigError(vec![cause.to_string()]))?;
         let mut mistakes = Mistakes::default();
-        let mut config = Self::for_directory(written.data_directory.unwrap_or_else(|| PathBuf::from("veridem-data")));
+        let mut config = Self::for_directory(
+            written
+                .data_directory
+                .unwrap_or_else(|| PathBuf::from("veridem-data")),
+        );
         config.grpc_address = written.grpc_address.unwrap_or(config.grpc_address);
         config.http_address = written.http_address.unwrap_or(config.http_address);
-        if let Some(model) = mistakes.read(written.model, "model", |text| Model::from_json(text).map_err(|cause| cause.to_string())) {
+        if let Some(model) = mistakes.read(written.model, "model", |text| {
+            Model::from_json(text).map_err(|cause| cause.to_string())
+        }) {
             config.model = model;
         }
-        if let Some(pack) = mistakes.read(written.rules, "rules", |text| Pack::from_toml(text).map_err(|cause| cause.to_string())) {
+        if let Some(pack) = mistakes.read(written.rules, "rules", |text| {
+            Pack::from_toml(text).map_err(|cause| cause.to_string())
+        }) {
             config.pack = pack;
         }
-        if let Some(cache) = mistakes.parse(written.cache, "cache", "64MiB", |text| text.parse::<ByteSize>().ok()) {
+        if let Some(cache) = mistakes.parse(written.cache, "cache", "64MiB", |text| {
+            text.parse::<ByteSize>().ok()
+        }) {
             config.cache_bytes = cache.as_u64();
         }
         let duration = |mistakes: &mut Mistakes, value, field, known: &mut Duration| {
-            *known = mistakes.parse(value, field, "500ms", |text| humantime::parse_duration(text).ok()).unwrap_or(*known);
+            *known = mistakes
+                .parse(value, field, "500ms", |text| {
+                    humantime::parse_duration(text).ok()
+                })
+                .unwrap_or(*known);
         };
-        duration(&mut mistakes, written.index_commit_interval, "index_commit_interval", &mut config.index_commit_interval);
-        duration(&mut mistakes, written.shutdown_deadline, "shutdown_deadline", &mut config.shutdown_deadline);
+        duration(
+            &mut mistakes,
+            written.index_commit_interval,
+            "index_commit_interval",
+            &mut config.index_commit_interval,
+        );
+        duration(
+            &mut mistakes,
+            written.shutdown_deadline,
+            "shutdown_deadline",
+            &mut config.shutdown_deadline,
+        );
         config.log_filter = written.log_filter.unwrap_or(config.log_filter);
         config.log_format = written.log_format.unwrap_or(config.log_format);
-        config.principals = written.principals.into_iter().enumerate().filter_map(|(index, principal)| mistakes.principal(index, principal)).collect();
-        config.sinks = written.sinks.into_iter().enumerate().filter_map(|(index, sink)| mistakes.sink(index, sink)).collect();
+        config.principals = written
+            .principals
+            .into_iter()
+            .enumerate()
+            .filter_map(|(index, principal)| mistakes.principal(index, principal))
+            .collect();
+        config.sinks = written
+            .sinks
+            .into_iter()
+            .enumerate()
+            .filter_map(|(index, sink)| mistakes.sink(index, sink))
+            .collect();
         mistakes.check(&config);
-        if mistakes.0.is_empty() { Ok(config) } else { Err(ConfigError(mistakes.0)) }
+        if mistakes.0.is_empty() {
+            Ok(config)
+        } else {
+            Err(ConfigError(mistakes.0))
+        }
     }
 }
 
@@ -172,7 +211,13 @@ impl Mistakes {
         self.0.push(format!("{field}: {problem}"));
     }
 
-    fn parse<T>(&mut self, value: Option<String>, field: &str, example: &str, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
+    fn parse<T>(
+        &mut self,
+        value: Option<String>,
+        field: &str,
+        example: &str,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Option<T> {
         let value = value?;
         let parsed = parse(&value);
         if parsed.is_none() {
@@ -181,45 +226,78 @@ impl Mistakes {
         parsed
     }
 
-    fn read<T>(&mut self, path: Option<PathBuf>, field: &str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+    fn read<T>(
+        &mut self,
+        path: Option<PathBuf>,
+        field: &str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<T> {
         let path = path?;
-        let parsed = std::fs::read_to_string(&path).map_err(|cause| cause.to_string()).and_then(|text| parse(&text));
-        parsed.map_err(|problem| self.add(field, format!("{}: {problem}", path.display()))).ok()
+        let parsed = std::fs::read_to_string(&path)
+            .map_err(|cause| cause.to_string())
+            .and_then(|text| parse(&text));
+        parsed
+            .map_err(|problem| self.add(field, format!("{}: {problem}", path.display())))
+            .ok()
     }
 
     /// A secret given in place or in a file, of which one is needed at most.
-    fn secret(&mut self, field: &str, value: Option<String>, file: Option<PathBuf>) -> Option<String> {
+    fn secret(
+        &mut self,
+        field: &str,
+        value: Option<String>,
+        file: Option<PathBuf>,
+    ) -> Option<String> {
         match (value, file) {
             (Some(_), Some(_)) => {
                 self.add(field, "is given twice, in place and as a file");
                 None
             }
-            (None, file) => self.read(file, &format!("{field}_file"), |text| Ok(text.trim().to_owned())),
+            (None, file) => self.read(file, &format!("{field}_file"), |text| {
+                Ok(text.trim().to_owned())
+            }),
             (value, None) => value,
         }
     }
 
     fn tenant(&mut self, field: &str, name: String) -> Option<Tenant> {
-        Tenant::try_from(name).map_err(|problem| self.add(field, problem)).ok()
+        Tenant::try_from(name)
+            .map_err(|problem| self.add(field, problem))
+            .ok()
     }
 
     fn principal(&mut self, index: usize, written: WrittenPrincipal) -> Option<Principal> {
         let place = format!("principals[{index}]");
         if written.token.is_none() && written.token_file.is_none() {
-            self.add(format!("{place}.token"), "is missing; give token or token_file");
+            self.add(
+                format!("{place}.token"),
+                "is missing; give token or token_file",
+            );
             return None;
         }
         let token = self.secret(&format!("{place}.token"), written.token, written.token_file)?;
         if token.len() < 16 {
             self.add(format!("{place}.token"), "is shorter than 16 characters");
         }
-        let tenants: Vec<Tenant> = written.tenants.into_iter().filter_map(|tenant| self.tenant(&format!("{place}.tenants"), tenant)).collect();
-        Some(Principal { name: written.name, token, tenants })
+        let tenants: Vec<Tenant> = written
+            .tenants
+            .into_iter()
+            .filter_map(|tenant| self.tenant(&format!("{place}.tenants"), tenant))
+            .collect();
+        Some(Principal {
+            name: written.name,
+            token,
+            tenants,
+        })
     }
 
     fn sink(&mut self, index: usize, written: WrittenSink) -> Option<SinkSettings> {
         let place = format!("sinks[{index}]");
-        let secret = self.secret(&format!("{place}.secret"), written.secret, written.secret_file);
+        let secret = self.secret(
+            &format!("{place}.secret"),
+            written.secret,
+            written.secret_file,
+        );
         let kind = match (written.kind.as_str(), written.url, written.path) {
             ("webhook", Some(url), None) => {
                 if reqwest::Url::parse(&url).is_err() {
@@ -237,7 +315,10 @@ impl Mistakes {
                 return None;
             }
             (other, ..) => {
-                self.add(format!("{place}.kind"), format!("\"{other}\" is unknown; use \"webhook\" or \"file\""));
+                self.add(
+                    format!("{place}.kind"),
+                    format!("\"{other}\" is unknown; use \"webhook\" or \"file\""),
+                );
                 return None;
             }
         };
@@ -245,13 +326,29 @@ impl Mistakes {
             Some(tenant) => self.tenant(&format!("{place}.tenant"), tenant)?,
             None => Tenant::default_tenant(),
         };
-        let timeout = self.parse(written.timeout, &format!("{place}.timeout"), "10s", |text| humantime::parse_duration(text).ok());
-        let mapping = Mapping::new(written.mapping).map_err(|problem| self.add(format!("{place}.mapping"), problem)).ok()?;
-        Some(SinkSettings { name: written.name, kind, tenant, timeout: timeout.unwrap_or(Duration::from_secs(10)), mapping })
+        let timeout = self.parse(
+            written.timeout,
+            &format!("{place}.timeout"),
+            "10s",
+            |text| humantime::parse_duration(text).ok(),
+        );
+        let mapping = Mapping::new(written.mapping)
+            .map_err(|problem| self.add(format!("{place}.mapping"), problem))
+            .ok()?;
+        Some(SinkSettings {
+            name: written.name,
+            kind,
+            tenant,
+            timeout: timeout.unwrap_or(Duration::from_secs(10)),
+            mapping,
+        })
     }
 
     fn check(&mut self, config: &Config) {
-        for (field, address) in [("grpc_address", config.grpc_address), ("http_address", config.http_address)] {
+        for (field, address) in [
+            ("grpc_address", config.grpc_address),
+            ("http_address", config.http_address),
+        ] {
             if !address.ip().is_loopback() && config.principals.is_empty() {
                 self.add(field, format!("{address} can be reached from other machines; add [[principals]] with tokens, or listen on 127.0.0.1"));
             }
@@ -272,15 +369,29 @@ mod tests {
     fn every_mistake_is_reported_at_once() {
         let text = "cache = \"lots\"\nindex_commit_interval = \"5\"\ngrpc_address = \"0.0.0.0:50051\"\n[[sinks]]\nname = \"erp\"\nkind = \"pigeon\"\n";
         let mistakes = Config::from_toml(text).err().expect("five mistakes").0;
-        for place in ["cache", "index_commit_interval", "grpc_address", "sinks[0].kind"] {
-            assert!(mistakes.iter().any(|mistake| mistake.starts_with(place)), "{place} in {mistakes:?}");
+        for place in [
+            "cache",
+            "index_commit_interval",
+            "grpc_address",
+            "sinks[0].kind",
+        ] {
+            assert!(
+                mistakes.iter().any(|mistake| mistake.starts_with(place)),
+                "{place} in {mistakes:?}"
+            );
         }
     }
 
     #[test]
     fn an_unknown_key_is_named_with_its_line() {
-        let mistakes = Config::from_toml("\ndata_dir = \"x\"\n").err().expect("an unknown key").to_string();
-        assert!(mistakes.contains("line 2") && mistakes.contains("data_dir"), "{mistakes}");
+        let mistakes = Config::from_toml("\ndata_dir = \"x\"\n")
+            .err()
+            .expect("an unknown key")
+            .to_string();
+        assert!(
+            mistakes.contains("line 2") && mistakes.contains("data_dir"),
+            "{mistakes}"
+        );
     }
 
     #[test]

@@ -79,7 +79,10 @@ const ROLE_NAMES: &[(&str, ColumnRole)] = &[
     ("postcode", ColumnRole::Postcode),
     ("country", ColumnRole::Country),
     ("birth_date", ColumnRole::BirthDate { day_first: false }),
-    ("birth_date_day_first", ColumnRole::BirthDate { day_first: true }),
+    (
+        "birth_date_day_first",
+        ColumnRole::BirthDate { day_first: true },
+    ),
     ("gender", ColumnRole::Gender),
     ("updated_at", ColumnRole::UpdatedAt),
     ("ignore", ColumnRole::Ignore),
@@ -87,28 +90,247 @@ const ROLE_NAMES: &[(&str, ColumnRole)] = &[
 
 /// Column names by role, letters and digits only.
 const COLUMN_NAMES: &[(ColumnRole, &[&str])] = &[
-    (ColumnRole::RecordId, &["recordid", "recid", "id", "rowid", "uid", "uniqueid", "sourcerecordid", "customerkey"]),
-    (ColumnRole::Source, &["source", "sourcesystem", "system", "datasource", "sourcedataset"]),
-    (ColumnRole::GivenName, &["firstname", "givenname", "forename", "fname", "first", "given", "vorname", "prenom", "nombre", "firstnames", "givennames", "forenames"]),
-    (ColumnRole::MiddleName, &["middlename", "mname", "middle", "middleinitial", "middlenames", "secondname"]),
-    (ColumnRole::FamilyName, &["lastname", "surname", "familyname", "lname", "last", "family", "nachname", "nom", "apellido", "apellidos"]),
-    (ColumnRole::MaidenName, &["maidenname", "birthname", "formername", "previoussurname", "geburtsname"]),
-    (ColumnRole::NameSuffix, &["suffix", "namesuffix", "generation"]),
-    (ColumnRole::FullName, &["fullname", "name", "customername", "personname", "displayname", "contactname"]),
-    (ColumnRole::Email, &["email", "emailaddress", "mail", "email1", "email2", "secondaryemail", "primaryemail"]),
-    (ColumnRole::Phone, &["phone", "phonenumber", "telephone", "tel", "mobile", "cell", "cellphone", "mobilephone", "homephone", "workphone", "phone1", "phone2", "mobilenumber", "telephonenumber", "msisdn"]),
-    (ColumnRole::Street, &["street", "address", "address1", "streetaddress", "addr", "addressline1", "line1", "addressline", "addr1", "streetname", "strasse", "fulladdress"]),
-    (ColumnRole::StreetNumber, &["streetnumber", "housenumber", "housenum", "streetno", "hausnummer"]),
-    (ColumnRole::Unit, &["unit", "apartment", "apt", "suite", "address2", "addressline2", "line2", "addr2", "flat"]),
-    (ColumnRole::City, &["city", "town", "suburb", "locality", "cityname", "ort", "stadt", "ville", "ciudad"]),
-    (ColumnRole::Region, &["state", "province", "region", "county", "statecode", "stateprovince"]),
-    (ColumnRole::Postcode, &["zip", "zipcode", "postcode", "postalcode", "postcodefake", "plz", "zip5", "codepostal"]),
+    (
+        ColumnRole::RecordId,
+        &[
+            "recordid",
+            "recid",
+            "id",
+            "rowid",
+            "uid",
+            "uniqueid",
+            "sourcerecordid",
+            "customerkey",
+        ],
+    ),
+    (
+        ColumnRole::Source,
+        &[
+            "source",
+            "sourcesystem",
+            "system",
+            "datasource",
+            "sourcedataset",
+        ],
+    ),
+    (
+        ColumnRole::GivenName,
+        &[
+            "firstname",
+            "givenname",
+            "forename",
+            "fname",
+            "first",
+            "given",
+            "vorname",
+            "prenom",
+            "nombre",
+            "firstnames",
+            "givennames",
+            "forenames",
+        ],
+    ),
+    (
+        ColumnRole::MiddleName,
+        &[
+            "middlename",
+            "mname",
+            "middle",
+            "middleinitial",
+            "middlenames",
+            "secondname",
+        ],
+    ),
+    (
+        ColumnRole::FamilyName,
+        &[
+            "lastname",
+            "surname",
+            "familyname",
+            "lname",
+            "last",
+            "family",
+            "nachname",
+            "nom",
+            "apellido",
+            "apellidos",
+        ],
+    ),
+    (
+        ColumnRole::MaidenName,
+        &[
+            "maidenname",
+            "birthname",
+            "formername",
+            "previoussurname",
+            "geburtsname",
+        ],
+    ),
+    (
+        ColumnRole::NameSuffix,
+        &["suffix", "namesuffix", "generation"],
+    ),
+    (
+        ColumnRole::FullName,
+        &[
+            "fullname",
+            "name",
+            "customername",
+            "personname",
+            "displayname",
+            "contactname",
+        ],
+    ),
+    (
+        ColumnRole::Email,
+        &[
+            "email",
+            "emailaddress",
+            "mail",
+            "email1",
+            "email2",
+            "secondaryemail",
+            "primaryemail",
+        ],
+    ),
+    (
+        ColumnRole::Phone,
+        &[
+            "phone",
+            "phonenumber",
+            "telephone",
+            "tel",
+            "mobile",
+            "cell",
+            "cellphone",
+            "mobilephone",
+            "homephone",
+            "workphone",
+            "phone1",
+            "phone2",
+            "mobilenumber",
+            "telephonenumber",
+            "msisdn",
+        ],
+    ),
+    (
+        ColumnRole::Street,
+        &[
+            "street",
+            "address",
+            "address1",
+            "streetaddress",
+            "addr",
+            "addressline1",
+            "line1",
+            "addressline",
+            "addr1",
+            "streetname",
+            "strasse",
+            "fulladdress",
+        ],
+    ),
+    (
+        ColumnRole::StreetNumber,
+        &[
+            "streetnumber",
+            "housenumber",
+            "housenum",
+            "streetno",
+            "hausnummer",
+        ],
+    ),
+    (
+        ColumnRole::Unit,
+        &[
+            "unit",
+            "apartment",
+            "apt",
+            "suite",
+            "address2",
+            "addressline2",
+            "line2",
+            "addr2",
+            "flat",
+        ],
+    ),
+    (
+        ColumnRole::City,
+        &[
+            "city", "town", "suburb", "locality", "cityname", "ort", "stadt", "ville", "ciudad",
+        ],
+    ),
+    (
+        ColumnRole::Region,
+        &[
+            "state",
+            "province",
+            "region",
+            "county",
+            "statecode",
+            "stateprovince",
+        ],
+    ),
+    (
+        ColumnRole::Postcode,
+        &[
+            "zip",
+            "zipcode",
+            "postcode",
+            "postalcode",
+            "postcodefake",
+            "plz",
+            "zip5",
+            "codepostal",
+        ],
+    ),
     (ColumnRole::Country, &["country", "countrycode", "land"]),
-    (ColumnRole::BirthDate { day_first: false }, &["dob", "birthdate", "dateofbirth", "birthday", "born", "birth", "geburtsdatum", "birthyear", "yearofbirth"]),
+    (
+        ColumnRole::BirthDate { day_first: false },
+        &[
+            "dob",
+            "birthdate",
+            "dateofbirth",
+            "birthday",
+            "born",
+            "birth",
+            "geburtsdatum",
+            "birthyear",
+            "yearofbirth",
+        ],
+    ),
     (ColumnRole::Gender, &["gender", "sex", "geschlecht"]),
-    (ColumnRole::UpdatedAt, &["updatedat", "lastupdated", "updated", "modified", "modifiedat", "lastmodified", "timestamp", "createdat", "eventtime", "lastseen"]),
+    (
+        ColumnRole::UpdatedAt,
+        &[
+            "updatedat",
+            "lastupdated",
+            "updated",
+            "modified",
+            "modifiedat",
+            "lastmodified",
+            "timestamp",
+            "createdat",
+            "eventtime",
+            "lastseen",
+        ],
+    ),
     // The answer of a labelled set must not be read as evidence.
-    (ColumnRole::Ignore, &["cluster", "clusterid", "truecluster", "entityid", "entid", "trueid", "label", "goldid", "groundtruth", "identityid"]),
+    (
+        ColumnRole::Ignore,
+        &[
+            "cluster",
+            "clusterid",
+            "truecluster",
+            "entityid",
+            "entid",
+            "trueid",
+            "label",
+            "goldid",
+            "groundtruth",
+            "identityid",
+        ],
+    ),
 ];
 
 /// Values looked at to recognise a column.
@@ -143,7 +365,10 @@ pub enum MappingError {
         known: Vec<String>,
     },
     /// A role that is none.
-    #[error("mapping of column \"{column}\": unknown role \"{role}\"; use one of {}, identifier.<scheme>, custom.<name>", role_names())]
+    #[error(
+        "mapping of column \"{column}\": unknown role \"{role}\"; use one of {}, identifier.<scheme>, custom.<name>",
+        role_names()
+    )]
     UnknownRole {
         /// The column.
         column: String,
@@ -153,7 +378,11 @@ pub enum MappingError {
 }
 
 fn role_names() -> String {
-    ROLE_NAMES.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
+    ROLE_NAMES
+        .iter()
+        .map(|(name, _)| *name)
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 impl ColumnRole {
@@ -162,15 +391,23 @@ impl ColumnRole {
         match self {
             Self::Identifier(scheme) => format!("identifier.{scheme}"),
             Self::Custom(name) => format!("custom.{name}"),
-            other => ROLE_NAMES.iter().find(|(_, role)| role == other).map_or_else(String::new, |(name, _)| (*name).to_owned()),
+            other => ROLE_NAMES
+                .iter()
+                .find(|(_, role)| role == other)
+                .map_or_else(String::new, |(name, _)| (*name).to_owned()),
         }
     }
 
     fn from_name(name: &str) -> Option<Self> {
         match name.split_once('.') {
-            Some(("identifier", scheme)) if !scheme.is_empty() => Some(Self::Identifier(scheme.to_owned())),
+            Some(("identifier", scheme)) if !scheme.is_empty() => {
+                Some(Self::Identifier(scheme.to_owned()))
+            }
             Some(("custom", custom)) if !custom.is_empty() => Some(Self::Custom(custom.to_owned())),
-            _ => ROLE_NAMES.iter().find(|(known, _)| *known == name).map(|(_, role)| role.clone()),
+            _ => ROLE_NAMES
+                .iter()
+                .find(|(known, _)| *known == name)
+                .map(|(_, role)| role.clone()),
         }
     }
 }
@@ -178,18 +415,27 @@ impl ColumnRole {
 impl Mapping {
     /// Recognises columns by their names, then by what stands in them. `sample` holds rows in the order of `columns`.
     pub fn recognise(columns: &[String], sample: &[Vec<String>]) -> Self {
-        let mut roles: Vec<ColumnRole> = columns.iter().enumerate().map(|(index, column)| recognise(column, &column_values(sample, index))).collect();
+        let mut roles: Vec<ColumnRole> = columns
+            .iter()
+            .enumerate()
+            .map(|(index, column)| recognise(column, &column_values(sample, index)))
+            .collect();
         // A second street column is the unit line, and where streets have names of their own `address_2` is one.
-        keep_first(&mut roles, &ColumnRole::RecordId, |index| ColumnRole::Identifier(scheme_of(&columns[index])));
+        keep_first(&mut roles, &ColumnRole::RecordId, |index| {
+            ColumnRole::Identifier(scheme_of(&columns[index]))
+        });
         keep_first(&mut roles, &ColumnRole::Source, |_| ColumnRole::Ignore);
         keep_first(&mut roles, &ColumnRole::Street, |_| ColumnRole::Unit);
-        let has_parts = roles.contains(&ColumnRole::GivenName) && roles.contains(&ColumnRole::FamilyName);
+        let has_parts =
+            roles.contains(&ColumnRole::GivenName) && roles.contains(&ColumnRole::FamilyName);
         keep_first(&mut roles, &ColumnRole::FullName, |_| ColumnRole::Ignore);
         if has_parts {
             // `full_name` beside its parts repeats them; it is kept for the middle names only.
             let names = columns.iter().map(|column| letters(column));
             for (role, name) in roles.iter_mut().zip(names) {
-                if *role == ColumnRole::Custom("first_and_surname".to_owned()) || (name.contains("firstand") && name.contains("name")) {
+                if *role == ColumnRole::Custom("first_and_surname".to_owned())
+                    || (name.contains("firstand") && name.contains("name"))
+                {
                     *role = ColumnRole::Ignore;
                 }
             }
@@ -198,19 +444,41 @@ impl Mapping {
     }
 
     /// Reads a mapping file (`[columns]`, `"Column name" = "role"`); columns that it does not name are recognised.
-    pub fn from_toml(text: &str, columns: &[String], sample: &[Vec<String>]) -> Result<Self, MappingError> {
+    pub fn from_toml(
+        text: &str,
+        columns: &[String],
+        sample: &[Vec<String>],
+    ) -> Result<Self, MappingError> {
         let file: MappingFile = toml::from_str(text)?;
         let mut mapping = Self::recognise(columns, sample);
         for (column, role) in &file.columns {
-            let index = columns.iter().position(|known| known == column).ok_or_else(|| MappingError::UnknownColumn { column: column.clone(), known: columns.to_vec() })?;
-            mapping.roles[index] = ColumnRole::from_name(role).ok_or_else(|| MappingError::UnknownRole { column: column.clone(), role: role.clone() })?;
+            let index = columns
+                .iter()
+                .position(|known| known == column)
+                .ok_or_else(|| MappingError::UnknownColumn {
+                    column: column.clone(),
+                    known: columns.to_vec(),
+                })?;
+            mapping.roles[index] =
+                ColumnRole::from_name(role).ok_or_else(|| MappingError::UnknownRole {
+                    column: column.clone(),
+                    role: role.clone(),
+                })?;
         }
         Ok(mapping)
     }
 
     /// Whether any column says something about a person.
     pub fn has_evidence(&self) -> bool {
-        self.roles.iter().any(|role| !matches!(role, ColumnRole::RecordId | ColumnRole::Source | ColumnRole::UpdatedAt | ColumnRole::Ignore))
+        self.roles.iter().any(|role| {
+            !matches!(
+                role,
+                ColumnRole::RecordId
+                    | ColumnRole::Source
+                    | ColumnRole::UpdatedAt
+                    | ColumnRole::Ignore
+            )
+        })
     }
 }
 
@@ -227,29 +495,54 @@ fn keep_first(roles: &mut [ColumnRole], kept: &ColumnRole, other: impl Fn(usize)
 }
 
 fn column_values(sample: &[Vec<String>], index: usize) -> Vec<&str> {
-    sample.iter().filter_map(|row| row.get(index)).map(|value| value.trim()).filter(|value| !value.is_empty()).collect()
+    sample
+        .iter()
+        .filter_map(|row| row.get(index))
+        .map(|value| value.trim())
+        .filter(|value| !value.is_empty())
+        .collect()
 }
 
 fn letters(column: &str) -> String {
-    column.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase()
+    column
+        .chars()
+        .filter(char::is_ascii_alphanumeric)
+        .collect::<String>()
+        .to_ascii_lowercase()
 }
 
 fn scheme_of(column: &str) -> String {
     let folded = fold(column);
-    let words: Vec<&str> = folded.split(' ').filter(|word| !matches!(*word, "id" | "number" | "no" | "num" | "nr" | "code")).collect();
-    if words.is_empty() { folded.replace(' ', "_") } else { words.join("_") }
+    let words: Vec<&str> = folded
+        .split(' ')
+        .filter(|word| !matches!(*word, "id" | "number" | "no" | "num" | "nr" | "code"))
+        .collect();
+    if words.is_empty() {
+        folded.replace(' ', "_")
+    } else {
+        words.join("_")
+    }
 }
 
 fn recognise(column: &str, values: &[&str]) -> ColumnRole {
     let name = letters(column);
-    if let Some((role, _)) = COLUMN_NAMES.iter().find(|(_, names)| names.contains(&name.as_str())) {
+    if let Some((role, _)) = COLUMN_NAMES
+        .iter()
+        .find(|(_, names)| names.contains(&name.as_str()))
+    {
         return match role {
-            ColumnRole::BirthDate { .. } => ColumnRole::BirthDate { day_first: is_day_first(values) },
+            ColumnRole::BirthDate { .. } => ColumnRole::BirthDate {
+                day_first: is_day_first(values),
+            },
             other => other.clone(),
         };
     }
-    let share = |holds: &dyn Fn(&str) -> bool| values.iter().filter(|value| holds(value)).count() as f64 / values.len().max(1) as f64;
-    if !values.is_empty() && share(&|value| value.contains('@') && normalise_email(value).is_some()) > 0.5 {
+    let share = |holds: &dyn Fn(&str) -> bool| {
+        values.iter().filter(|value| holds(value)).count() as f64 / values.len().max(1) as f64
+    };
+    if !values.is_empty()
+        && share(&|value| value.contains('@') && normalise_email(value).is_some()) > 0.5
+    {
         return ColumnRole::Email;
     }
     let contains = |parts: &[&str]| parts.iter().any(|part| name.contains(part));
@@ -260,16 +553,26 @@ fn recognise(column: &str, values: &[&str]) -> ColumnRole {
         return ColumnRole::Email;
     }
     if contains(&["birthdate", "dateofbirth"]) {
-        return ColumnRole::BirthDate { day_first: is_day_first(values) };
+        return ColumnRole::BirthDate {
+            day_first: is_day_first(values),
+        };
     }
     if contains(&["postcode", "zipcode", "postalcode"]) {
         return ColumnRole::Postcode;
     }
     let ends = |parts: &[&str]| parts.iter().any(|part| name.ends_with(part));
-    if ends(&["id", "number", "ssn", "card", "passport", "iban", "token", "account", "licence", "license", "receipt"]) && !name.contains("name") {
+    if ends(&[
+        "id", "number", "ssn", "card", "passport", "iban", "token", "account", "licence",
+        "license", "receipt",
+    ]) && !name.contains("name")
+    {
         return ColumnRole::Identifier(scheme_of(column));
     }
-    if !values.is_empty() && share(&|value| value.len() >= 8 && value.contains(['-', '/', '.']) && normalise_date(value).is_some()) > 0.8 {
+    if !values.is_empty()
+        && share(&|value| {
+            value.len() >= 8 && value.contains(['-', '/', '.']) && normalise_date(value).is_some()
+        }) > 0.8
+    {
         // A date that is no birth date says when something was done, not who did it.
         return ColumnRole::Ignore;
     }
@@ -301,11 +604,29 @@ mod tests {
 
     #[test]
     fn columns_are_recognised_by_name_and_content() {
-        let names = columns(&["Customer Key", "First Name", "surname", "contact", "DOB", "Loyalty ID", "favourite", "cluster"]);
+        let names = columns(&[
+            "Customer Key",
+            "First Name",
+            "surname",
+            "contact",
+            "DOB",
+            "Loyalty ID",
+            "favourite",
+            "cluster",
+        ]);
         let row = |contact: &str, born: &str, favourite: &str| -> Vec<String> {
-            ["1", "Ann", "Lee", contact, born, "L1234", favourite, "7"].iter().map(|value| (*value).to_owned()).collect()
+            ["1", "Ann", "Lee", contact, born, "L1234", favourite, "7"]
+                .iter()
+                .map(|value| (*value).to_owned())
+                .collect()
         };
-        let mapping = Mapping::recognise(&names, &[row("ann@lee.org", "24/03/1978", "tea"), row("bo@lee.org", "03/04/1978", "milk")]);
+        let mapping = Mapping::recognise(
+            &names,
+            &[
+                row("ann@lee.org", "24/03/1978", "tea"),
+                row("bo@lee.org", "03/04/1978", "milk"),
+            ],
+        );
         assert_eq!(
             mapping.roles,
             vec![
@@ -324,9 +645,19 @@ mod tests {
     #[test]
     fn a_mapping_file_names_its_mistakes() {
         let names = columns(&["a", "b"]);
-        let unknown_column = Mapping::from_toml("[columns]\nc = \"email\"", &names, &[]).unwrap_err().to_string();
-        assert!(unknown_column.contains("\"c\"") && unknown_column.contains("a, b"), "{unknown_column}");
-        let unknown_role = Mapping::from_toml("[columns]\na = \"mial\"", &names, &[]).unwrap_err().to_string();
-        assert!(unknown_role.contains("\"mial\"") && unknown_role.contains("email"), "{unknown_role}");
+        let unknown_column = Mapping::from_toml("[columns]\nc = \"email\"", &names, &[])
+            .unwrap_err()
+            .to_string();
+        assert!(
+            unknown_column.contains("\"c\"") && unknown_column.contains("a, b"),
+            "{unknown_column}"
+        );
+        let unknown_role = Mapping::from_toml("[columns]\na = \"mial\"", &names, &[])
+            .unwrap_err()
+            .to_string();
+        assert!(
+            unknown_role.contains("\"mial\"") && unknown_role.contains("email"),
+            "{unknown_role}"
+        );
     }
 }

@@ -4,7 +4,10 @@ use std::path::{Path, PathBuf};
 
 use rustc_hash::FxHashMap;
 use veridem_matchers::normalise::normalise_date;
-use veridem_matchers::{Attribute, CustomAttribute, Identifier, Pack, PersonName, PostalAddress, Record, RecordKey, StatedAttribute};
+use veridem_matchers::{
+    Attribute, CustomAttribute, Identifier, Pack, PersonName, PostalAddress, Record, RecordKey,
+    StatedAttribute,
+};
 
 use super::columns::{ColumnRole, Mapping, SAMPLE_ROWS};
 use super::rows::{Format, InputError, Rows};
@@ -42,7 +45,11 @@ pub struct Input {
 }
 
 /// Reads all files. Fails where a file as a whole makes no sense; single lines are set aside in `rejects`.
-pub fn read_records(paths: &[PathBuf], options: &ReadOptions, pack: &Pack) -> Result<Input, InputError> {
+pub fn read_records(
+    paths: &[PathBuf],
+    options: &ReadOptions,
+    pack: &Pack,
+) -> Result<Input, InputError> {
     let mut input = Input::default();
     let mut lines: Vec<(u32, u64)> = Vec::new();
     for (file, path) in paths.iter().enumerate() {
@@ -57,10 +64,24 @@ pub fn read_records(paths: &[PathBuf], options: &ReadOptions, pack: &Pack) -> Re
         for line in &mut lines[before..] {
             line.0 = file as u32;
         }
-        let rejected = input.rejects.iter().filter(|reject| reject.file == *path).count();
+        let rejected = input
+            .rejects
+            .iter()
+            .filter(|reject| reject.file == *path)
+            .count();
         if rejected > 10 && rejected > input.records.len() - before {
-            let first = input.rejects.iter().find(|reject| reject.file == *path).map(|reject| format!("line {}: {}", reject.line, reject.reason));
-            return Err(InputError::unusable(path, format!("more lines are wrong than right ({rejected}); the first is {}; is it UTF-8, and is the delimiter right?", first.unwrap_or_default())));
+            let first = input
+                .rejects
+                .iter()
+                .find(|reject| reject.file == *path)
+                .map(|reject| format!("line {}: {}", reject.line, reject.reason));
+            return Err(InputError::unusable(
+                path,
+                format!(
+                    "more lines are wrong than right ({rejected}); the first is {}; is it UTF-8, and is the delimiter right?",
+                    first.unwrap_or_default()
+                ),
+            ));
         }
     }
     Ok(without_repeats(input, &lines, paths))
@@ -70,84 +91,162 @@ pub fn read_records(paths: &[PathBuf], options: &ReadOptions, pack: &Pack) -> Re
 fn without_repeats(input: Input, lines: &[(u32, u64)], paths: &[PathBuf]) -> Input {
     let mut order: Vec<u32> = (0..input.records.len() as u32).collect();
     let records = input.records;
-    order.sort_by(|left, right| records[*left as usize].key.cmp(&records[*right as usize].key).then(left.cmp(right)));
+    order.sort_by(|left, right| {
+        records[*left as usize]
+            .key
+            .cmp(&records[*right as usize].key)
+            .then(left.cmp(right))
+    });
     let mut rejects = input.rejects;
     let mut kept: Vec<u32> = Vec::with_capacity(order.len());
     for index in order {
-        let repeats = kept.last().is_some_and(|last| records[*last as usize].key == records[index as usize].key);
+        let repeats = kept
+            .last()
+            .is_some_and(|last| records[*last as usize].key == records[index as usize].key);
         if repeats {
             let (file, line) = lines[index as usize];
             let first = kept.last().map_or(0, |last| lines[*last as usize].1);
-            rejects.push(Reject { file: paths[file as usize].clone(), line, reason: format!("repeats the record id of line {first}") });
+            rejects.push(Reject {
+                file: paths[file as usize].clone(),
+                line,
+                reason: format!("repeats the record id of line {first}"),
+            });
         } else {
             kept.push(index);
         }
     }
     let mut slots: Vec<Option<Record>> = records.into_iter().map(Some).collect();
-    let records = kept.into_iter().filter_map(|index| slots[index as usize].take()).collect();
+    let records = kept
+        .into_iter()
+        .filter_map(|index| slots[index as usize].take())
+        .collect();
     rejects.sort_by(|left, right| (&left.file, left.line).cmp(&(&right.file, right.line)));
     Input { records, rejects }
 }
 
 fn is_signal_log(rows: &Rows) -> bool {
-    ["signal_id", "source", "record_id", "event_time_ms"].iter().all(|field| rows.columns.iter().any(|column| column == field))
+    ["signal_id", "source", "record_id", "event_time_ms"]
+        .iter()
+        .all(|field| rows.columns.iter().any(|column| column == field))
 }
 
 fn read_signals(rows: &Rows, pack: &Pack, input: &mut Input) -> Result<(), InputError> {
     let mut folds: FxHashMap<RecordKey, Fold> = FxHashMap::default();
     rows.for_each_json(&mut |line, parsed| {
-        let signal = parsed.and_then(|object| serde_json::from_value::<Signal>(object.into()).map_err(|cause| format!("not a signal: {cause}")));
+        let signal = parsed.and_then(|object| {
+            serde_json::from_value::<Signal>(object.into())
+                .map_err(|cause| format!("not a signal: {cause}"))
+        });
         match signal {
-            Ok(signal) => folds.entry(signal.record_key()).or_default().apply(&signal, pack),
-            Err(reason) => input.rejects.push(Reject { file: rows.path().to_owned(), line, reason }),
+            Ok(signal) => folds
+                .entry(signal.record_key())
+                .or_default()
+                .apply(&signal, pack),
+            Err(reason) => input.rejects.push(Reject {
+                file: rows.path().to_owned(),
+                line,
+                reason,
+            }),
         }
         true
     })?;
     let living = folds.into_iter().filter(|(_, fold)| fold.is_alive());
-    input.records.extend(living.map(|(key, fold)| Record { key, attributes: fold.attributes() }));
+    input.records.extend(living.map(|(key, fold)| Record {
+        key,
+        attributes: fold.attributes(),
+    }));
     Ok(())
 }
 
-fn read_rows(rows: &Rows, options: &ReadOptions, input: &mut Input, lines: &mut Vec<(u32, u64)>) -> Result<(), InputError> {
+fn read_rows(
+    rows: &Rows,
+    options: &ReadOptions,
+    input: &mut Input,
+    lines: &mut Vec<(u32, u64)>,
+) -> Result<(), InputError> {
     let sample = rows.sample(SAMPLE_ROWS)?;
     let mut mapping = match &options.mapping {
-        Some(text) => Mapping::from_toml(text, &rows.columns, &sample).map_err(|cause| InputError::unusable(rows.path(), cause.to_string()))?,
+        Some(text) => Mapping::from_toml(text, &rows.columns, &sample)
+            .map_err(|cause| InputError::unusable(rows.path(), cause.to_string()))?,
         None => Mapping::recognise(&rows.columns, &sample),
     };
-    for (column, role) in [(&options.id_column, ColumnRole::RecordId), (&options.source_column, ColumnRole::Source)] {
+    for (column, role) in [
+        (&options.id_column, ColumnRole::RecordId),
+        (&options.source_column, ColumnRole::Source),
+    ] {
         let Some(column) = column else { continue };
         let index = rows.columns.iter().position(|known| known == column);
-        let index = index.ok_or_else(|| InputError::unusable(rows.path(), format!("has no column \"{column}\"; it has {}", rows.columns.join(", "))))?;
+        let index = index.ok_or_else(|| {
+            InputError::unusable(
+                rows.path(),
+                format!(
+                    "has no column \"{column}\"; it has {}",
+                    rows.columns.join(", ")
+                ),
+            )
+        })?;
         for other in mapping.roles.iter_mut().filter(|other| **other == role) {
             *other = ColumnRole::Ignore;
         }
         mapping.roles[index] = role;
     }
     if !sample.is_empty() && !mapping.has_evidence() {
-        return Err(InputError::unusable(rows.path(), format!("no column says anything about a person (columns: {}); name them with --mapping", rows.columns.join(", "))));
+        return Err(InputError::unusable(
+            rows.path(),
+            format!(
+                "no column says anything about a person (columns: {}); name them with --mapping",
+                rows.columns.join(", ")
+            ),
+        ));
     }
     let file_source = source_of(rows.path());
     let has_id = mapping.roles.contains(&ColumnRole::RecordId);
     rows.for_each(&mut |line, fields| {
-        let record = fields.and_then(|fields| record_of(&mapping, fields, &file_source, has_id, line));
+        let record =
+            fields.and_then(|fields| record_of(&mapping, fields, &file_source, has_id, line));
         match record {
             Ok(record) => {
                 input.records.push(record);
                 lines.push((0, line));
             }
-            Err(reason) => input.rejects.push(Reject { file: rows.path().to_owned(), line, reason }),
+            Err(reason) => input.rejects.push(Reject {
+                file: rows.path().to_owned(),
+                line,
+                reason,
+            }),
         }
         true
     })
 }
 
 fn source_of(path: &Path) -> String {
-    path.file_stem().map_or_else(|| "records".to_owned(), |stem| stem.to_string_lossy().into_owned())
+    path.file_stem().map_or_else(
+        || "records".to_owned(),
+        |stem| stem.to_string_lossy().into_owned(),
+    )
 }
 
-fn record_of(mapping: &Mapping, fields: Vec<String>, file_source: &str, has_id: bool, line: u64) -> Result<Record, String> {
-    let mut key = RecordKey::new(file_source, if has_id { String::new() } else { line.to_string() });
-    let (mut name, mut address, mut maiden, mut stated_at_ms) = (PersonName::default(), PostalAddress::default(), String::new(), 0);
+fn record_of(
+    mapping: &Mapping,
+    fields: Vec<String>,
+    file_source: &str,
+    has_id: bool,
+    line: u64,
+) -> Result<Record, String> {
+    let mut key = RecordKey::new(
+        file_source,
+        if has_id {
+            String::new()
+        } else {
+            line.to_string()
+        },
+    );
+    let (mut name, mut address, mut maiden, mut stated_at_ms) = (
+        PersonName::default(),
+        PostalAddress::default(),
+        String::new(),
+        0,
+    );
     let mut attributes = Vec::new();
     for (role, field) in mapping.roles.iter().zip(fields) {
         let value = field.trim();
@@ -174,10 +273,22 @@ fn record_of(mapping: &Mapping, fields: Vec<String>, file_source: &str, has_id: 
             ColumnRole::Postcode => address.postcode = value,
             ColumnRole::Country => address.country = value,
             // Full stops say that the day comes first.
-            ColumnRole::BirthDate { day_first } => attributes.push(Attribute::BirthDate(if *day_first { value.replace(['/', '-'], ".") } else { value })),
+            ColumnRole::BirthDate { day_first } => {
+                attributes.push(Attribute::BirthDate(if *day_first {
+                    value.replace(['/', '-'], ".")
+                } else {
+                    value
+                }))
+            }
             ColumnRole::Gender => attributes.push(Attribute::Gender(value)),
-            ColumnRole::Identifier(scheme) => attributes.push(Attribute::Identifier(Identifier { scheme: scheme.clone(), value })),
-            ColumnRole::Custom(name) => attributes.push(Attribute::Custom(CustomAttribute { name: name.clone(), value })),
+            ColumnRole::Identifier(scheme) => attributes.push(Attribute::Identifier(Identifier {
+                scheme: scheme.clone(),
+                value,
+            })),
+            ColumnRole::Custom(name) => attributes.push(Attribute::Custom(CustomAttribute {
+                name: name.clone(),
+                value,
+            })),
             ColumnRole::UpdatedAt => stated_at_ms = time_of(&value),
             ColumnRole::Ignore => {}
         }
@@ -189,7 +300,11 @@ fn record_of(mapping: &Mapping, fields: Vec<String>, file_source: &str, has_id: 
         return Err("has no source".to_owned());
     }
     if !maiden.is_empty() {
-        attributes.push(Attribute::Name(PersonName { family: maiden, full: String::new(), ..name.clone() }));
+        attributes.push(Attribute::Name(PersonName {
+            family: maiden,
+            full: String::new(),
+            ..name.clone()
+        }));
     }
     if name != PersonName::default() {
         attributes.push(Attribute::Name(name));
@@ -197,7 +312,13 @@ fn record_of(mapping: &Mapping, fields: Vec<String>, file_source: &str, has_id: 
     if address != PostalAddress::default() {
         attributes.push(Attribute::Address(address));
     }
-    let attributes = attributes.into_iter().map(|attribute| StatedAttribute { attribute, stated_at_ms }).collect();
+    let attributes = attributes
+        .into_iter()
+        .map(|attribute| StatedAttribute {
+            attribute,
+            stated_at_ms,
+        })
+        .collect();
     Ok(Record { key, attributes })
 }
 
@@ -211,7 +332,14 @@ fn append(text: &mut String, value: String) {
 /// Seconds or milliseconds since the epoch, or a date; 0 where it is neither.
 fn time_of(value: &str) -> i64 {
     if let Ok(number) = value.parse::<i64>() {
-        return if number.abs() < 100_000_000_000 { number * 1000 } else { number };
+        return if number.abs() < 100_000_000_000 {
+            number * 1000
+        } else {
+            number
+        };
     }
-    normalise_date(value).map_or(0, |date| (i64::from(date.year) * 372 + i64::from(date.month) * 31 + i64::from(date.day) - 1970 * 372) * 86_400_000)
+    normalise_date(value).map_or(0, |date| {
+        (i64::from(date.year) * 372 + i64::from(date.month) * 31 + i64::from(date.day) - 1970 * 372)
+            * 86_400_000
+    })
 }

@@ -35,9 +35,13 @@ pub enum Cell<'a> {
 const BATCH_ROWS: usize = 65_536;
 
 enum Sink {
-    Csv(csv::Writer<BufWriter<File>>),
+    Csv(Box<csv::Writer<BufWriter<File>>>),
     Jsonl(BufWriter<File>),
-    Parquet { writer: Box<ArrowWriter<File>>, builders: Vec<ColumnBuilder>, rows: usize },
+    Parquet {
+        writer: Box<ArrowWriter<File>>,
+        builders: Vec<ColumnBuilder>,
+        rows: usize,
+    },
 }
 
 enum ColumnBuilder {
@@ -55,23 +59,44 @@ pub struct TableWriter {
 
 impl TableWriter {
     /// Starts `<directory>/<name>.<format>`.
-    pub fn create(directory: &Path, name: &str, format: Format, columns: Vec<(String, ColumnType)>) -> anyhow::Result<Self> {
+    pub fn create(
+        directory: &Path,
+        name: &str,
+        format: Format,
+        columns: Vec<(String, ColumnType)>,
+    ) -> anyhow::Result<Self> {
         let path = directory.join(format!("{name}.{}", format.extension()));
         let partial = directory.join(format!(".{name}.{}.partial", format.extension()));
-        let file = File::create(&partial).with_context(|| format!("cannot write {}", partial.display()))?;
+        let file = File::create(&partial)
+            .with_context(|| format!("cannot write {}", partial.display()))?;
         let sink = match format {
             Format::Csv => {
                 let mut writer = csv::Writer::from_writer(BufWriter::with_capacity(1 << 18, file));
                 writer.write_record(columns.iter().map(|(name, _)| name))?;
-                Sink::Csv(writer)
+                Sink::Csv(Box::new(writer))
             }
             Format::Jsonl => Sink::Jsonl(BufWriter::with_capacity(1 << 18, file)),
             Format::Parquet => {
-                let properties = WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::try_new(3)?)).build();
-                Sink::Parquet { writer: Box::new(ArrowWriter::try_new(file, schema(&columns), Some(properties))?), builders: builders(&columns), rows: 0 }
+                let properties = WriterProperties::builder()
+                    .set_compression(Compression::ZSTD(ZstdLevel::try_new(3)?))
+                    .build();
+                Sink::Parquet {
+                    writer: Box::new(ArrowWriter::try_new(
+                        file,
+                        schema(&columns),
+                        Some(properties),
+                    )?),
+                    builders: builders(&columns),
+                    rows: 0,
+                }
             }
         };
-        Ok(Self { columns, sink, partial, path })
+        Ok(Self {
+            columns,
+            sink,
+            partial,
+            path,
+        })
     }
 
     /// Writes a row, one cell a column.
@@ -88,16 +113,31 @@ impl TableWriter {
                 writer.write_record(None::<&[u8]>)?;
             }
             Sink::Jsonl(writer) => {
-                let object: serde_json::Map<String, serde_json::Value> = self.columns.iter().zip(row).map(|((name, _), cell)| (name.clone(), json_value(cell))).collect();
+                let object: serde_json::Map<String, serde_json::Value> = self
+                    .columns
+                    .iter()
+                    .zip(row)
+                    .map(|((name, _), cell)| (name.clone(), json_value(cell)))
+                    .collect();
                 serde_json::to_writer(&mut *writer, &object)?;
                 writer.write_all(b"\n")?;
             }
-            Sink::Parquet { writer, builders, rows } => {
+            Sink::Parquet {
+                writer,
+                builders,
+                rows,
+            } => {
                 for (builder, cell) in builders.iter_mut().zip(row) {
                     match (builder, cell) {
-                        (ColumnBuilder::Text(builder), Cell::Text(text)) => builder.append_option((!text.is_empty()).then_some(text)),
-                        (ColumnBuilder::Number(builder), Cell::Number(number)) => builder.append_value(*number),
-                        (ColumnBuilder::Text(builder), Cell::Number(number)) => builder.append_value(number_text(*number)),
+                        (ColumnBuilder::Text(builder), Cell::Text(text)) => {
+                            builder.append_option((!text.is_empty()).then_some(text))
+                        }
+                        (ColumnBuilder::Number(builder), Cell::Number(number)) => {
+                            builder.append_value(*number)
+                        }
+                        (ColumnBuilder::Text(builder), Cell::Number(number)) => {
+                            builder.append_value(number_text(*number))
+                        }
                         (ColumnBuilder::Number(builder), Cell::Text(_)) => builder.append_null(),
                     }
                 }
@@ -116,14 +156,19 @@ impl TableWriter {
         match self.sink {
             Sink::Csv(mut writer) => writer.flush()?,
             Sink::Jsonl(mut writer) => writer.flush()?,
-            Sink::Parquet { mut writer, mut builders, rows } => {
+            Sink::Parquet {
+                mut writer,
+                mut builders,
+                rows,
+            } => {
                 if rows > 0 {
                     writer.write(&batch(&self.columns, &mut builders)?)?;
                 }
                 writer.close()?;
             }
         }
-        std::fs::rename(&self.partial, &self.path).with_context(|| format!("cannot write {}", self.path.display()))?;
+        std::fs::rename(&self.partial, &self.path)
+            .with_context(|| format!("cannot write {}", self.path.display()))?;
         Ok(self.path)
     }
 }
@@ -142,7 +187,17 @@ fn json_value(cell: &Cell<'_>) -> serde_json::Value {
 }
 
 fn schema(columns: &[(String, ColumnType)]) -> Arc<Schema> {
-    let field = |(name, kind): &(String, ColumnType)| Field::new(name, if *kind == ColumnType::Text { DataType::Utf8 } else { DataType::Float64 }, true);
+    let field = |(name, kind): &(String, ColumnType)| {
+        Field::new(
+            name,
+            if *kind == ColumnType::Text {
+                DataType::Utf8
+            } else {
+                DataType::Float64
+            },
+            true,
+        )
+    };
     Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<_>>()))
 }
 
@@ -154,7 +209,10 @@ fn builders(columns: &[(String, ColumnType)]) -> Vec<ColumnBuilder> {
     columns.iter().map(builder).collect()
 }
 
-fn batch(columns: &[(String, ColumnType)], builders: &mut [ColumnBuilder]) -> anyhow::Result<RecordBatch> {
+fn batch(
+    columns: &[(String, ColumnType)],
+    builders: &mut [ColumnBuilder],
+) -> anyhow::Result<RecordBatch> {
     let arrays = builders.iter_mut().map(|builder| -> ArrayRef {
         match builder {
             ColumnBuilder::Text(builder) => Arc::new(builder.finish()),

@@ -18,13 +18,18 @@ impl Documents {
     pub(super) fn stage(&mut self, document: IndexDocument, change: u64) {
         self.remove(document.number);
         for key in &document.keys {
-            self.holders.entry(*key).or_default().insert(document.number);
+            self.holders
+                .entry(*key)
+                .or_default()
+                .insert(document.number);
         }
         self.documents.insert(document.number, (change, document));
     }
 
     fn remove(&mut self, number: RecordNumber) {
-        let Some((_, old)) = self.documents.remove(&number) else { return };
+        let Some((_, old)) = self.documents.remove(&number) else {
+            return;
+        };
         for key in old.keys {
             if let Some(holders) = self.holders.get_mut(&key) {
                 holders.remove(&number);
@@ -44,8 +49,14 @@ impl Documents {
     }
 
     /// Records that answer a query, with their relevance.
-    pub(super) fn search<'a>(&'a self, query: &'a [String]) -> impl Iterator<Item = (RecordNumber, f64)> + 'a {
-        let relevant = self.documents.iter().map(|(number, (_, document))| (*number, relevance(query, &document.words)));
+    pub(super) fn search<'a>(
+        &'a self,
+        query: &'a [String],
+    ) -> impl Iterator<Item = (RecordNumber, f64)> + 'a {
+        let relevant = self
+            .documents
+            .iter()
+            .map(|(number, (_, document))| (*number, relevance(query, &document.words)));
         relevant.filter(|(_, relevance)| *relevance > 0.0)
     }
 
@@ -55,7 +66,12 @@ impl Documents {
 
     /// Forgets what was made by this change or an earlier one.
     pub(super) fn forget_until(&mut self, change: u64) {
-        let old: Vec<RecordNumber> = self.documents.iter().filter(|(_, (made_by, _))| *made_by <= change).map(|(number, _)| *number).collect();
+        let old: Vec<RecordNumber> = self
+            .documents
+            .iter()
+            .filter(|(_, (made_by, _))| *made_by <= change)
+            .map(|(number, _)| *number)
+            .collect();
         for number in old {
             self.remove(number);
         }

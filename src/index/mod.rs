@@ -32,7 +32,11 @@ pub struct IndexDocument {
 impl IndexDocument {
     /// What the index is to hold of a record.
     pub fn of(record: &StoredRecord) -> Self {
-        Self { number: record.number, keys: record.keys.clone(), words: search_words(&record.normalised) }
+        Self {
+            number: record.number,
+            keys: record.keys.clone(),
+            words: search_words(&record.normalised),
+        }
     }
 
     fn is_removal(&self) -> bool {
@@ -42,15 +46,32 @@ impl IndexDocument {
 
 /// The words by which a record is found: parts of names, e-mail addresses, phone numbers, identifiers.
 fn search_words(record: &NormalisedRecord) -> Vec<String> {
-    let names = record.names.iter().flat_map(|name| [&name.given, &name.middle, &name.family]);
-    let mut words: Vec<String> = names.flat_map(|part| part.split(' ')).filter(|word| !word.is_empty()).map(str::to_owned).collect();
+    let names = record
+        .names
+        .iter()
+        .flat_map(|name| [&name.given, &name.middle, &name.family]);
+    let mut words: Vec<String> = names
+        .flat_map(|part| part.split(' '))
+        .filter(|word| !word.is_empty())
+        .map(str::to_owned)
+        .collect();
     words.extend(record.emails.iter().map(|email| email.address.clone()));
     for phone in &record.phones {
         let digits = phone.trim_start_matches('+');
         // With country code, without a country code of one digit, without area code: as people type it.
-        words.extend([digits.len(), 10, 7].iter().filter_map(|length| digits.get(digits.len().checked_sub(*length)?..)).map(str::to_owned));
+        words.extend(
+            [digits.len(), 10, 7]
+                .iter()
+                .filter_map(|length| digits.get(digits.len().checked_sub(*length)?..))
+                .map(str::to_owned),
+        );
     }
-    words.extend(record.identifiers.iter().map(|identifier| identifier.value.to_ascii_lowercase()));
+    words.extend(
+        record
+            .identifiers
+            .iter()
+            .map(|identifier| identifier.value.to_ascii_lowercase()),
+    );
     words.sort_unstable();
     words.dedup();
     words
@@ -60,7 +81,10 @@ fn search_words(record: &NormalisedRecord) -> Vec<String> {
 fn relevance(query: &[String], words: &[String]) -> f64 {
     let mut sum = 0.0;
     for wanted in query {
-        let best = words.iter().map(|word| word_similarity(wanted, word)).fold(0.0, f64::max);
+        let best = words
+            .iter()
+            .map(|word| word_similarity(wanted, word))
+            .fold(0.0, f64::max);
         if best == 0.0 {
             return 0.0;
         }
@@ -83,7 +107,11 @@ fn word_similarity(wanted: &str, word: &str) -> f64 {
         return 1.0;
     }
     let edits = strsim::damerau_levenshtein(wanted, word);
-    if edits <= forgiven_edits(wanted) { 1.0 - edits as f64 / (wanted.len() + 1) as f64 } else { 0.0 }
+    if edits <= forgiven_edits(wanted) {
+        1.0 - edits as f64 / (wanted.len() + 1) as f64
+    } else {
+        0.0
+    }
 }
 
 /// The words of a query as records are indexed: e-mail addresses whole, phone numbers as digits, names folded.
@@ -93,7 +121,19 @@ pub fn query_words(query: &str) -> Vec<String> {
         return vec![digits];
     }
     let parts = query.split_whitespace();
-    parts.flat_map(|part| if part.contains('@') { vec![part.to_lowercase()] } else { fold(part).split(' ').filter(|word| !word.is_empty()).map(str::to_owned).collect() }).collect()
+    parts
+        .flat_map(|part| {
+            if part.contains('@') {
+                vec![part.to_lowercase()]
+            } else {
+                fold(part)
+                    .split(' ')
+                    .filter(|word| !word.is_empty())
+                    .map(str::to_owned)
+                    .collect()
+            }
+        })
+        .collect()
 }
 
 /// The index of one tenant's records. What is staged is found at once; `commit` makes it durable.

@@ -7,8 +7,13 @@ use parking_lot::{Mutex, RwLock};
 use tantivy::collector::DocSetCollector;
 use tantivy::directory::MmapDirectory;
 use tantivy::query::{BooleanQuery, FuzzyTermQuery, Occur, Query, TermQuery};
-use tantivy::schema::{FAST, Field, INDEXED, IndexRecordOption, NumericOptions, Schema, TextFieldIndexing, TextOptions};
-use tantivy::{DocSet, Index, IndexReader, IndexWriter, ReloadPolicy, Searcher, TERMINATED, TantivyDocument, Term};
+use tantivy::schema::{
+    FAST, Field, INDEXED, IndexRecordOption, NumericOptions, Schema, TextFieldIndexing, TextOptions,
+};
+use tantivy::{
+    DocSet, Index, IndexReader, IndexWriter, ReloadPolicy, Searcher, TERMINATED, TantivyDocument,
+    Term,
+};
 use veridem_matchers::block::BlockingKey;
 
 use super::memory_index::{Documents, best};
@@ -49,7 +54,10 @@ fn failed(cause: impl std::fmt::Display) -> IndexError {
 
 fn schema() -> (Schema, Fields) {
     let mut builder = Schema::builder();
-    let raw = TextFieldIndexing::default().set_tokenizer("raw").set_index_option(IndexRecordOption::Basic).set_fieldnorms(false);
+    let raw = TextFieldIndexing::default()
+        .set_tokenizer("raw")
+        .set_index_option(IndexRecordOption::Basic)
+        .set_fieldnorms(false);
     let fields = Fields {
         number: builder.add_u64_field("number", FAST | INDEXED),
         key: builder.add_u64_field("key", NumericOptions::default().set_indexed()),
@@ -77,20 +85,43 @@ impl TantivyIndex {
 
     fn open(directory: &Path) -> Result<Self, IndexError> {
         let (schema, fields) = schema();
-        let index = Index::open_or_create(MmapDirectory::open(directory).map_err(failed)?, schema).map_err(failed)?;
+        let index = Index::open_or_create(MmapDirectory::open(directory).map_err(failed)?, schema)
+            .map_err(failed)?;
         let payload = index.load_metas().map_err(failed)?.payload;
-        let committed = payload.and_then(|payload| payload.parse().ok()).unwrap_or(0);
-        let writer = index.writer_with_num_threads(1, WRITER_MEMORY_BYTES).map_err(failed)?;
-        let reader: IndexReader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into().map_err(failed)?;
-        let state = State { searcher: reader.searcher(), overlay: Documents::default(), last_change: committed };
-        Ok(Self { fields, reader, writer: Mutex::new(writer), state: RwLock::new(state), committed_change: committed.into() })
+        let committed = payload
+            .and_then(|payload| payload.parse().ok())
+            .unwrap_or(0);
+        let writer = index
+            .writer_with_num_threads(1, WRITER_MEMORY_BYTES)
+            .map_err(failed)?;
+        let reader: IndexReader = index
+            .reader_builder()
+            .reload_policy(ReloadPolicy::Manual)
+            .try_into()
+            .map_err(failed)?;
+        let state = State {
+            searcher: reader.searcher(),
+            overlay: Documents::default(),
+            last_change: committed,
+        };
+        Ok(Self {
+            fields,
+            reader,
+            writer: Mutex::new(writer),
+            state: RwLock::new(state),
+            committed_change: committed.into(),
+        })
     }
 
     fn query(&self, words: &[String]) -> Box<dyn Query> {
         let clauses = words.iter().map(|word| {
             let term = Term::from_field_text(self.fields.word, word);
             let distance = forgiven_edits(word) as u8;
-            let query: Box<dyn Query> = if distance == 0 { Box::new(TermQuery::new(term, IndexRecordOption::Basic)) } else { Box::new(FuzzyTermQuery::new(term, distance, true)) };
+            let query: Box<dyn Query> = if distance == 0 {
+                Box::new(TermQuery::new(term, IndexRecordOption::Basic))
+            } else {
+                Box::new(FuzzyTermQuery::new(term, distance, true))
+            };
             (Occur::Must, query)
         });
         Box::new(BooleanQuery::new(clauses.collect()))
@@ -104,7 +135,12 @@ impl CandidateIndex for TantivyIndex {
         let term = Term::from_field_u64(self.fields.key, key);
         for segment in state.searcher.segment_readers() {
             let inverted = segment.inverted_index(self.fields.key).map_err(failed)?;
-            let Some(mut postings) = inverted.read_postings(&term, IndexRecordOption::Basic).map_err(failed)? else { continue };
+            let Some(mut postings) = inverted
+                .read_postings(&term, IndexRecordOption::Basic)
+                .map_err(failed)?
+            else {
+                continue;
+            };
             let numbers = segment.fast_fields().u64("number").map_err(failed)?;
             let living = segment.alive_bitset();
             let mut document = postings.doc();
@@ -124,13 +160,27 @@ impl CandidateIndex for TantivyIndex {
     fn search(&self, query: &[String], limit: usize) -> Result<Vec<RecordNumber>, IndexError> {
         let state = self.state.read();
         let mut found: Vec<(RecordNumber, f64)> = state.overlay.search(query).collect();
-        let addresses = state.searcher.search(&self.query(query), &DocSetCollector).map_err(failed)?;
+        let addresses = state
+            .searcher
+            .search(&self.query(query), &DocSetCollector)
+            .map_err(failed)?;
         for address in addresses.into_iter().take(MAX_SEARCH_CANDIDATES) {
             let segment = state.searcher.segment_reader(address.segment_ord);
             let numbers = segment.fast_fields().u64("number").map_err(failed)?;
-            let Some(number) = numbers.first(address.doc_id).filter(|number| !state.overlay.contains(*number)) else { continue };
+            let Some(number) = numbers
+                .first(address.doc_id)
+                .filter(|number| !state.overlay.contains(*number))
+            else {
+                continue;
+            };
             let document: TantivyDocument = state.searcher.doc(address).map_err(failed)?;
-            let words = tantivy::schema::Value::as_str(&document.get_first(self.fields.words).ok_or_else(|| failed("a document without words"))?).unwrap_or_default().to_owned();
+            let words = tantivy::schema::Value::as_str(
+                &document
+                    .get_first(self.fields.words)
+                    .ok_or_else(|| failed("a document without words"))?,
+            )
+            .unwrap_or_default()
+            .to_owned();
             let words: Vec<String> = words.split('\n').map(str::to_owned).collect();
             found.push((number, relevance(query, &words)));
         }
@@ -176,12 +226,13 @@ impl CandidateIndex for TantivyIndex {
         let mut state = self.state.write();
         state.searcher = self.reader.searcher();
         state.overlay.forget_until(last_change);
-        self.committed_change.store(last_change, std::sync::atomic::Ordering::Release);
+        self.committed_change
+            .store(last_change, std::sync::atomic::Ordering::Release);
         Ok(last_change)
     }
 
     fn committed_change(&self) -> u64 {
-        self.committed_change.load(std::sync::atomic::Ordering::Acquire)
+        self.committed_change
+            .load(std::sync::atomic::Ordering::Acquire)
     }
 }
-

@@ -31,7 +31,8 @@ fn time_text(milliseconds: i64) -> String {
 
 /// Everything that an event says, before mapping.
 pub fn event_data(event: &StoredEvent) -> Value {
-    let ids = |ids: &[crate::store::IdentityId]| ids.iter().map(|id| id.0.clone()).collect::<Vec<_>>();
+    let ids =
+        |ids: &[crate::store::IdentityId]| ids.iter().map(|id| id.0.clone()).collect::<Vec<_>>();
     json!({
         "sequence": event.sequence,
         "kind": event.kind.as_str(),
@@ -45,7 +46,9 @@ pub fn event_data(event: &StoredEvent) -> Value {
 }
 
 fn record_keys(keys: &[RecordKey]) -> Value {
-    keys.iter().map(|key| json!({ "source": key.source, "record_id": key.record_id })).collect()
+    keys.iter()
+        .map(|key| json!({ "source": key.source, "record_id": key.record_id }))
+        .collect()
 }
 
 fn identity(identity: &StoredIdentity) -> Value {
@@ -54,14 +57,19 @@ fn identity(identity: &StoredIdentity) -> Value {
         let content = match &value.attribute {
             Attribute::Name(name) => json!(name),
             Attribute::Address(address) => json!(address),
-            Attribute::Email(text) | Attribute::Phone(text) | Attribute::BirthDate(text) | Attribute::Gender(text) => json!(text),
+            Attribute::Email(text)
+            | Attribute::Phone(text)
+            | Attribute::BirthDate(text)
+            | Attribute::Gender(text) => json!(text),
             Attribute::Identifier(identifier) => json!(identifier.value),
             Attribute::Custom(custom) => json!(custom.value),
         };
         let place = match value.slot.split_once('.') {
             Some((kind, name)) => {
                 let inner = golden.entry(kind).or_insert_with(|| json!({}));
-                inner.as_object_mut().map(|inner| inner.insert(name.to_owned(), content));
+                inner
+                    .as_object_mut()
+                    .map(|inner| inner.insert(name.to_owned(), content));
                 continue;
             }
             None => value.slot.clone(),

@@ -20,40 +20,70 @@ impl EventFile {
     pub(super) fn open(path: &Path) -> anyhow::Result<Self> {
         use anyhow::Context;
         let describe = || format!("sink file {}", path.display());
-        if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
+        if let Some(directory) = path
+            .parent()
+            .filter(|directory| !directory.as_os_str().is_empty())
+        {
             std::fs::create_dir_all(directory).with_context(describe)?;
         }
-        let mut file = OpenOptions::new().read(true).append(true).create(true).open(path).with_context(describe)?;
+        let mut file = OpenOptions::new()
+            .read(true)
+            .append(true)
+            .create(true)
+            .open(path)
+            .with_context(describe)?;
         let length = file.metadata().with_context(describe)?.len();
         let start = length.saturating_sub(TAIL_BYTES);
         file.seek(SeekFrom::Start(start)).with_context(describe)?;
         let mut tail = Vec::new();
         file.read_to_end(&mut tail).with_context(describe)?;
-        let whole = tail.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        let whole = tail
+            .iter()
+            .rposition(|byte| *byte == b'\n')
+            .map_or(0, |at| at + 1);
         if whole < tail.len() {
             file.set_len(start + whole as u64).with_context(describe)?;
         }
-        let last_line = tail[..whole].trim_ascii_end().rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
+        let last_line = tail[..whole]
+            .trim_ascii_end()
+            .rsplit(|byte| *byte == b'\n')
+            .next()
+            .unwrap_or_default();
         let last: Option<Value> = serde_json::from_slice(last_line).ok();
-        let last_sequence = last.and_then(|event| event.get("sequence")?.as_str()?.parse().ok()).unwrap_or(0);
-        Ok(Self { file, last_sequence })
+        let last_sequence = last
+            .and_then(|event| event.get("sequence")?.as_str()?.parse().ok())
+            .unwrap_or(0);
+        Ok(Self {
+            file,
+            last_sequence,
+        })
     }
 
     /// Appends events and makes them durable; returns the last one's sequence number.
     pub(super) fn append(&mut self, events: &[(u64, Value)]) -> Result<u64, DeliveryError> {
         let mut lines = Vec::new();
-        for (_, event) in events.iter().filter(|(sequence, _)| *sequence > self.last_sequence) {
+        for (_, event) in events
+            .iter()
+            .filter(|(sequence, _)| *sequence > self.last_sequence)
+        {
             lines.extend(event.to_string().into_bytes());
             lines.push(b'\n');
         }
-        let failed = |cause: std::io::Error| DeliveryError(format!("cannot write the file: {cause}"));
+        let failed =
+            |cause: std::io::Error| DeliveryError(format!("cannot write the file: {cause}"));
         let before = self.file.metadata().map_err(failed)?.len();
-        if let Err(cause) = self.file.write_all(&lines).and_then(|()| self.file.sync_data()) {
+        if let Err(cause) = self
+            .file
+            .write_all(&lines)
+            .and_then(|()| self.file.sync_data())
+        {
             // What was written in part must not stand before what comes next.
             self.file.set_len(before).map_err(failed)?;
             return Err(failed(cause));
         }
-        let last = events.last().map_or(self.last_sequence, |(sequence, _)| *sequence);
+        let last = events
+            .last()
+            .map_or(self.last_sequence, |(sequence, _)| *sequence);
         self.last_sequence = self.last_sequence.max(last);
         Ok(last)
     }

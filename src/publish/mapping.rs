@@ -49,15 +49,29 @@ impl Mapping {
     /// A mapping of target fields (dots nest) to paths of the event. Refuses paths that no event has and targets that collide.
     pub fn new(fields: BTreeMap<String, String>) -> Result<Self, String> {
         for (target, path) in &fields {
-            let open = ["identity.golden.identifier.", "identity.golden.custom."].iter().any(|prefix| path.strip_prefix(prefix).is_some_and(|name| !name.is_empty()));
+            let open = ["identity.golden.identifier.", "identity.golden.custom."]
+                .iter()
+                .any(|prefix| {
+                    path.strip_prefix(prefix)
+                        .is_some_and(|name| !name.is_empty())
+                });
             if !open && !PATHS.contains(&path.as_str()) {
-                return Err(format!("\"{target}\" takes \"{path}\", which no event has; use one of {}", PATHS.join(", ")));
+                return Err(format!(
+                    "\"{target}\" takes \"{path}\", which no event has; use one of {}",
+                    PATHS.join(", ")
+                ));
             }
             if target.split('.').any(str::is_empty) {
                 return Err(format!("\"{target}\" has an empty part"));
             }
-            if let Some(other) = fields.keys().find(|other| other.strip_prefix(target.as_str()).is_some_and(|rest| rest.starts_with('.'))) {
-                return Err(format!("\"{target}\" cannot hold a value and the field \"{other}\" at once"));
+            if let Some(other) = fields.keys().find(|other| {
+                other
+                    .strip_prefix(target.as_str())
+                    .is_some_and(|rest| rest.starts_with('.'))
+            }) {
+                return Err(format!(
+                    "\"{target}\" cannot hold a value and the field \"{other}\" at once"
+                ));
             }
         }
         Ok(Self(fields.into_iter().collect()))
@@ -79,7 +93,9 @@ impl Mapping {
             let mut place = &mut mapped;
             for part in parts {
                 let inner = place.entry(part).or_insert_with(|| json!({}));
-                let Value::Object(object) = inner else { unreachable!("targets that collide were refused") };
+                let Value::Object(object) = inner else {
+                    unreachable!("targets that collide were refused")
+                };
                 place = object;
             }
             place.insert(last, value.clone());
@@ -91,7 +107,10 @@ impl Mapping {
 /// The steps of a path; the name of an identifier or custom attribute is one step, whatever it holds.
 fn path_steps(path: &str) -> Vec<&str> {
     for prefix in ["identity.golden.identifier", "identity.golden.custom"] {
-        if let Some(name) = path.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('.')) {
+        if let Some(name) = path
+            .strip_prefix(prefix)
+            .and_then(|rest| rest.strip_prefix('.'))
+        {
             return prefix.split('.').chain([name]).collect();
         }
     }
@@ -103,19 +122,40 @@ mod tests {
     use super::*;
 
     fn mapping(fields: &[(&str, &str)]) -> Result<Mapping, String> {
-        Mapping::new(fields.iter().map(|(target, path)| ((*target).to_owned(), (*path).to_owned())).collect())
+        Mapping::new(
+            fields
+                .iter()
+                .map(|(target, path)| ((*target).to_owned(), (*path).to_owned()))
+                .collect(),
+        )
     }
 
     #[test]
     fn fields_are_renamed_and_nested() {
         let data = json!({ "kind": "merged", "identity": { "golden": { "name": { "family": "Lee" }, "identifier": { "loyalty": "L1" } } } });
-        let mapped = mapping(&[("KNA1.NAME1", "identity.golden.name.family"), ("KNA1.CARD", "identity.golden.identifier.loyalty"), ("op", "kind"), ("mail", "identity.golden.email")]);
-        assert_eq!(mapped.expect("known paths").apply(&data), json!({ "KNA1": { "NAME1": "Lee", "CARD": "L1" }, "op": "merged", "mail": null }));
+        let mapped = mapping(&[
+            ("KNA1.NAME1", "identity.golden.name.family"),
+            ("KNA1.CARD", "identity.golden.identifier.loyalty"),
+            ("op", "kind"),
+            ("mail", "identity.golden.email"),
+        ]);
+        assert_eq!(
+            mapped.expect("known paths").apply(&data),
+            json!({ "KNA1": { "NAME1": "Lee", "CARD": "L1" }, "op": "merged", "mail": null })
+        );
     }
 
     #[test]
     fn what_cannot_be_is_refused_by_name() {
-        assert!(mapping(&[("a", "identity.golden.nmae")]).unwrap_err().contains("identity.golden.nmae"));
-        assert!(mapping(&[("a", "kind"), ("a.b", "cause")]).unwrap_err().contains("a.b"));
+        assert!(
+            mapping(&[("a", "identity.golden.nmae")])
+                .unwrap_err()
+                .contains("identity.golden.nmae")
+        );
+        assert!(
+            mapping(&[("a", "kind"), ("a.b", "cause")])
+                .unwrap_err()
+                .contains("a.b")
+        );
     }
 }

@@ -14,6 +14,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
@@ -109,13 +110,30 @@ pub fn start(
     stop: CancellationToken,
 ) -> Result<(Sink, tokio::task::JoinHandle<()>), anyhow::Error> {
     let acknowledged_sequence = store.sink_cursor(&settings.tenant, &settings.name)?;
-    let state = Arc::new(Mutex::new(SinkState { acknowledged_sequence, ..SinkState::default() }));
+    let state = Arc::new(Mutex::new(SinkState {
+        acknowledged_sequence,
+        ..SinkState::default()
+    }));
     let target = match &settings.kind {
-        SinkKind::Webhook { url, secret } => Target::Webhook(webhook::Webhook::new(url, secret.clone(), settings.timeout)?),
+        SinkKind::Webhook { url, secret } => Target::Webhook(webhook::Webhook::new(
+            url,
+            secret.clone(),
+            settings.timeout,
+        )?),
         SinkKind::File { path } => Target::File(file::EventFile::open(path)?),
     };
-    let sink = Sink { settings: settings.clone(), state: state.clone() };
-    let worker = Worker { settings, store, durable, state, target };
+    let sink = Sink {
+        settings: settings.clone(),
+        state: state.clone(),
+    };
+    let worker = Worker {
+        settings,
+        store,
+        durable,
+        state,
+        target,
+        delays: delays(),
+    };
     Ok((sink, tokio::spawn(worker.run(stop))))
 }
 
@@ -125,6 +143,19 @@ struct Worker {
     durable: Durable,
     state: Arc<Mutex<SinkState>>,
     target: Target,
+    /// The waits of the failures in a row.
+    delays: ExponentialBackoff,
+}
+
+/// Doubled each time, with jitter, without end: an event is never given up.
+fn delays() -> ExponentialBackoff {
+    ExponentialBuilder::default()
+        .with_min_delay(FIRST_RETRY)
+        .with_max_delay(LONGEST_RETRY)
+        .with_factor(2.0)
+        .with_jitter()
+        .without_max_times()
+        .build()
 }
 
 impl Worker {
@@ -162,12 +193,23 @@ impl Worker {
             }
             while !rest.is_empty() && !stop.is_cancelled() {
                 let acknowledged = self.target.deliver(rest).await?;
-                let delivered = rest.iter().take_while(|(sequence, _)| *sequence <= acknowledged).count();
+                let delivered = rest
+                    .iter()
+                    .take_while(|(sequence, _)| *sequence <= acknowledged)
+                    .count();
                 rest = &rest[delivered..];
-                metrics::counter!("veridem_deliveries_total", "sink" => self.settings.name.clone()).increment(delivered as u64);
+                metrics::counter!("veridem_deliveries_total", "sink" => self.settings.name.clone())
+                    .increment(delivered as u64);
                 // The cursor may lag behind after a crash: a delivery is then repeated, never lost.
-                self.store.commit(&self.settings.tenant, vec![Write::SinkCursor(self.settings.name.clone(), acknowledged)])?;
-                *self.state.lock() = SinkState { acknowledged_sequence: acknowledged, ..SinkState::default() };
+                self.store.commit(
+                    &self.settings.tenant,
+                    vec![Write::SinkCursor(self.settings.name.clone(), acknowledged)],
+                )?;
+                self.delays = delays();
+                *self.state.lock() = SinkState {
+                    acknowledged_sequence: acknowledged,
+                    ..SinkState::default()
+                };
                 self.show_lag()?;
             }
             if stop.is_cancelled() {
@@ -179,24 +221,39 @@ impl Worker {
     fn waiting(&self, from: u64) -> Result<Vec<(u64, serde_json::Value)>, StoreError> {
         let events: Vec<StoredEvent> = self.store.events(&self.settings.tenant, from, BATCH)?;
         let durable = self.durable.sequence(&self.settings.tenant);
-        Ok(events.iter().take_while(|event| event.sequence <= durable).map(|event| (event.sequence, cloud_event(&self.settings.tenant, event, &self.settings.mapping))).collect())
+        Ok(events
+            .iter()
+            .take_while(|event| event.sequence <= durable)
+            .map(|event| {
+                (
+                    event.sequence,
+                    cloud_event(&self.settings.tenant, event, &self.settings.mapping),
+                )
+            })
+            .collect())
     }
 
     fn show_lag(&self) -> Result<(), StoreError> {
         let last = self.store.counters(&self.settings.tenant)?.last_sequence;
         let lag = last.saturating_sub(self.state.lock().acknowledged_sequence);
-        metrics::gauge!("veridem_sink_lag_events", "sink" => self.settings.name.clone()).set(lag as f64);
+        metrics::gauge!("veridem_sink_lag_events", "sink" => self.settings.name.clone())
+            .set(lag as f64);
         Ok(())
     }
 
-    /// Notes a failure; returns how long to wait: doubled each time, with jitter.
-    fn failed(&self, cause: &str) -> Duration {
+    /// Notes a failure; returns how long to wait.
+    fn failed(&mut self, cause: &str) -> Duration {
         let mut state = self.state.lock();
         state.failed_attempts += 1;
         cause.clone_into(&mut state.last_error);
-        metrics::counter!("veridem_delivery_failures_total", "sink" => self.settings.name.clone()).increment(1);
-        tracing::warn!(sink = self.settings.name, attempt = state.failed_attempts, cause, "delivery failed; it is tried again");
-        let doubled = FIRST_RETRY * 2_u32.saturating_pow(u32::try_from(state.failed_attempts - 1).unwrap_or(u32::MAX).min(16));
-        doubled.min(LONGEST_RETRY).mul_f64(0.75 + 0.5 * fastrand::f64())
+        metrics::counter!("veridem_delivery_failures_total", "sink" => self.settings.name.clone())
+            .increment(1);
+        tracing::warn!(
+            sink = self.settings.name,
+            attempt = state.failed_attempts,
+            cause,
+            "delivery failed; it is tried again"
+        );
+        self.delays.next().unwrap_or(LONGEST_RETRY)
     }
 }

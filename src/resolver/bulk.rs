@@ -8,7 +8,10 @@ use rustc_hash::FxHashMap;
 use veridem_matchers::block::{Candidates, RuleStatistics};
 use veridem_matchers::cluster::connected_components;
 use veridem_matchers::train::{TrainingOptions, train};
-use veridem_matchers::{Decision, GoldenRecord, Model, NormalisedRecord, Pack, PairScore, Record, RecordKey, Scorer, golden_record, partition_component};
+use veridem_matchers::{
+    Decision, GoldenRecord, Model, NormalisedRecord, Pack, PairScore, Record, RecordKey, Scorer,
+    golden_record, partition_component,
+};
 
 use super::engine::hash_of;
 use crate::clock::Stopwatch;
@@ -61,21 +64,40 @@ pub fn prepare(records: &[Record], pack: &Pack) -> (Vec<NormalisedRecord>, Candi
 
 fn normalise(records: &[Record], pack: &Pack) -> Vec<NormalisedRecord> {
     let region = pack.region();
-    records.par_iter().map(|record| NormalisedRecord::new(&record.attributes, region)).collect()
+    records
+        .par_iter()
+        .map(|record| NormalisedRecord::new(&record.attributes, region))
+        .collect()
 }
 
-fn without_shared(mut normalised: Vec<NormalisedRecord>, candidates: &Candidates, pack: &Pack) -> Vec<NormalisedRecord> {
-    normalised.par_iter_mut().for_each(|record| pack.blocking.drop_shared(record, |key| candidates.is_inactive(key)));
+fn without_shared(
+    mut normalised: Vec<NormalisedRecord>,
+    candidates: &Candidates,
+    pack: &Pack,
+) -> Vec<NormalisedRecord> {
+    normalised.par_iter_mut().for_each(|record| {
+        pack.blocking
+            .drop_shared(record, |key| candidates.is_inactive(key))
+    });
     normalised
 }
 
 /// Resolves records, which must be sorted by key. `entered` is told each stage as it begins.
-pub fn resolve_records(records: &[Record], options: BulkOptions, entered: &dyn Fn(&'static str)) -> BulkResult {
-    debug_assert!(records.is_sorted_by(|left, right| left.key < right.key), "Precondition: sorted, keys unique");
+pub fn resolve_records(
+    records: &[Record],
+    options: BulkOptions,
+    entered: &dyn Fn(&'static str),
+) -> BulkResult {
+    debug_assert!(
+        records.is_sorted_by(|left, right| left.key < right.key),
+        "Precondition: sorted, keys unique"
+    );
     let pack = &options.pack;
     let mut seconds = BTreeMap::new();
     let mut stopwatch = Stopwatch::start();
-    let may_match = |left: usize, right: usize| !options.link_only || records[left].key.source != records[right].key.source;
+    let may_match = |left: usize, right: usize| {
+        !options.link_only || records[left].key.source != records[right].key.source
+    };
 
     entered("normalise");
     let normalised = normalise(records, pack);
@@ -87,7 +109,15 @@ pub fn resolve_records(records: &[Record], options: BulkOptions, entered: &dyn F
     seconds.insert("block", stopwatch.lap());
 
     entered("train");
-    let model = options.model.unwrap_or_else(|| train(&normalised, &candidates, &pack.blocking, &options.training, may_match));
+    let model = options.model.unwrap_or_else(|| {
+        train(
+            &normalised,
+            &candidates,
+            &pack.blocking,
+            &options.training,
+            may_match,
+        )
+    });
     let scorer = Scorer::new(model, pack);
     seconds.insert("train", stopwatch.lap());
 
@@ -108,11 +138,28 @@ pub fn resolve_records(records: &[Record], options: BulkOptions, entered: &dyn F
     entered("cluster");
     let clusters = cluster(&normalised, &pairs, &scorer, &may_match);
     seconds.insert("cluster", stopwatch.lap());
-    BulkResult { clusters, pairs, normalised, scorer, blocking: candidates.statistics().to_vec(), candidate_pairs: considered.into_inner(), compared_pairs: compared.into_inner(), seconds }
+    BulkResult {
+        clusters,
+        pairs,
+        normalised,
+        scorer,
+        blocking: candidates.statistics().to_vec(),
+        candidate_pairs: considered.into_inner(),
+        compared_pairs: compared.into_inner(),
+        seconds,
+    }
 }
 
-fn cluster(normalised: &[NormalisedRecord], pairs: &[ScoredPair], scorer: &Scorer, may_match: &(dyn Fn(usize, usize) -> bool + Sync)) -> Vec<Vec<usize>> {
-    let matches = pairs.iter().filter(|(.., score)| score.decision == Decision::Match).map(|(left, right, _)| (*left, *right));
+fn cluster(
+    normalised: &[NormalisedRecord],
+    pairs: &[ScoredPair],
+    scorer: &Scorer,
+    may_match: &(dyn Fn(usize, usize) -> bool + Sync),
+) -> Vec<Vec<usize>> {
+    let matches = pairs
+        .iter()
+        .filter(|(.., score)| score.decision == Decision::Match)
+        .map(|(left, right, _)| (*left, *right));
     let components = connected_components(normalised.len(), matches);
     let mut component_of = vec![0_u32; normalised.len()];
     for (index, members) in components.iter().enumerate() {
@@ -121,8 +168,14 @@ fn cluster(normalised: &[NormalisedRecord], pairs: &[ScoredPair], scorer: &Score
         }
     }
     let mut edges_of: FxHashMap<u32, Vec<ScoredPair>> = FxHashMap::default();
-    for pair in pairs.iter().filter(|(left, right, _)| component_of[*left] == component_of[*right]) {
-        edges_of.entry(component_of[pair.0]).or_default().push(*pair);
+    for pair in pairs
+        .iter()
+        .filter(|(left, right, _)| component_of[*left] == component_of[*right])
+    {
+        edges_of
+            .entry(component_of[pair.0])
+            .or_default()
+            .push(*pair);
     }
     let mut clusters: Vec<Vec<usize>> = components
         .par_iter()
@@ -131,13 +184,24 @@ fn cluster(normalised: &[NormalisedRecord], pairs: &[ScoredPair], scorer: &Score
             if members.len() == 1 {
                 return vec![members.clone()];
             }
-            let position = |row: usize| members.binary_search(&row).expect("an edge's rows are members of its component");
+            let position = |row: usize| {
+                members
+                    .binary_search(&row)
+                    .expect("an edge's rows are members of its component")
+            };
             let edges = edges_of.get(&(index as u32)).map_or(&[][..], Vec::as_slice);
-            let edges: Vec<_> = edges.iter().map(|(left, right, score)| (position(*left), position(*right), *score)).collect();
-            let records: Vec<&NormalisedRecord> = members.iter().map(|row| &normalised[*row]).collect();
+            let edges: Vec<_> = edges
+                .iter()
+                .map(|(left, right, score)| (position(*left), position(*right), *score))
+                .collect();
+            let records: Vec<&NormalisedRecord> =
+                members.iter().map(|row| &normalised[*row]).collect();
             let may_match = |left: usize, right: usize| may_match(members[left], members[right]);
             let parts = partition_component(&records, &edges, &[], &may_match, scorer);
-            parts.into_iter().map(|part| part.into_iter().map(|member| members[member]).collect()).collect()
+            parts
+                .into_iter()
+                .map(|part| part.into_iter().map(|member| members[member]).collect())
+                .collect()
         })
         .collect();
     clusters.sort_unstable();
@@ -145,11 +209,20 @@ fn cluster(normalised: &[NormalisedRecord], pairs: &[ScoredPair], scorer: &Score
 }
 
 /// The golden record of each cluster.
-pub fn golden_records(records: &[Record], clusters: &[Vec<usize>], pack: &Pack) -> Vec<GoldenRecord> {
-    clusters.par_iter().map(|cluster| golden_record(cluster.iter().map(|row| &records[*row]), pack)).collect()
+pub fn golden_records(
+    records: &[Record],
+    clusters: &[Vec<usize>],
+    pack: &Pack,
+) -> Vec<GoldenRecord> {
+    clusters
+        .par_iter()
+        .map(|cluster| golden_record(cluster.iter().map(|row| &records[*row]), pack))
+        .collect()
 }
 
 /// The id of an identity in a bulk job's output: made of its smallest record key, so that the same input gives the same ids.
 pub fn bulk_identity_id(smallest: &RecordKey) -> String {
-    hex::encode(hash_of(format!("{}\0{}", smallest.source, smallest.record_id).as_bytes()))
+    hex::encode(hash_of(
+        format!("{}\0{}", smallest.source, smallest.record_id).as_bytes(),
+    ))
 }

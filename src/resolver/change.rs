@@ -13,7 +13,10 @@ use super::error::EngineError;
 use super::identities::assign_identities;
 use super::tasks::settle_tasks;
 use crate::index::IndexDocument;
-use crate::store::{Cause, Counters, IdentityId, OverrideDecision, RecordNumber, StoredEdge, StoredOverride, StoredRecord, Tenant, Write};
+use crate::store::{
+    Cause, Counters, IdentityId, OverrideDecision, RecordNumber, StoredEdge, StoredOverride,
+    StoredRecord, Tenant, Write,
+};
 
 /// A change in the making.
 pub(super) struct Change<'a> {
@@ -39,7 +42,11 @@ pub(super) struct Change<'a> {
 }
 
 impl<'a> Change<'a> {
-    pub(super) fn begin(engine: &'a Engine, tenant: &'a Tenant, state: &'a TenantState) -> Result<Self, EngineError> {
+    pub(super) fn begin(
+        engine: &'a Engine,
+        tenant: &'a Tenant,
+        state: &'a TenantState,
+    ) -> Result<Self, EngineError> {
         Ok(Self {
             engine,
             tenant,
@@ -68,7 +75,11 @@ impl<'a> Change<'a> {
     }
 
     /// Puts a record's new state in the place of the old one and finds out whose pairs change with it.
-    pub(super) fn replace_record(&mut self, old: Option<&StoredRecord>, new: StoredRecord) -> Result<(), EngineError> {
+    pub(super) fn replace_record(
+        &mut self,
+        old: Option<&StoredRecord>,
+        new: StoredRecord,
+    ) -> Result<(), EngineError> {
         let number = new.number;
         let was_alive = old.is_some_and(StoredRecord::is_alive);
         if new.is_alive() && !was_alive {
@@ -79,12 +90,17 @@ impl<'a> Change<'a> {
         let old_keys = old.map_or(&[][..], |old| old.keys.as_slice());
         self.subject = Some(number);
         let changed_keys: Vec<BlockingKey> = {
-            let (before, after): (FxHashSet<_>, FxHashSet<_>) = (old_keys.iter().copied().collect(), new.keys.iter().copied().collect());
-            let mut changed: Vec<BlockingKey> = before.symmetric_difference(&after).copied().collect();
+            let (before, after): (FxHashSet<_>, FxHashSet<_>) = (
+                old_keys.iter().copied().collect(),
+                new.keys.iter().copied().collect(),
+            );
+            let mut changed: Vec<BlockingKey> =
+                before.symmetric_difference(&after).copied().collect();
             changed.sort_unstable();
             changed
         };
-        let same = old.is_some_and(|old| old.normalised == new.normalised && was_alive == new.is_alive());
+        let same =
+            old.is_some_and(|old| old.normalised == new.normalised && was_alive == new.is_alive());
         self.changed_records.insert(number);
         self.records.insert(number, new);
         if !same {
@@ -102,7 +118,8 @@ impl<'a> Change<'a> {
         let bound = self.engine.matcher.pack.blocking.rule(key).max_records;
         let mut holders = self.state.index.holders(key, bound + 2)?;
         holders.retain(|holder| *holder != subject);
-        let count = holders.len() + usize::from(self.records[&subject].keys.binary_search(&key).is_ok());
+        let count =
+            holders.len() + usize::from(self.records[&subject].keys.binary_search(&key).is_ok());
         let inactive = count > bound;
         if inactive != self.state.inactive.read().contains(&key) {
             self.activity.insert(key, inactive);
@@ -112,8 +129,15 @@ impl<'a> Change<'a> {
     }
 
     /// Puts a steward's word on two records.
-    pub(super) fn set_override(&mut self, numbers: (RecordNumber, RecordNumber), value: &StoredOverride) -> Result<(), EngineError> {
-        let known = self.overrides_of(numbers.0)?.iter().any(|(other, _)| *other == numbers.1);
+    pub(super) fn set_override(
+        &mut self,
+        numbers: (RecordNumber, RecordNumber),
+        value: &StoredOverride,
+    ) -> Result<(), EngineError> {
+        let known = self
+            .overrides_of(numbers.0)?
+            .iter()
+            .any(|(other, _)| *other == numbers.1);
         self.counters.overrides += u64::from(!known);
         for (one, other) in [(numbers.0, numbers.1), (numbers.1, numbers.0)] {
             self.overrides_of(one)?;
@@ -123,7 +147,10 @@ impl<'a> Change<'a> {
             overrides.sort_unstable_by_key(|(other, _)| *other);
             self.dirty.insert(one);
         }
-        self.write(Write::Override { records: numbers, value: value.clone() });
+        self.write(Write::Override {
+            records: numbers,
+            value: value.clone(),
+        });
         Ok(())
     }
 
@@ -165,7 +192,14 @@ impl<'a> Change<'a> {
                 writes.push(Write::Edges(*number, edges.clone()));
             }
         }
-        writes.extend(self.activity.iter().map(|(key, inactive)| Write::KeyActivity { key: *key, inactive: *inactive }));
+        writes.extend(
+            self.activity
+                .iter()
+                .map(|(key, inactive)| Write::KeyActivity {
+                    key: *key,
+                    inactive: *inactive,
+                }),
+        );
         writes.push(Write::Counters(self.counters.clone()));
         self.engine.store.commit(self.tenant, writes)?;
         if let Some(document) = staged {
@@ -174,16 +208,26 @@ impl<'a> Change<'a> {
         if !self.activity.is_empty() {
             let mut inactive = self.state.inactive.write();
             for (key, is_inactive) in &self.activity {
-                if *is_inactive { inactive.insert(*key) } else { inactive.remove(key) };
+                if *is_inactive {
+                    inactive.insert(*key)
+                } else {
+                    inactive.remove(key)
+                };
             }
         }
         Ok(())
     }
 
     /// The identity that a record belongs to.
-    pub(super) fn identity_of(&mut self, number: RecordNumber) -> Result<Option<IdentityId>, EngineError> {
+    pub(super) fn identity_of(
+        &mut self,
+        number: RecordNumber,
+    ) -> Result<Option<IdentityId>, EngineError> {
         self.load(number)?;
-        Ok(self.records.get(&number).and_then(|record| record.identity_id.clone()))
+        Ok(self
+            .records
+            .get(&number)
+            .and_then(|record| record.identity_id.clone()))
     }
 
     /// Puts a record into an identity.
@@ -208,15 +252,21 @@ impl<'a> Change<'a> {
 
     fn load(&mut self, number: RecordNumber) -> Result<bool, EngineError> {
         if !self.records.contains_key(&number) {
-            let Some(record) = self.engine.store.record(self.tenant, number)? else { return Ok(false) };
+            let Some(record) = self.engine.store.record(self.tenant, number)? else {
+                return Ok(false);
+            };
             self.records.insert(number, record);
         }
         Ok(true)
     }
 
-    pub(super) fn overrides_of(&mut self, number: RecordNumber) -> Result<&[(RecordNumber, OverrideDecision)], EngineError> {
+    pub(super) fn overrides_of(
+        &mut self,
+        number: RecordNumber,
+    ) -> Result<&[(RecordNumber, OverrideDecision)], EngineError> {
         if !self.overrides.contains_key(&number) {
-            self.overrides.insert(number, self.engine.store.overrides_of(self.tenant, number)?);
+            self.overrides
+                .insert(number, self.engine.store.overrides_of(self.tenant, number)?);
         }
         Ok(&self.overrides[&number])
     }
@@ -231,25 +281,41 @@ impl<'a> Change<'a> {
     }
 
     /// Edges before the change and as they will be.
-    pub(super) fn all_edges(&mut self, number: RecordNumber) -> Result<(Vec<StoredEdge>, Vec<StoredEdge>), EngineError> {
+    pub(super) fn all_edges(
+        &mut self,
+        number: RecordNumber,
+    ) -> Result<(Vec<StoredEdge>, Vec<StoredEdge>), EngineError> {
         self.load_edges(number)?;
-        Ok((self.edges_before[&number].clone(), self.edges[&number].clone()))
+        Ok((
+            self.edges_before[&number].clone(),
+            self.edges[&number].clone(),
+        ))
     }
 
     fn is_inactive(&self, key: BlockingKey) -> bool {
-        self.activity.get(&key).copied().unwrap_or_else(|| self.state.inactive.read().contains(&key))
+        self.activity
+            .get(&key)
+            .copied()
+            .unwrap_or_else(|| self.state.inactive.read().contains(&key))
     }
 
     /// A record without its shared values.
     fn prepare_comparable(&mut self, number: RecordNumber) {
         if !self.comparable.contains_key(&number) {
             let mut record = self.records[&number].normalised.clone();
-            self.engine.matcher.pack.blocking.drop_shared(&mut record, |key| self.is_inactive(key));
+            self.engine
+                .matcher
+                .pack
+                .blocking
+                .drop_shared(&mut record, |key| self.is_inactive(key));
             self.comparable.insert(number, record);
         }
     }
 
-    fn candidates_of(&mut self, number: RecordNumber) -> Result<BTreeSet<RecordNumber>, EngineError> {
+    fn candidates_of(
+        &mut self,
+        number: RecordNumber,
+    ) -> Result<BTreeSet<RecordNumber>, EngineError> {
         let keys = self.records[&number].keys.clone();
         let mut candidates = BTreeSet::new();
         for key in keys.into_iter().filter(|key| !self.is_inactive(*key)) {
@@ -259,7 +325,11 @@ impl<'a> Change<'a> {
         // What the index says of the subject is old: its own keys decide.
         if let Some(subject) = self.subject.filter(|subject| *subject != number) {
             let shared = self.shares_active_key(number, subject);
-            if shared { candidates.insert(subject) } else { candidates.remove(&subject) };
+            if shared {
+                candidates.insert(subject)
+            } else {
+                candidates.remove(&subject)
+            };
         }
         candidates.remove(&number);
         Ok(candidates)
@@ -267,7 +337,8 @@ impl<'a> Change<'a> {
 
     fn shares_active_key(&self, one: RecordNumber, other: RecordNumber) -> bool {
         let (one, other) = (&self.records[&one].keys, &self.records[&other].keys);
-        one.iter().any(|key| other.binary_search(key).is_ok() && !self.is_inactive(*key))
+        one.iter()
+            .any(|key| other.binary_search(key).is_ok() && !self.is_inactive(*key))
     }
 
     /// Weighs all pairs of a record and puts the edges on both sides.
@@ -275,9 +346,16 @@ impl<'a> Change<'a> {
         self.load_edges(number)?;
         for edge in std::mem::take(self.edges.entry(number).or_default()) {
             self.load_edges(edge.other)?;
-            self.edges.entry(edge.other).or_default().retain(|back| back.other != number);
+            self.edges
+                .entry(edge.other)
+                .or_default()
+                .retain(|back| back.other != number);
         }
-        if !self.records.get(&number).is_some_and(StoredRecord::is_alive) {
+        if !self
+            .records
+            .get(&number)
+            .is_some_and(StoredRecord::is_alive)
+        {
             return Ok(());
         }
         self.prepare_comparable(number);
@@ -297,11 +375,23 @@ impl<'a> Change<'a> {
 
     /// Scores a pair as a bulk job does: the smaller record key first.
     fn score(&self, one: RecordNumber, other: RecordNumber) -> PairScore {
-        let (left, right) = if self.records[&one].key <= self.records[&other].key { (one, other) } else { (other, one) };
-        self.engine.matcher.scorer.score(&self.comparable[&left], &self.comparable[&right])
+        let (left, right) = if self.records[&one].key <= self.records[&other].key {
+            (one, other)
+        } else {
+            (other, one)
+        };
+        self.engine
+            .matcher
+            .scorer
+            .score(&self.comparable[&left], &self.comparable[&right])
     }
 
-    fn insert_edge(&mut self, number: RecordNumber, other: RecordNumber, score: PairScore) -> Result<(), EngineError> {
+    fn insert_edge(
+        &mut self,
+        number: RecordNumber,
+        other: RecordNumber,
+        score: PairScore,
+    ) -> Result<(), EngineError> {
         self.load_edges(number)?;
         let edges = self.edges.entry(number).or_default();
         let at = edges.partition_point(|edge| edge.other < other);
@@ -310,13 +400,24 @@ impl<'a> Change<'a> {
     }
 
     /// Everything connected with the records that change, before or after the change, sorted by number. Dead records are in it.
-    fn affected(&mut self, start: BTreeSet<RecordNumber>) -> Result<BTreeSet<RecordNumber>, EngineError> {
+    fn affected(
+        &mut self,
+        start: BTreeSet<RecordNumber>,
+    ) -> Result<BTreeSet<RecordNumber>, EngineError> {
         let mut open: Vec<RecordNumber> = start.iter().copied().collect();
         let mut affected = start;
         while let Some(number) = open.pop() {
             let (before, after) = self.all_edges(number)?;
-            let matching = before.iter().chain(&after).filter(|edge| edge.score.decision == Decision::Match).map(|edge| edge.other);
-            let must = self.overrides_of(number)?.iter().filter(|(_, decision)| *decision == OverrideDecision::SamePerson).map(|(other, _)| *other);
+            let matching = before
+                .iter()
+                .chain(&after)
+                .filter(|edge| edge.score.decision == Decision::Match)
+                .map(|edge| edge.other);
+            let must = self
+                .overrides_of(number)?
+                .iter()
+                .filter(|(_, decision)| *decision == OverrideDecision::SamePerson)
+                .map(|(other, _)| *other);
             let next: Vec<RecordNumber> = matching.chain(must).collect();
             for other in next {
                 if self.load(other)? && affected.insert(other) {
@@ -328,26 +429,52 @@ impl<'a> Change<'a> {
     }
 
     /// The clusters of the living affected records, each in the order of record keys, in the order of their first keys.
-    fn clusters(&mut self, affected: &BTreeSet<RecordNumber>) -> Result<Vec<Vec<RecordNumber>>, EngineError> {
-        let mut living: Vec<RecordNumber> = affected.iter().copied().filter(|number| self.records[number].is_alive()).collect();
+    fn clusters(
+        &mut self,
+        affected: &BTreeSet<RecordNumber>,
+    ) -> Result<Vec<Vec<RecordNumber>>, EngineError> {
+        let mut living: Vec<RecordNumber> = affected
+            .iter()
+            .copied()
+            .filter(|number| self.records[number].is_alive())
+            .collect();
         living.sort_unstable_by(|left, right| self.records[left].key.cmp(&self.records[right].key));
-        let position: FxHashMap<RecordNumber, usize> = living.iter().enumerate().map(|(position, number)| (*number, position)).collect();
+        let position: FxHashMap<RecordNumber, usize> = living
+            .iter()
+            .enumerate()
+            .map(|(position, number)| (*number, position))
+            .collect();
         let mut edges: Vec<(usize, usize, PairScore)> = Vec::new();
         let mut overrides: Vec<(usize, usize, Link)> = Vec::new();
         for (left, number) in living.iter().enumerate() {
             let (_, after) = self.all_edges(*number)?;
-            let later = |other: &RecordNumber| position.get(other).copied().filter(|right| *right > left);
-            edges.extend(after.iter().filter_map(|edge| Some((left, later(&edge.other)?, edge.score))));
+            let later =
+                |other: &RecordNumber| position.get(other).copied().filter(|right| *right > left);
+            edges.extend(
+                after
+                    .iter()
+                    .filter_map(|edge| Some((left, later(&edge.other)?, edge.score))),
+            );
             let words = self.overrides_of(*number)?;
             overrides.extend(words.iter().filter_map(|(other, decision)| {
-                let link = if *decision == OverrideDecision::SamePerson { Link::Must } else { Link::Cannot };
+                let link = if *decision == OverrideDecision::SamePerson {
+                    Link::Must
+                } else {
+                    Link::Cannot
+                };
                 Some((left, later(other)?, link))
             }));
         }
         edges.sort_unstable_by_key(|(left, right, _)| (*left, *right));
         overrides.sort_unstable_by_key(|(left, right, _)| (*left, *right));
-        let joins = edges.iter().filter(|(.., score)| score.decision == Decision::Match).map(|(left, right, _)| (*left, *right));
-        let musts = overrides.iter().filter(|(.., link)| *link == Link::Must).map(|(left, right, _)| (*left, *right));
+        let joins = edges
+            .iter()
+            .filter(|(.., score)| score.decision == Decision::Match)
+            .map(|(left, right, _)| (*left, *right));
+        let musts = overrides
+            .iter()
+            .filter(|(.., link)| *link == Link::Must)
+            .map(|(left, right, _)| (*left, *right));
         let mut clusters = Vec::new();
         for component in connected_components(living.len(), joins.chain(musts)) {
             if component.len() == 1 {
@@ -357,14 +484,44 @@ impl<'a> Change<'a> {
             for member in &component {
                 self.prepare_comparable(living[*member]);
             }
-            let records: Vec<&NormalisedRecord> = component.iter().map(|member| &self.comparable[&living[*member]]).collect();
-            let inside = |left: &usize, right: &usize| Some((component.binary_search(left).ok()?, component.binary_search(right).ok()?));
-            let edges: Vec<_> = edges.iter().filter_map(|(left, right, score)| inside(left, right).map(|(left, right)| (left, right, *score))).collect();
-            let overrides: Vec<_> = overrides.iter().filter_map(|(left, right, link)| inside(left, right).map(|(left, right)| (left, right, *link))).collect();
-            let parts = partition_component(&records, &edges, &overrides, &|_, _| true, &self.engine.matcher.scorer);
-            clusters.extend(parts.into_iter().map(|part| part.into_iter().map(|member| living[component[member]]).collect()));
+            let records: Vec<&NormalisedRecord> = component
+                .iter()
+                .map(|member| &self.comparable[&living[*member]])
+                .collect();
+            let inside = |left: &usize, right: &usize| {
+                Some((
+                    component.binary_search(left).ok()?,
+                    component.binary_search(right).ok()?,
+                ))
+            };
+            let edges: Vec<_> = edges
+                .iter()
+                .filter_map(|(left, right, score)| {
+                    inside(left, right).map(|(left, right)| (left, right, *score))
+                })
+                .collect();
+            let overrides: Vec<_> = overrides
+                .iter()
+                .filter_map(|(left, right, link)| {
+                    inside(left, right).map(|(left, right)| (left, right, *link))
+                })
+                .collect();
+            let parts = partition_component(
+                &records,
+                &edges,
+                &overrides,
+                &|_, _| true,
+                &self.engine.matcher.scorer,
+            );
+            clusters.extend(parts.into_iter().map(|part| {
+                part.into_iter()
+                    .map(|member| living[component[member]])
+                    .collect()
+            }));
         }
-        clusters.sort_unstable_by(|left: &Vec<RecordNumber>, right| self.records[&left[0]].key.cmp(&self.records[&right[0]].key));
+        clusters.sort_unstable_by(|left: &Vec<RecordNumber>, right| {
+            self.records[&left[0]].key.cmp(&self.records[&right[0]].key)
+        });
         Ok(clusters)
     }
 }

@@ -14,10 +14,14 @@ use super::error::EngineError;
 use super::matcher::Matcher;
 use super::signal::Signal;
 use crate::index::{CandidateIndex, IndexDocument, IndexError};
-use crate::store::{Cause, IdentityId, OverrideDecision, SignalReceipt, Store, StoreError, StoredDecision, StoredOverride, StoredRecord, Tenant, Write};
+use crate::store::{
+    Cause, IdentityId, OverrideDecision, SignalReceipt, Store, StoreError, StoredDecision,
+    StoredOverride, StoredRecord, Tenant, Write,
+};
 
 /// Opens the index of a tenant.
-pub type IndexOpener = Box<dyn Fn(&Tenant) -> Result<Arc<dyn CandidateIndex>, IndexError> + Send + Sync>;
+pub type IndexOpener =
+    Box<dyn Fn(&Tenant) -> Result<Arc<dyn CandidateIndex>, IndexError> + Send + Sync>;
 
 /// What one tenant needs in memory.
 pub(super) struct TenantState {
@@ -66,14 +70,24 @@ pub struct Engine {
 
 impl Engine {
     /// An engine over a store. Refuses a store whose state was made under another model or pack.
-    pub fn new(store: Arc<dyn Store>, matcher: Arc<Matcher>, open_index: IndexOpener) -> Result<Self, StoreError> {
+    pub fn new(
+        store: Arc<dyn Store>,
+        matcher: Arc<Matcher>,
+        open_index: IndexOpener,
+    ) -> Result<Self, StoreError> {
         let bound = store.bind_model(&matcher.fingerprint)?;
         if bound != matcher.fingerprint {
             return Err(StoreError::Open(
                 "its identities were decided under another model or rules; start with those, or load the signals into an empty data directory".to_owned(),
             ));
         }
-        Ok(Self { store, matcher, open_index, tenants: RwLock::default(), writer: Mutex::default() })
+        Ok(Self {
+            store,
+            matcher,
+            open_index,
+            tenants: RwLock::default(),
+            writer: Mutex::default(),
+        })
     }
 
     /// The store.
@@ -102,7 +116,10 @@ impl Engine {
         let index = (self.open_index)(tenant)?;
         self.catch_up(tenant, index.as_ref())?;
         let inactive = self.store.inactive_keys(tenant)?.into_iter().collect();
-        let state = Arc::new(TenantState { index, inactive: RwLock::new(inactive) });
+        let state = Arc::new(TenantState {
+            index,
+            inactive: RwLock::new(inactive),
+        });
         tenants.insert(tenant.clone(), state.clone());
         Ok(state)
     }
@@ -134,14 +151,28 @@ impl Engine {
     }
 
     /// Takes a signal. Nothing is durable before the next [`Store::flush`].
-    pub fn submit(&self, tenant: &Tenant, signal: &Signal, now_ms: i64) -> Result<Ack, EngineError> {
+    pub fn submit(
+        &self,
+        tenant: &Tenant,
+        signal: &Signal,
+        now_ms: i64,
+    ) -> Result<Ack, EngineError> {
         let _writer = self.writer.lock();
         let content_hash = hash_of(&postcard_bytes(signal));
-        if let Some(receipt) = self.store.receipt(tenant, &signal.source, &signal.signal_id)? {
+        if let Some(receipt) = self
+            .store
+            .receipt(tenant, &signal.source, &signal.signal_id)?
+        {
             if receipt.content_hash != content_hash {
-                return Err(EngineError::Conflict { field: "signal.signal_id" });
+                return Err(EngineError::Conflict {
+                    field: "signal.signal_id",
+                });
             }
-            return Ok(Ack { identity_id: receipt.identity_id, sequence: receipt.sequence, repeated: true });
+            return Ok(Ack {
+                identity_id: receipt.identity_id,
+                sequence: receipt.sequence,
+                repeated: true,
+            });
         }
         let state = self.tenant(tenant)?;
         let mut change = Change::begin(self, tenant, &state)?;
@@ -163,44 +194,99 @@ impl Engine {
         let cause = Cause::Signal(signal.source.clone(), signal.signal_id.clone());
         change.settle(&cause, now_ms)?;
         let identity_id = change.identity_of(number)?;
-        let receipt = SignalReceipt { content_hash, identity_id: identity_id.clone(), sequence: change.counters.last_sequence };
+        let receipt = SignalReceipt {
+            content_hash,
+            identity_id: identity_id.clone(),
+            sequence: change.counters.last_sequence,
+        };
         let sequence = receipt.sequence;
-        change.write(Write::Receipt { source: signal.source.clone(), signal_id: signal.signal_id.clone(), receipt });
+        change.write(Write::Receipt {
+            source: signal.source.clone(),
+            signal_id: signal.signal_id.clone(),
+            receipt,
+        });
         change.commit()?;
-        Ok(Ack { identity_id, sequence, repeated: false })
+        Ok(Ack {
+            identity_id,
+            sequence,
+            repeated: false,
+        })
     }
 
     /// Takes a steward's word on two records. Nothing is durable before the next [`Store::flush`].
-    pub fn decide(&self, tenant: &Tenant, request: &DecisionRequest, now_ms: i64) -> Result<StoredDecision, EngineError> {
+    pub fn decide(
+        &self,
+        tenant: &Tenant,
+        request: &DecisionRequest,
+        now_ms: i64,
+    ) -> Result<StoredDecision, EngineError> {
         let _writer = self.writer.lock();
-        let content_hash = hash_of(&postcard_bytes(&(&request.records, request.decision, &request.note)));
+        let content_hash = hash_of(&postcard_bytes(&(
+            &request.records,
+            request.decision,
+            &request.note,
+        )));
         if let Some(decision) = self.store.decision(tenant, &request.idempotency_key)? {
-            return if decision.content_hash == content_hash { Ok(decision) } else { Err(EngineError::Conflict { field: "idempotency_key" }) };
+            return if decision.content_hash == content_hash {
+                Ok(decision)
+            } else {
+                Err(EngineError::Conflict {
+                    field: "idempotency_key",
+                })
+            };
         }
         let state = self.tenant(tenant)?;
         let mut change = Change::begin(self, tenant, &state)?;
         let (one, other) = &request.records;
         let (left, right) = (one.min(other).clone(), one.max(other).clone());
-        let find = |key: &RecordKey| self.store.record_number(tenant, key)?.ok_or(EngineError::NotFound { what: "the record" });
+        let find = |key: &RecordKey| {
+            self.store
+                .record_number(tenant, key)?
+                .ok_or(EngineError::NotFound { what: "the record" })
+        };
         let numbers = (find(&left)?, find(&right)?);
-        let value = StoredOverride { left, right, decision: request.decision, principal: request.principal.clone(), decided_at_ms: now_ms, note: request.note.clone() };
+        let value = StoredOverride {
+            left,
+            right,
+            decision: request.decision,
+            principal: request.principal.clone(),
+            decided_at_ms: now_ms,
+            note: request.note.clone(),
+        };
         change.set_override(numbers, &value)?;
         change.settle(&Cause::Override(request.principal.clone()), now_ms)?;
-        let identities = (change.identity_of(numbers.0)?, change.identity_of(numbers.1)?);
-        let decision = StoredDecision { content_hash, value, identities, sequence: change.counters.last_sequence };
-        change.write(Write::Decision { idempotency_key: request.idempotency_key.clone(), decision: decision.clone() });
+        let identities = (
+            change.identity_of(numbers.0)?,
+            change.identity_of(numbers.1)?,
+        );
+        let decision = StoredDecision {
+            content_hash,
+            value,
+            identities,
+            sequence: change.counters.last_sequence,
+        };
+        change.write(Write::Decision {
+            idempotency_key: request.idempotency_key.clone(),
+            decision: decision.clone(),
+        });
         change.commit()?;
         Ok(decision)
     }
 
     /// Makes every tenant's index durable and lets the store forget the changes that it holds.
     pub fn commit_indexes(&self) -> Result<(), EngineError> {
-        let tenants: Vec<(Tenant, Arc<TenantState>)> = self.tenants.read().iter().map(|(tenant, state)| (tenant.clone(), state.clone())).collect();
+        let tenants: Vec<(Tenant, Arc<TenantState>)> = self
+            .tenants
+            .read()
+            .iter()
+            .map(|(tenant, state)| (tenant.clone(), state.clone()))
+            .collect();
         for (tenant, state) in tenants {
             let before = state.index.committed_change();
             let committed = state.index.commit()?;
             if committed > before {
-                self.store.commit(&tenant, vec![Write::PruneChanges(committed)])?;
+                self.store
+                    .commit(&tenant, vec![Write::PruneChanges(committed)])?;
             }
         }
         Ok(())

@@ -35,7 +35,10 @@ pub struct Fold {
 impl Fold {
     /// Adds a signal.
     pub fn apply(&mut self, signal: &Signal, pack: &Pack) {
-        let stamp = Stamp { event_time_ms: signal.event_time_ms, signal_id: signal.signal_id.clone() };
+        let stamp = Stamp {
+            event_time_ms: signal.event_time_ms,
+            signal_id: signal.signal_id.clone(),
+        };
         if signal.kind != SignalKind::Update {
             raise(&mut self.floor, &stamp);
         }
@@ -44,14 +47,20 @@ impl Fold {
         } else {
             let mut slots: BTreeMap<String, Vec<Attribute>> = BTreeMap::new();
             for attribute in &signal.attributes {
-                slots.entry(fold_slot(attribute, pack)).or_default().push(attribute.clone());
+                slots
+                    .entry(fold_slot(attribute, pack))
+                    .or_default()
+                    .push(attribute.clone());
             }
             for (name, mut values) in slots {
                 values.sort_unstable();
                 values.dedup();
                 let slot = self.slots.entry(name).or_default();
                 if slot.values.is_empty() || slot.stamp < stamp {
-                    *slot = Slot { stamp: stamp.clone(), values };
+                    *slot = Slot {
+                        stamp: stamp.clone(),
+                        values,
+                    };
                 }
             }
         }
@@ -73,7 +82,13 @@ impl Fold {
         }
         let stated = |slot: &Slot| {
             let stated_at_ms = slot.stamp.event_time_ms;
-            slot.values.iter().map(move |attribute| StatedAttribute { attribute: attribute.clone(), stated_at_ms }).collect::<Vec<_>>()
+            slot.values
+                .iter()
+                .map(move |attribute| StatedAttribute {
+                    attribute: attribute.clone(),
+                    stated_at_ms,
+                })
+                .collect::<Vec<_>>()
         };
         self.slots.values().flat_map(stated).collect()
     }
@@ -93,7 +108,11 @@ fn raise(known: &mut Option<Stamp>, stamp: &Stamp) {
 /// Values of accumulating schemes do not replace each other: each is a slot of its own.
 fn fold_slot(attribute: &Attribute, pack: &Pack) -> String {
     match attribute {
-        Attribute::Identifier(identifier) if pack.identifiers.accumulating.contains(&identifier.scheme) => format!("{}={}", attribute.slot(), identifier.value),
+        Attribute::Identifier(identifier)
+            if pack.identifiers.accumulating.contains(&identifier.scheme) =>
+        {
+            format!("{}={}", attribute.slot(), identifier.value)
+        }
         _ => attribute.slot(),
     }
 }

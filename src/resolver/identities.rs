@@ -10,7 +10,9 @@ use veridem_matchers::{Record, RecordKey, golden_record};
 use super::change::Change;
 use super::engine::hash_of;
 use super::error::EngineError;
-use crate::store::{Cause, Ended, EventKind, IdentityId, RecordNumber, StoredEvent, StoredIdentity, Write};
+use crate::store::{
+    Cause, Ended, EventKind, IdentityId, RecordNumber, StoredEvent, StoredIdentity, Write,
+};
 
 struct Assignment {
     id: IdentityId,
@@ -39,14 +41,29 @@ pub(super) fn assign_identities(
     }
     let before = identities.clone();
     let assignments = assign(change, clusters, &identities);
-    let mut feed = Feed { change, identities, before, cause, now_ms };
+    let mut feed = Feed {
+        change,
+        identities,
+        before,
+        cause,
+        now_ms,
+    };
     feed.tell(affected, clusters, assignments)
 }
 
-fn assign(change: &mut Change<'_>, clusters: &[Vec<RecordNumber>], identities: &BTreeMap<IdentityId, StoredIdentity>) -> Vec<Assignment> {
+fn assign(
+    change: &mut Change<'_>,
+    clusters: &[Vec<RecordNumber>],
+    identities: &BTreeMap<IdentityId, StoredIdentity>,
+) -> Vec<Assignment> {
     let mut claims: Vec<Vec<IdentityId>> = vec![Vec::new(); clusters.len()];
     for id in identities.keys() {
-        let share = |cluster: &Vec<RecordNumber>| cluster.iter().filter(|number| belongs(change, **number, &identities[id])).count();
+        let share = |cluster: &Vec<RecordNumber>| {
+            cluster
+                .iter()
+                .filter(|number| belongs(change, **number, &identities[id]))
+                .count()
+        };
         let shares: Vec<usize> = clusters.iter().map(share).collect();
         // Clusters come in the order of their smallest record keys: the first of the largest.
         if let Some(largest) = shares.iter().copied().max().filter(|largest| *largest > 0)
@@ -65,17 +82,29 @@ fn assign(change: &mut Change<'_>, clusters: &[Vec<RecordNumber>], identities: &
                 // Created events come first in the feed, so that the sequence number of each is known here.
                 next_sequence += 1;
                 let hash = hash_of(format!("{tenant}\0{next_sequence}").as_bytes());
-                return Assignment { id: IdentityId(hex::encode(hash)), merged: Vec::new(), is_new: true };
+                return Assignment {
+                    id: IdentityId(hex::encode(hash)),
+                    merged: Vec::new(),
+                    is_new: true,
+                };
             }
             let merged = ids.split_off(1);
-            Assignment { id: ids.remove(0), merged, is_new: false }
+            Assignment {
+                id: ids.remove(0),
+                merged,
+                is_new: false,
+            }
         })
         .collect()
 }
 
 /// Whether a record has a part in what becomes of an identity: its members do, and where all are gone those that were.
 fn belongs(change: &Change<'_>, number: RecordNumber, identity: &StoredIdentity) -> bool {
-    if identity.members.is_empty() { change.record(number).identity_id.as_ref() == Some(&identity.id) } else { identity.members.contains(&number) }
+    if identity.members.is_empty() {
+        change.record(number).identity_id.as_ref() == Some(&identity.id)
+    } else {
+        identity.members.contains(&number)
+    }
 }
 
 struct Feed<'a, 'b> {
@@ -87,7 +116,12 @@ struct Feed<'a, 'b> {
 }
 
 impl Feed<'_, '_> {
-    fn tell(&mut self, affected: &BTreeSet<RecordNumber>, clusters: &[Vec<RecordNumber>], assignments: Vec<Assignment>) -> Result<(), EngineError> {
+    fn tell(
+        &mut self,
+        affected: &BTreeSet<RecordNumber>,
+        clusters: &[Vec<RecordNumber>],
+        assignments: Vec<Assignment>,
+    ) -> Result<(), EngineError> {
         // Where the records of each identity went.
         let mut left: BTreeMap<IdentityId, BTreeMap<IdentityId, Vec<RecordKey>>> = BTreeMap::new();
         let mut came: BTreeMap<IdentityId, Vec<RecordKey>> = BTreeMap::new();
@@ -96,11 +130,19 @@ impl Feed<'_, '_> {
                 let record = self.change.record(*number);
                 let (key, old) = (record.key.clone(), record.identity_id.clone());
                 if !self.was_member(&assignment.id, *number) {
-                    came.entry(assignment.id.clone()).or_default().push(key.clone());
+                    came.entry(assignment.id.clone())
+                        .or_default()
+                        .push(key.clone());
                 }
                 // A deleted record that comes back was no member any more: it leaves nobody.
-                if let Some(old) = old.filter(|old| *old != assignment.id && self.was_member(old, *number)) {
-                    left.entry(old).or_default().entry(assignment.id.clone()).or_default().push(key);
+                if let Some(old) =
+                    old.filter(|old| *old != assignment.id && self.was_member(old, *number))
+                {
+                    left.entry(old)
+                        .or_default()
+                        .entry(assignment.id.clone())
+                        .or_default()
+                        .push(key);
                 }
                 self.change.set_identity(*number, &assignment.id);
             }
@@ -108,34 +150,82 @@ impl Feed<'_, '_> {
         self.update_members(affected, clusters, &assignments);
         for assignment in assignments.iter().filter(|assignment| assignment.is_new) {
             let moved = came.get(&assignment.id).cloned().unwrap_or_default();
-            self.push(EventKind::Created, &assignment.id, Vec::new(), Vec::new(), moved);
+            self.push(
+                EventKind::Created,
+                &assignment.id,
+                Vec::new(),
+                Vec::new(),
+                moved,
+            );
         }
-        let mut told: BTreeSet<IdentityId> = assignments.iter().filter(|assignment| assignment.is_new).map(|assignment| assignment.id.clone()).collect();
-        let losers: BTreeMap<&IdentityId, &IdentityId> = assignments.iter().flat_map(|assignment| assignment.merged.iter().map(move |merged| (merged, &assignment.id))).collect();
+        let mut told: BTreeSet<IdentityId> = assignments
+            .iter()
+            .filter(|assignment| assignment.is_new)
+            .map(|assignment| assignment.id.clone())
+            .collect();
+        let losers: BTreeMap<&IdentityId, &IdentityId> = assignments
+            .iter()
+            .flat_map(|assignment| {
+                assignment
+                    .merged
+                    .iter()
+                    .map(move |merged| (merged, &assignment.id))
+            })
+            .collect();
         for (old, places) in &left {
             let survivor = losers.get(old).copied();
-            let split_into: Vec<IdentityId> = places.keys().filter(|place| Some(*place) != survivor).cloned().collect();
+            let split_into: Vec<IdentityId> = places
+                .keys()
+                .filter(|place| Some(*place) != survivor)
+                .cloned()
+                .collect();
             if split_into.is_empty() || !self.identities.contains_key(old) {
                 continue;
             }
-            let moved: Vec<RecordKey> = split_into.iter().flat_map(|place| places[place].clone()).collect();
+            let moved: Vec<RecordKey> = split_into
+                .iter()
+                .flat_map(|place| places[place].clone())
+                .collect();
             self.push(EventKind::Split, old, Vec::new(), split_into, moved);
             told.insert(old.clone());
         }
-        for assignment in assignments.iter().filter(|assignment| !assignment.merged.is_empty()) {
+        for assignment in assignments
+            .iter()
+            .filter(|assignment| !assignment.merged.is_empty())
+        {
             let moved = came.get(&assignment.id).cloned().unwrap_or_default();
-            self.push(EventKind::Merged, &assignment.id, assignment.merged.clone(), Vec::new(), moved);
+            self.push(
+                EventKind::Merged,
+                &assignment.id,
+                assignment.merged.clone(),
+                Vec::new(),
+                moved,
+            );
             told.insert(assignment.id.clone());
             let sequence = self.change.counters.last_sequence;
             for merged in &assignment.merged {
-                let others = left.get(merged).into_iter().flat_map(BTreeMap::keys).filter(|place| **place != assignment.id);
-                let successors = std::iter::once(assignment.id.clone()).chain(others.cloned()).collect();
+                let others = left
+                    .get(merged)
+                    .into_iter()
+                    .flat_map(BTreeMap::keys)
+                    .filter(|place| **place != assignment.id);
+                let successors = std::iter::once(assignment.id.clone())
+                    .chain(others.cloned())
+                    .collect();
                 if let Some(identity) = self.identities.get_mut(merged) {
-                    identity.ended = Some(Ended { successors, sequence });
+                    identity.ended = Some(Ended {
+                        successors,
+                        sequence,
+                    });
                 }
             }
         }
-        let changed: Vec<IdentityId> = self.identities.keys().filter(|id| !told.contains(*id) && self.has_changed(id)).cloned().collect();
+        let changed: Vec<IdentityId> = self
+            .identities
+            .keys()
+            .filter(|id| !told.contains(*id) && self.has_changed(id))
+            .cloned()
+            .collect();
         for id in changed {
             if self.identities[&id].ended.is_none() {
                 let moved = came.get(&id).cloned().unwrap_or_default();
@@ -147,42 +237,69 @@ impl Feed<'_, '_> {
     }
 
     fn was_member(&self, id: &IdentityId, number: RecordNumber) -> bool {
-        self.before.get(id).is_some_and(|identity| identity.members.contains(&number))
+        self.before
+            .get(id)
+            .is_some_and(|identity| identity.members.contains(&number))
     }
 
     fn has_changed(&self, id: &IdentityId) -> bool {
         let now = &self.identities[id];
-        self.before.get(id).is_none_or(|before| before.members != now.members || before.golden != now.golden)
+        self.before
+            .get(id)
+            .is_none_or(|before| before.members != now.members || before.golden != now.golden)
     }
 
     /// Members and golden records as they will be.
-    fn update_members(&mut self, affected: &BTreeSet<RecordNumber>, clusters: &[Vec<RecordNumber>], assignments: &[Assignment]) {
+    fn update_members(
+        &mut self,
+        affected: &BTreeSet<RecordNumber>,
+        clusters: &[Vec<RecordNumber>],
+        assignments: &[Assignment],
+    ) {
         for identity in self.identities.values_mut() {
-            let members = identity.members.iter().copied().zip(identity.member_keys.iter().cloned());
-            (identity.members, identity.member_keys) = members.filter(|(member, _)| !affected.contains(member)).unzip();
+            let members = identity
+                .members
+                .iter()
+                .copied()
+                .zip(identity.member_keys.iter().cloned());
+            (identity.members, identity.member_keys) = members
+                .filter(|(member, _)| !affected.contains(member))
+                .unzip();
         }
         for (cluster, assignment) in clusters.iter().zip(assignments) {
-            let identity = self.identities.entry(assignment.id.clone()).or_insert_with(|| StoredIdentity {
-                id: assignment.id.clone(),
-                members: Vec::new(),
-                member_keys: Vec::new(),
-                golden: Default::default(),
-                version: 0,
-                created_at_sequence: 0,
-                changed_at_sequence: 0,
-                ended: None,
-            });
+            let identity = self
+                .identities
+                .entry(assignment.id.clone())
+                .or_insert_with(|| StoredIdentity {
+                    id: assignment.id.clone(),
+                    members: Vec::new(),
+                    member_keys: Vec::new(),
+                    golden: Default::default(),
+                    version: 0,
+                    created_at_sequence: 0,
+                    changed_at_sequence: 0,
+                    ended: None,
+                });
             identity.members.clone_from(cluster);
-            identity.member_keys = cluster.iter().map(|number| self.change.record(*number).key.clone()).collect();
+            identity.member_keys = cluster
+                .iter()
+                .map(|number| self.change.record(*number).key.clone())
+                .collect();
         }
         let ids: Vec<IdentityId> = self.identities.keys().cloned().collect();
         for id in ids {
             let members = &self.identities[&id].members;
-            let same_members = self.before.get(&id).is_some_and(|before| before.members == *members);
+            let same_members = self
+                .before
+                .get(&id)
+                .is_some_and(|before| before.members == *members);
             if same_members && !members.iter().any(|member| self.change.is_subject(*member)) {
                 continue;
             }
-            let records: Vec<Record> = members.iter().map(|member| self.change.record(*member).record()).collect();
+            let records: Vec<Record> = members
+                .iter()
+                .map(|member| self.change.record(*member).record())
+                .collect();
             let golden = golden_record(records.iter(), &self.change.engine.matcher.pack);
             if let Some(identity) = self.identities.get_mut(&id) {
                 identity.golden = golden;
@@ -190,8 +307,17 @@ impl Feed<'_, '_> {
         }
     }
 
-    fn push(&mut self, kind: EventKind, id: &IdentityId, merged: Vec<IdentityId>, split_into: Vec<IdentityId>, mut moved: Vec<RecordKey>) {
-        let Some(identity) = self.identities.get_mut(id) else { return };
+    fn push(
+        &mut self,
+        kind: EventKind,
+        id: &IdentityId,
+        merged: Vec<IdentityId>,
+        split_into: Vec<IdentityId>,
+        mut moved: Vec<RecordKey>,
+    ) {
+        let Some(identity) = self.identities.get_mut(id) else {
+            return;
+        };
         self.change.counters.last_sequence += 1;
         self.change.counters.events[kind as usize] += 1;
         let sequence = self.change.counters.last_sequence;
@@ -201,18 +327,30 @@ impl Feed<'_, '_> {
             identity.created_at_sequence = sequence;
         }
         moved.sort_unstable();
-        let event = StoredEvent { sequence, kind, occurred_at_ms: self.now_ms, identity: identity.clone(), merged, split_into, moved, cause: self.cause.clone() };
+        let event = StoredEvent {
+            sequence,
+            kind,
+            occurred_at_ms: self.now_ms,
+            identity: identity.clone(),
+            merged,
+            split_into,
+            moved,
+            cause: self.cause.clone(),
+        };
         self.change.write(Write::Event(Box::new(event)));
     }
 
     fn write(&mut self) {
-        let has_members = |identity: &StoredIdentity| u64::from(!identity.members.is_empty() && identity.ended.is_none());
+        let has_members = |identity: &StoredIdentity| {
+            u64::from(!identity.members.is_empty() && identity.ended.is_none())
+        };
         let before: u64 = self.before.values().map(has_members).sum();
         let after: u64 = self.identities.values().map(has_members).sum();
         self.change.counters.identities = self.change.counters.identities + after - before;
         for (id, identity) in &self.identities {
             if self.before.get(id) != Some(identity) {
-                self.change.write(Write::Identity(Box::new(identity.clone())));
+                self.change
+                    .write(Write::Identity(Box::new(identity.clone())));
             }
         }
     }

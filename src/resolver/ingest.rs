@@ -73,31 +73,57 @@ impl Ingest {
         let (requests, receiver) = mpsc::channel(QUEUE_LENGTH);
         let mut sequences = FxHashMap::default();
         for tenant in tenants {
-            sequences.insert(tenant.clone(), engine.store().counters(tenant)?.last_sequence);
+            sequences.insert(
+                tenant.clone(),
+                engine.store().counters(tenant)?.last_sequence,
+            );
         }
         let (flushed, durable) = watch::channel(sequences);
-        let writer = std::thread::Builder::new().name("writer".into()).spawn(move || run(&engine, receiver, &flushed))?;
-        Ok((Self { requests, durable: Durable(durable) }, Writer(writer)))
+        let writer = std::thread::Builder::new()
+            .name("writer".into())
+            .spawn(move || run(&engine, receiver, &flushed))?;
+        Ok((
+            Self {
+                requests,
+                durable: Durable(durable),
+            },
+            Writer(writer),
+        ))
     }
 
     /// Hands a signal to the writer; waits while its queue is full.
-    pub async fn submit(&self, tenant: Tenant, signal: Signal) -> Result<Pending<Ack>, EngineError> {
+    pub async fn submit(
+        &self,
+        tenant: Tenant,
+        signal: Signal,
+    ) -> Result<Pending<Ack>, EngineError> {
         let (reply, pending) = oneshot::channel();
-        self.requests.send(Request::Signal(tenant, Box::new(signal), reply)).await.map_err(|_| EngineError::Stopping)?;
+        self.requests
+            .send(Request::Signal(tenant, Box::new(signal), reply))
+            .await
+            .map_err(|_| EngineError::Stopping)?;
         Ok(pending)
     }
 
     /// Hands a signal to the writer, or refuses it where the queue is full.
     pub fn try_submit(&self, tenant: Tenant, signal: Signal) -> Result<Pending<Ack>, EngineError> {
         let (reply, pending) = oneshot::channel();
-        self.requests.try_send(Request::Signal(tenant, Box::new(signal), reply)).map_err(refusal)?;
+        self.requests
+            .try_send(Request::Signal(tenant, Box::new(signal), reply))
+            .map_err(refusal)?;
         Ok(pending)
     }
 
     /// Hands a steward's call to the writer, or refuses it where the queue is full.
-    pub fn try_decide(&self, tenant: Tenant, request: DecisionRequest) -> Result<Pending<StoredDecision>, EngineError> {
+    pub fn try_decide(
+        &self,
+        tenant: Tenant,
+        request: DecisionRequest,
+    ) -> Result<Pending<StoredDecision>, EngineError> {
         let (reply, pending) = oneshot::channel();
-        self.requests.try_send(Request::Decision(tenant, Box::new(request), reply)).map_err(refusal)?;
+        self.requests
+            .try_send(Request::Decision(tenant, Box::new(request), reply))
+            .map_err(refusal)?;
         Ok(pending)
     }
 
@@ -126,7 +152,12 @@ enum Answer {
 
 impl Answer {
     fn send(self, flushed: &Result<(), String>) {
-        let lost = || flushed.clone().err().map(|cause| EngineError::Store(crate::store::StoreError::Engine(cause)));
+        let lost = || {
+            flushed
+                .clone()
+                .err()
+                .map(|cause| EngineError::Store(crate::store::StoreError::Engine(cause)))
+        };
         match self {
             Self::Signal(reply, result) => drop(reply.send(lost().map_or(result, Err))),
             Self::Decision(reply, result) => drop(reply.send(lost().map_or(result, Err))),
@@ -134,7 +165,11 @@ impl Answer {
     }
 }
 
-fn run(engine: &Engine, mut requests: mpsc::Receiver<Request>, flushed: &watch::Sender<FxHashMap<Tenant, u64>>) {
+fn run(
+    engine: &Engine,
+    mut requests: mpsc::Receiver<Request>,
+    flushed: &watch::Sender<FxHashMap<Tenant, u64>>,
+) {
     let mut group = Vec::with_capacity(MAX_GROUP);
     let mut sequences: FxHashMap<Tenant, u64> = FxHashMap::default();
     while let Some(request) = requests.blocking_recv() {

@@ -18,13 +18,20 @@ impl Matcher {
     pub fn new(model: Model, pack: Pack) -> Self {
         let mut hash = Sha256::new();
         hash.update(model.to_json());
-        hash.update(serde_json::to_string(&pack).expect("a pack has string keys and finite numbers only"));
-        Self { fingerprint: hex::encode(hash.finalize()), scorer: Scorer::new(model, &pack), pack }
+        hash.update(
+            serde_json::to_string(&pack).expect("a pack has string keys and finite numbers only"),
+        );
+        Self {
+            fingerprint: hex::encode(hash.finalize()),
+            scorer: Scorer::new(model, &pack),
+            pack,
+        }
     }
 
     /// The model that ships: trained on the sample in `datasets/`.
     pub fn shipped_model() -> Model {
-        Model::from_json(include_str!("../../matchers/packs/retail-model.json")).expect("the shipped model is read in a test")
+        Model::from_json(include_str!("../../matchers/packs/retail-model.json"))
+            .expect("the shipped model is read in a test")
     }
 
     /// The form in which a record is compared, shared values included.

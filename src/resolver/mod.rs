@@ -19,12 +19,15 @@ mod signal;
 mod tasks;
 mod validate;
 
-pub use bulk::{BulkOptions, BulkResult, STAGES, ScoredPair, bulk_identity_id, golden_records, prepare, resolve_records};
+pub use bulk::{
+    BulkOptions, BulkResult, STAGES, ScoredPair, bulk_identity_id, golden_records, prepare,
+    resolve_records,
+};
 pub use engine::{Ack, DecisionRequest, Engine, IndexOpener};
 pub use error::EngineError;
 pub use fold::Fold;
 pub use ingest::{Durable, Ingest, Pending, Writer, answer};
 pub use matcher::Matcher;
-pub use read::{MatchAnswer, RankedIdentity, Resolution};
+pub use read::{IdentityExplanation, MatchAnswer, RankedIdentity, Resolution};
 pub use signal::{Signal, SignalKind};
 pub use validate::{validate_attributes, validate_id, validate_record_key, validate_signal};

@@ -2,12 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use veridem_matchers::{Attribute, Decision, NormalisedRecord, PairExplanation, PairScore, Record, RecordKey, StatedAttribute};
+use veridem_matchers::{
+    Attribute, Decision, NormalisedRecord, PairExplanation, PairScore, Record, RecordKey,
+    StatedAttribute,
+};
 
 use super::engine::{Engine, TenantState};
 use super::error::EngineError;
 use crate::index::query_words;
-use crate::store::{IdentityId, OverrideDecision, RecordNumber, StoredEvent, StoredIdentity, StoredRecord, Tenant};
+use crate::store::{
+    IdentityId, OverrideDecision, RecordNumber, StoredEvent, StoredIdentity, StoredRecord, Tenant,
+};
 
 /// An identity that attributes may belong to.
 #[derive(Clone, Debug)]
@@ -46,6 +51,17 @@ pub struct MatchAnswer {
     pub why_not: String,
 }
 
+/// Why an identity is what it is.
+#[derive(Clone, Debug)]
+pub struct IdentityExplanation {
+    /// The identity.
+    pub identity: StoredIdentity,
+    /// Its matching pairs, strongest first.
+    pub pairs: Vec<(RecordKey, RecordKey)>,
+    /// The events that made it, oldest first.
+    pub events: Vec<StoredEvent>,
+}
+
 /// Pairs of an identity that an explanation lists.
 const MAX_EXPLAINED_PAIRS: usize = 200;
 /// Events that an explanation lists.
@@ -53,39 +69,83 @@ const MAX_EXPLAINED_EVENTS: usize = 100;
 
 impl Engine {
     /// Identities that attributes may belong to: decided `Match` or `Review`, best first.
-    pub fn resolve(&self, tenant: &Tenant, attributes: &[Attribute], max_identities: usize) -> Result<Vec<RankedIdentity>, EngineError> {
+    pub fn resolve(
+        &self,
+        tenant: &Tenant,
+        attributes: &[Attribute],
+        max_identities: usize,
+    ) -> Result<Vec<RankedIdentity>, EngineError> {
         let state = self.tenant(tenant)?;
-        let stated = attributes.iter().map(|attribute| StatedAttribute { attribute: attribute.clone(), stated_at_ms: 0 }).collect();
-        let mut asked = self.matcher.normalise(&Record { key: RecordKey::new("", ""), attributes: stated });
-        let keys: Vec<u64> = self.matcher.pack.blocking.keys(&asked).into_iter().filter(|key| !state.inactive.read().contains(key)).collect();
+        let stated = attributes
+            .iter()
+            .map(|attribute| StatedAttribute {
+                attribute: attribute.clone(),
+                stated_at_ms: 0,
+            })
+            .collect();
+        let mut asked = self.matcher.normalise(&Record {
+            key: RecordKey::new("", ""),
+            attributes: stated,
+        });
+        let keys: Vec<u64> = self
+            .matcher
+            .pack
+            .blocking
+            .keys(&asked)
+            .into_iter()
+            .filter(|key| !state.inactive.read().contains(key))
+            .collect();
         self.drop_shared(&state, &mut asked);
         let mut candidates: BTreeSet<RecordNumber> = BTreeSet::new();
         for key in &keys {
-            candidates.extend(state.index.holders(*key, self.matcher.pack.blocking.rule(*key).max_records + 1)?);
+            candidates.extend(
+                state
+                    .index
+                    .holders(*key, self.matcher.pack.blocking.rule(*key).max_records + 1)?,
+            );
         }
-        let mut best: BTreeMap<IdentityId, (PairScore, StoredRecord, NormalisedRecord)> = BTreeMap::new();
+        let mut best: BTreeMap<IdentityId, (PairScore, StoredRecord, NormalisedRecord)> =
+            BTreeMap::new();
         for number in candidates {
-            let Some(record) = self.store.record(tenant, number)? else { continue };
-            let Some(id) = record.identity_id.clone() else { continue };
+            let Some(record) = self.store.record(tenant, number)? else {
+                continue;
+            };
+            let Some(id) = record.identity_id.clone() else {
+                continue;
+            };
             let mut comparable = record.normalised.clone();
             self.drop_shared(&state, &mut comparable);
             let score = self.matcher.scorer.score(&asked, &comparable);
             let rank = |score: &PairScore| (score.decision, score.weight.0);
-            if score.decision != Decision::NonMatch && best.get(&id).is_none_or(|(known, known_record, _)| (rank(&score), &known_record.key) > (rank(known), &record.key)) {
+            if score.decision != Decision::NonMatch
+                && best.get(&id).is_none_or(|(known, known_record, _)| {
+                    (rank(&score), &known_record.key) > (rank(known), &record.key)
+                })
+            {
                 best.insert(id, (score, record, comparable));
             }
         }
         let mut ranked: Vec<_> = best.into_iter().collect();
         ranked.sort_by(|(left_id, (left, ..)), (right_id, (right, ..))| {
-            right.decision.cmp(&left.decision).then(right.weight.0.total_cmp(&left.weight.0)).then(left_id.cmp(right_id))
+            right
+                .decision
+                .cmp(&left.decision)
+                .then(right.weight.0.total_cmp(&left.weight.0))
+                .then(left_id.cmp(right_id))
         });
         let mut answers = Vec::new();
         for (id, (_, record, comparable)) in ranked.into_iter().take(max_identities) {
-            let Some(identity) = self.store.identity(tenant, &id)? else { continue };
+            let Some(identity) = self.store.identity(tenant, &id)? else {
+                continue;
+            };
             answers.push(RankedIdentity {
                 identity,
                 explanation: self.matcher.scorer.explain(&asked, &comparable),
-                shared_blocking_rules: self.rule_names(keys.iter().filter(|key| record.keys.binary_search(key).is_ok()).copied()),
+                shared_blocking_rules: self.rule_names(
+                    keys.iter()
+                        .filter(|key| record.keys.binary_search(key).is_ok())
+                        .copied(),
+                ),
                 best_record: record.key,
             });
         }
@@ -94,25 +154,42 @@ impl Engine {
 
     fn drop_shared(&self, state: &TenantState, record: &mut NormalisedRecord) {
         let inactive = state.inactive.read();
-        self.matcher.pack.blocking.drop_shared(record, |key| inactive.contains(&key));
+        self.matcher
+            .pack
+            .blocking
+            .drop_shared(record, |key| inactive.contains(&key));
     }
 
     fn rule_names(&self, keys: impl Iterator<Item = u64>) -> Vec<String> {
-        let mut names: Vec<String> = keys.map(|key| self.matcher.pack.blocking.rule(key).name.clone()).collect();
+        let mut names: Vec<String> = keys
+            .map(|key| self.matcher.pack.blocking.rule(key).name.clone())
+            .collect();
         names.dedup();
         names
     }
 
     /// What lives of an identity id.
-    pub fn get_identity(&self, tenant: &Tenant, id: &IdentityId) -> Result<Resolution, EngineError> {
+    pub fn get_identity(
+        &self,
+        tenant: &Tenant,
+        id: &IdentityId,
+    ) -> Result<Resolution, EngineError> {
         let mut open = vec![id.clone()];
         let mut seen = BTreeSet::new();
-        let mut resolution = Resolution { living: Vec::new(), ended: Vec::new() };
+        let mut resolution = Resolution {
+            living: Vec::new(),
+            ended: Vec::new(),
+        };
         while let Some(id) = open.pop() {
             if !seen.insert(id.clone()) {
                 continue;
             }
-            let identity = self.store.identity(tenant, &id)?.ok_or(EngineError::NotFound { what: "identity_id" })?;
+            let identity = self
+                .store
+                .identity(tenant, &id)?
+                .ok_or(EngineError::NotFound {
+                    what: "identity_id",
+                })?;
             match &identity.ended {
                 Some(ended) => {
                     open.extend(ended.successors.iter().cloned());
@@ -121,24 +198,51 @@ impl Engine {
                 None => resolution.living.push(identity),
             }
         }
-        resolution.living.sort_by(|left, right| left.id.cmp(&right.id));
+        resolution
+            .living
+            .sort_by(|left, right| left.id.cmp(&right.id));
         Ok(resolution)
     }
 
     /// The identity of a source record.
-    pub fn lookup_identity(&self, tenant: &Tenant, key: &RecordKey) -> Result<StoredIdentity, EngineError> {
+    pub fn lookup_identity(
+        &self,
+        tenant: &Tenant,
+        key: &RecordKey,
+    ) -> Result<StoredIdentity, EngineError> {
         let record = self.find_record(tenant, key, "record")?;
-        let id = record.identity_id.filter(|_| record.fold.is_alive()).ok_or(EngineError::NotFound { what: "record" })?;
-        self.store.identity(tenant, &id)?.ok_or(EngineError::NotFound { what: "record" })
+        let id = record
+            .identity_id
+            .filter(|_| record.fold.is_alive())
+            .ok_or(EngineError::NotFound { what: "record" })?;
+        self.store
+            .identity(tenant, &id)?
+            .ok_or(EngineError::NotFound { what: "record" })
     }
 
-    fn find_record(&self, tenant: &Tenant, key: &RecordKey, what: &'static str) -> Result<StoredRecord, EngineError> {
-        let number = self.store.record_number(tenant, key)?.ok_or(EngineError::NotFound { what })?;
-        self.store.record(tenant, number)?.ok_or(EngineError::NotFound { what })
+    fn find_record(
+        &self,
+        tenant: &Tenant,
+        key: &RecordKey,
+        what: &'static str,
+    ) -> Result<StoredRecord, EngineError> {
+        let number = self
+            .store
+            .record_number(tenant, key)?
+            .ok_or(EngineError::NotFound { what })?;
+        self.store
+            .record(tenant, number)?
+            .ok_or(EngineError::NotFound { what })
     }
 
     /// Identities whose records' words answer a query, best first: those from `skip` on, at most `limit`.
-    pub fn search(&self, tenant: &Tenant, query: &str, skip: usize, limit: usize) -> Result<Vec<StoredIdentity>, EngineError> {
+    pub fn search(
+        &self,
+        tenant: &Tenant,
+        query: &str,
+        skip: usize,
+        limit: usize,
+    ) -> Result<Vec<StoredIdentity>, EngineError> {
         let words = query_words(query);
         if words.is_empty() {
             return Ok(Vec::new());
@@ -147,7 +251,10 @@ impl Engine {
         let mut ids: Vec<IdentityId> = Vec::new();
         // Several records of one identity may answer: enough of them for the page.
         for number in state.index.search(&words, (skip + limit + 1) * 20)? {
-            if let Some(id) = self.store.record(tenant, number)?.and_then(|record| record.identity_id)
+            if let Some(id) = self
+                .store
+                .record(tenant, number)?
+                .and_then(|record| record.identity_id)
                 && !ids.contains(&id)
             {
                 ids.push(id);
@@ -156,29 +263,80 @@ impl Engine {
                 break;
             }
         }
-        let identities = ids.iter().skip(skip).map(|id| self.store.identity(tenant, id));
-        Ok(identities.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+        let identities = ids
+            .iter()
+            .skip(skip)
+            .map(|id| self.store.identity(tenant, id));
+        Ok(identities
+            .collect::<Result<Vec<_>, _>>()?
+            .into_iter()
+            .flatten()
+            .collect())
     }
 
     /// Why two records match or do not.
-    pub fn explain_match(&self, tenant: &Tenant, left: &RecordKey, right: &RecordKey) -> Result<MatchAnswer, EngineError> {
+    pub fn explain_match(
+        &self,
+        tenant: &Tenant,
+        left: &RecordKey,
+        right: &RecordKey,
+    ) -> Result<MatchAnswer, EngineError> {
         let state = self.tenant(tenant)?;
         let (first, second) = (left.min(right), left.max(right));
-        let (one, other) = (self.find_record(tenant, first, "the record")?, self.find_record(tenant, second, "the record")?);
-        let (mut one_comparable, mut other_comparable) = (one.normalised.clone(), other.normalised.clone());
+        let (one, other) = (
+            self.find_record(tenant, first, "the record")?,
+            self.find_record(tenant, second, "the record")?,
+        );
+        let (mut one_comparable, mut other_comparable) =
+            (one.normalised.clone(), other.normalised.clone());
         self.drop_shared(&state, &mut one_comparable);
         self.drop_shared(&state, &mut other_comparable);
-        let explanation = self.matcher.scorer.explain(&one_comparable, &other_comparable);
-        let shared: Vec<u64> = one.keys.iter().copied().filter(|key| other.keys.binary_search(key).is_ok()).collect();
-        let (inactive, active): (Vec<u64>, Vec<u64>) = shared.into_iter().partition(|key| state.inactive.read().contains(key));
-        let word = self.store.overrides_of(tenant, one.number)?.into_iter().find(|(number, _)| *number == other.number).map(|(_, decision)| decision);
+        let explanation = self
+            .matcher
+            .scorer
+            .explain(&one_comparable, &other_comparable);
+        let shared: Vec<u64> = one
+            .keys
+            .iter()
+            .copied()
+            .filter(|key| other.keys.binary_search(key).is_ok())
+            .collect();
+        let (inactive, active): (Vec<u64>, Vec<u64>) = shared
+            .into_iter()
+            .partition(|key| state.inactive.read().contains(key));
+        let word = self
+            .store
+            .overrides_of(tenant, one.number)?
+            .into_iter()
+            .find(|(number, _)| *number == other.number)
+            .map(|(_, decision)| decision);
         let joined = one.identity_id.is_some() && one.identity_id == other.identity_id;
-        let why_not = if joined { String::new() } else { self.why_not(&explanation, &active, &inactive, word) };
-        let identities = if left <= right { (one.identity_id, other.identity_id) } else { (other.identity_id, one.identity_id) };
-        Ok(MatchAnswer { explanation, shared_blocking_rules: self.rule_names(active.into_iter()), word, identities, why_not })
+        let why_not = if joined {
+            String::new()
+        } else {
+            self.why_not(&explanation, &active, &inactive, word)
+        };
+        let identities = if left <= right {
+            (one.identity_id, other.identity_id)
+        } else {
+            (other.identity_id, one.identity_id)
+        };
+        Ok(MatchAnswer {
+            explanation,
+            shared_blocking_rules: self.rule_names(active.into_iter()),
+            word,
+            identities,
+            why_not,
+        })
     }
 
-    fn why_not(&self, explanation: &PairExplanation, active: &[u64], inactive: &[u64], word: Option<OverrideDecision>) -> String {
+    fn why_not(
+        &self,
+        explanation: &PairExplanation,
+        active: &[u64],
+        inactive: &[u64],
+        word: Option<OverrideDecision>,
+    ) -> String {
         if word == Some(OverrideDecision::DifferentPersons) {
             return "a steward decided that they are different persons".to_owned();
         }
@@ -187,7 +345,10 @@ impl Engine {
             return if rules.is_empty() {
                 "they share no blocking key, so they are never compared".to_owned()
             } else {
-                format!("they share only keys that too many records hold ({}), so they are never compared", rules.join(", "))
+                format!(
+                    "they share only keys that too many records hold ({}), so they are never compared",
+                    rules.join(", ")
+                )
             };
         }
         if let Some(rule) = &explanation.rule {
@@ -197,50 +358,106 @@ impl Engine {
             return "the pair matches, but the other records of the two identities speak against it".to_owned();
         }
         let missing_weight = self.matcher.scorer.match_weight().0 - explanation.score.weight.0;
-        let weakest = explanation.parts.iter().filter(|part| part.weight.0 < 0.0).min_by(|left, right| left.weight.0.total_cmp(&right.weight.0));
+        let weakest = explanation
+            .parts
+            .iter()
+            .filter(|part| part.weight.0 < 0.0)
+            .min_by(|left, right| left.weight.0.total_cmp(&right.weight.0));
         match weakest {
-            Some(part) => format!("the match weight lacks {missing_weight:.1}; the deciding level is {} \"{}\" ({:.1})", part.comparison, part.level, part.weight.0),
-            None => format!("the match weight lacks {missing_weight:.1}: too little is known of the two"),
+            Some(part) => format!(
+                "the match weight lacks {missing_weight:.1}; the deciding level is {} \"{}\" ({:.1})",
+                part.comparison, part.level, part.weight.0
+            ),
+            None => format!(
+                "the match weight lacks {missing_weight:.1}: too little is known of the two"
+            ),
         }
     }
 
-    /// The matching pairs of an identity, strongest first, and the events that made it, oldest first.
-    pub fn explain_identity(&self, tenant: &Tenant, id: &IdentityId) -> Result<(StoredIdentity, Vec<(RecordKey, RecordKey)>, Vec<StoredEvent>), EngineError> {
-        let identity = self.store.identity(tenant, id)?.ok_or(EngineError::NotFound { what: "identity_id" })?;
+    /// Why an identity is what it is.
+    pub fn explain_identity(
+        &self,
+        tenant: &Tenant,
+        id: &IdentityId,
+    ) -> Result<IdentityExplanation, EngineError> {
+        let identity = self
+            .store
+            .identity(tenant, id)?
+            .ok_or(EngineError::NotFound {
+                what: "identity_id",
+            })?;
         let mut pairs = Vec::new();
         for (number, key) in identity.members.iter().zip(&identity.member_keys) {
             for edge in self.store.edges(tenant, *number)? {
-                if let Some(at) = identity.members.iter().position(|member| *member == edge.other)
+                if let Some(at) = identity
+                    .members
+                    .iter()
+                    .position(|member| *member == edge.other)
                     && *key < identity.member_keys[at]
                 {
-                    pairs.push((edge.score.weight.0, key.clone(), identity.member_keys[at].clone()));
+                    pairs.push((
+                        edge.score.weight.0,
+                        key.clone(),
+                        identity.member_keys[at].clone(),
+                    ));
                 }
             }
         }
-        pairs.sort_by(|left, right| right.0.total_cmp(&left.0).then((&left.1, &left.2).cmp(&(&right.1, &right.2))));
+        pairs.sort_by(|left, right| {
+            right
+                .0
+                .total_cmp(&left.0)
+                .then((&left.1, &left.2).cmp(&(&right.1, &right.2)))
+        });
         pairs.truncate(MAX_EXPLAINED_PAIRS);
         let events = self.events_of(tenant, &identity)?;
-        Ok((identity, pairs.into_iter().map(|(_, left, right)| (left, right)).collect(), events))
+        let pairs = pairs.into_iter().map(|(_, left, right)| (left, right));
+        Ok(IdentityExplanation {
+            identity,
+            pairs: pairs.collect(),
+            events,
+        })
     }
 
     /// Events of an identity, oldest first.
-    pub fn events_of(&self, tenant: &Tenant, identity: &StoredIdentity) -> Result<Vec<StoredEvent>, EngineError> {
+    pub fn events_of(
+        &self,
+        tenant: &Tenant,
+        identity: &StoredIdentity,
+    ) -> Result<Vec<StoredEvent>, EngineError> {
         let mut events = Vec::new();
-        let last = identity.ended.as_ref().map_or(identity.changed_at_sequence, |ended| ended.sequence);
+        let last = identity
+            .ended
+            .as_ref()
+            .map_or(identity.changed_at_sequence, |ended| ended.sequence);
         let mut next = identity.created_at_sequence;
         while next <= last && events.len() < MAX_EXPLAINED_EVENTS {
             let page = self.store.events(tenant, next, 1_000)?;
             let Some(end) = page.last() else { break };
             next = end.sequence + 1;
-            events.extend(page.into_iter().filter(|event| event.sequence <= last && (event.identity.id == identity.id || event.merged.contains(&identity.id))));
+            events.extend(page.into_iter().filter(|event| {
+                event.sequence <= last
+                    && (event.identity.id == identity.id || event.merged.contains(&identity.id))
+            }));
         }
         events.truncate(MAX_EXPLAINED_EVENTS);
         Ok(events)
     }
 
     /// The records of an identity as their sources state them.
-    pub fn records_of(&self, tenant: &Tenant, identity: &StoredIdentity) -> Result<Vec<StoredRecord>, EngineError> {
-        let records = identity.members.iter().map(|number| self.store.record(tenant, *number));
-        Ok(records.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+    pub fn records_of(
+        &self,
+        tenant: &Tenant,
+        identity: &StoredIdentity,
+    ) -> Result<Vec<StoredRecord>, EngineError> {
+        let records = identity
+            .members
+            .iter()
+            .map(|number| self.store.record(tenant, *number));
+        Ok(records
+            .collect::<Result<Vec<_>, _>>()?
+            .into_iter()
+            .flatten()
+            .collect())
     }
 }

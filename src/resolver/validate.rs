@@ -19,16 +19,28 @@ pub fn validate_signal(signal: &Signal, now_ms: i64) -> Result<(), EngineError> 
     validate_id("signal.signal_id", &signal.signal_id)?;
     validate_record_key("signal", &signal.record_key())?;
     if signal.event_time_ms <= 0 {
-        return Err(EngineError::invalid("signal.event_time_ms", "must be milliseconds since 1970, after 0"));
+        return Err(EngineError::invalid(
+            "signal.event_time_ms",
+            "must be milliseconds since 1970, after 0",
+        ));
     }
     if signal.event_time_ms > now_ms.saturating_add(MAX_AHEAD_MS) {
-        return Err(EngineError::invalid("signal.event_time_ms", "lies more than one day ahead of the server's clock; is it in milliseconds, and is the source's clock right?"));
+        return Err(EngineError::invalid(
+            "signal.event_time_ms",
+            "lies more than one day ahead of the server's clock; is it in milliseconds, and is the source's clock right?",
+        ));
     }
     if signal.attributes.is_empty() && signal.kind == SignalKind::Update {
-        return Err(EngineError::invalid("signal.attributes", "is empty; an update states at least one attribute"));
+        return Err(EngineError::invalid(
+            "signal.attributes",
+            "is empty; an update states at least one attribute",
+        ));
     }
     if !signal.attributes.is_empty() && signal.kind == SignalKind::Delete {
-        return Err(EngineError::invalid("signal.attributes", "must be empty in a deletion"));
+        return Err(EngineError::invalid(
+            "signal.attributes",
+            "must be empty in a deletion",
+        ));
     }
     validate_attributes("signal.attributes", &signal.attributes)
 }
@@ -36,18 +48,29 @@ pub fn validate_signal(signal: &Signal, now_ms: i64) -> Result<(), EngineError> 
 /// Checks attributes; `field` is their place in the message.
 pub fn validate_attributes(field: &str, attributes: &[Attribute]) -> Result<(), EngineError> {
     if attributes.len() > MAX_ATTRIBUTES {
-        return Err(EngineError::invalid(field, format!("has {} attributes, the limit is {MAX_ATTRIBUTES}", attributes.len())));
+        return Err(EngineError::invalid(
+            field,
+            format!(
+                "has {} attributes, the limit is {MAX_ATTRIBUTES}",
+                attributes.len()
+            ),
+        ));
     }
     for (index, attribute) in attributes.iter().enumerate() {
         let place = format!("{field}[{index}].{}", attribute.kind());
         for (part, text) in texts(attribute) {
             if text.len() > MAX_TEXT_BYTES {
                 let separator = if part.is_empty() { "" } else { "." };
-                return Err(EngineError::invalid(format!("{place}{separator}{part}"), format!("has {} bytes, the limit is {MAX_TEXT_BYTES}", text.len())));
+                return Err(EngineError::invalid(
+                    format!("{place}{separator}{part}"),
+                    format!("has {} bytes, the limit is {MAX_TEXT_BYTES}", text.len()),
+                ));
             }
         }
         match attribute {
-            Attribute::Identifier(identifier) => validate_name(&format!("{place}.scheme"), &identifier.scheme)?,
+            Attribute::Identifier(identifier) => {
+                validate_name(&format!("{place}.scheme"), &identifier.scheme)?
+            }
             Attribute::Custom(custom) => validate_name(&format!("{place}.name"), &custom.name)?,
             _ => {}
         }
@@ -67,7 +90,10 @@ pub fn validate_id(field: &str, id: &str) -> Result<(), EngineError> {
         return Err(EngineError::invalid(field, "is missing"));
     }
     if id.len() > MAX_ID_BYTES {
-        return Err(EngineError::invalid(field, format!("has {} bytes, the limit is {MAX_ID_BYTES}", id.len())));
+        return Err(EngineError::invalid(
+            field,
+            format!("has {} bytes, the limit is {MAX_ID_BYTES}", id.len()),
+        ));
     }
     if id.chars().any(char::is_control) {
         return Err(EngineError::invalid(field, "holds control characters"));
@@ -79,16 +105,27 @@ fn validate_name(field: &str, name: &str) -> Result<(), EngineError> {
     if name.is_empty() {
         return Err(EngineError::invalid(field, "is missing"));
     }
-    let known = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_' || byte == b'-';
+    let known = |byte: u8| {
+        byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_' || byte == b'-'
+    };
     if name.len() > 64 || !name.bytes().all(known) {
-        return Err(EngineError::invalid(field, "must be 1 to 64 lower-case letters, digits, \"_\" and \"-\""));
+        return Err(EngineError::invalid(
+            field,
+            "must be 1 to 64 lower-case letters, digits, \"_\" and \"-\"",
+        ));
     }
     Ok(())
 }
 
 fn texts(attribute: &Attribute) -> Vec<(&'static str, &str)> {
     match attribute {
-        Attribute::Name(name) => vec![("given", &name.given), ("middle", &name.middle), ("family", &name.family), ("suffix", &name.suffix), ("full", &name.full)],
+        Attribute::Name(name) => vec![
+            ("given", &name.given),
+            ("middle", &name.middle),
+            ("family", &name.family),
+            ("suffix", &name.suffix),
+            ("full", &name.full),
+        ],
         Attribute::Address(address) => vec![
             ("street", &address.street),
             ("number", &address.number),
@@ -98,8 +135,13 @@ fn texts(attribute: &Attribute) -> Vec<(&'static str, &str)> {
             ("postcode", &address.postcode),
             ("country", &address.country),
         ],
-        Attribute::Email(text) | Attribute::Phone(text) | Attribute::BirthDate(text) | Attribute::Gender(text) => vec![("", text)],
-        Attribute::Identifier(identifier) => vec![("scheme", &identifier.scheme), ("value", &identifier.value)],
+        Attribute::Email(text)
+        | Attribute::Phone(text)
+        | Attribute::BirthDate(text)
+        | Attribute::Gender(text) => vec![("", text)],
+        Attribute::Identifier(identifier) => {
+            vec![("scheme", &identifier.scheme), ("value", &identifier.value)]
+        }
         Attribute::Custom(custom) => vec![("name", &custom.name), ("value", &custom.value)],
     }
 }

@@ -60,7 +60,11 @@ impl Key {
     /// The strongest weight first.
     pub(super) fn falling(self, weight: f64) -> Self {
         let bits = weight.to_bits();
-        let rising = if bits >> 63 == 1 { !bits } else { bits | 1 << 63 };
+        let rising = if bits >> 63 == 1 {
+            !bits
+        } else {
+            bits | 1 << 63
+        };
         self.number(!rising)
     }
 
@@ -73,8 +77,14 @@ pub(super) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
     postcard::to_stdvec(value).expect("stored types hold nothing that postcard cannot write")
 }
 
-pub(super) fn decode<T: DeserializeOwned>(what: &'static str, bytes: &[u8]) -> Result<T, StoreError> {
-    postcard::from_bytes(bytes).map_err(|cause| StoreError::Unreadable { what, cause: cause.to_string() })
+pub(super) fn decode<T: DeserializeOwned>(
+    what: &'static str,
+    bytes: &[u8],
+) -> Result<T, StoreError> {
+    postcard::from_bytes(bytes).map_err(|cause| StoreError::Unreadable {
+        what,
+        cause: cause.to_string(),
+    })
 }
 
 /// The number with which a key ends.

@@ -6,7 +6,7 @@ use std::ops::Bound;
 use parking_lot::RwLock;
 
 use super::StoreError;
-use super::keyed::{Engine, KeyedStore};
+use super::keyed::{Engine, Entry, KeyedStore};
 
 /// Entries in memory.
 #[derive(Default)]
@@ -33,11 +33,20 @@ impl Engine for MemoryEngine {
         Ok(self.0.read().get(key).cloned())
     }
 
-    fn scan(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+    fn scan(
+        &self,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<Entry>, StoreError> {
         let start = after.map_or(Bound::Included(prefix), Bound::Excluded);
         let entries = self.0.read();
         let range = entries.range::<[u8], _>((start, Bound::Unbounded));
-        Ok(range.take_while(|(key, _)| key.starts_with(prefix)).take(limit).map(|(key, value)| (key.clone(), value.clone())).collect())
+        Ok(range
+            .take_while(|(key, _)| key.starts_with(prefix))
+            .take(limit)
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect())
     }
 
     fn write(&self, batch: Vec<(Vec<u8>, Option<Vec<u8>>)>) -> Result<(), StoreError> {

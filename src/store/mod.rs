@@ -10,8 +10,9 @@ pub use keyed::KeyedStore;
 pub use memory_store::MemoryStore;
 pub use sled_store::SledStore;
 pub use types::{
-    Cause, Counters, EventKind, IdentityId, Moved, OverrideDecision, RecordNumber, ReviewReason, Ended, StoredDecision, StoredEdge, StoredEvent, StoredIdentity,
-    StoredOverride, StoredRecord, StoredReviewTask, SignalReceipt, Tenant,
+    Cause, Counters, Ended, EventKind, IdentityId, Moved, OverrideDecision, RecordNumber,
+    ReviewReason, SignalReceipt, StoredDecision, StoredEdge, StoredEvent, StoredIdentity,
+    StoredOverride, StoredRecord, StoredReviewTask, Tenant,
 };
 
 use veridem_matchers::RecordKey;
@@ -24,7 +25,9 @@ pub enum StoreError {
     #[error("storage engine: {0}")]
     Engine(String),
     /// What is stored cannot be read: another format version or a damaged file.
-    #[error("stored {what} cannot be read ({cause}); restore from a backup, or use the version of veridem that wrote it")]
+    #[error(
+        "stored {what} cannot be read ({cause}); restore from a backup, or use the version of veridem that wrote it"
+    )]
     Unreadable {
         /// What was to be read.
         what: &'static str,
@@ -97,33 +100,86 @@ pub trait Store: Send + Sync + 'static {
     /// The tenant's counters.
     fn counters(&self, tenant: &Tenant) -> Result<Counters, StoreError>;
     /// A source record by number.
-    fn record(&self, tenant: &Tenant, number: RecordNumber) -> Result<Option<StoredRecord>, StoreError>;
+    fn record(
+        &self,
+        tenant: &Tenant,
+        number: RecordNumber,
+    ) -> Result<Option<StoredRecord>, StoreError>;
     /// The number of a source record.
-    fn record_number(&self, tenant: &Tenant, key: &RecordKey) -> Result<Option<RecordNumber>, StoreError>;
+    fn record_number(
+        &self,
+        tenant: &Tenant,
+        key: &RecordKey,
+    ) -> Result<Option<RecordNumber>, StoreError>;
     /// Records from a number on, in the order of numbers.
-    fn records_from(&self, tenant: &Tenant, first: RecordNumber, limit: usize) -> Result<Vec<StoredRecord>, StoreError>;
+    fn records_from(
+        &self,
+        tenant: &Tenant,
+        first: RecordNumber,
+        limit: usize,
+    ) -> Result<Vec<StoredRecord>, StoreError>;
     /// The edges of a record: pairs decided `Match` or `Review`.
     fn edges(&self, tenant: &Tenant, number: RecordNumber) -> Result<Vec<StoredEdge>, StoreError>;
     /// An identity, living or ended.
-    fn identity(&self, tenant: &Tenant, id: &IdentityId) -> Result<Option<StoredIdentity>, StoreError>;
+    fn identity(
+        &self,
+        tenant: &Tenant,
+        id: &IdentityId,
+    ) -> Result<Option<StoredIdentity>, StoreError>;
     /// What was answered to a signal.
-    fn receipt(&self, tenant: &Tenant, source: &str, signal_id: &str) -> Result<Option<SignalReceipt>, StoreError>;
+    fn receipt(
+        &self,
+        tenant: &Tenant,
+        source: &str,
+        signal_id: &str,
+    ) -> Result<Option<SignalReceipt>, StoreError>;
     /// Events from a sequence number on.
-    fn events(&self, tenant: &Tenant, from_sequence: u64, limit: usize) -> Result<Vec<StoredEvent>, StoreError>;
+    fn events(
+        &self,
+        tenant: &Tenant,
+        from_sequence: u64,
+        limit: usize,
+    ) -> Result<Vec<StoredEvent>, StoreError>;
     /// An open review task.
-    fn review_task(&self, tenant: &Tenant, id: &str) -> Result<Option<StoredReviewTask>, StoreError>;
+    fn review_task(
+        &self,
+        tenant: &Tenant,
+        id: &str,
+    ) -> Result<Option<StoredReviewTask>, StoreError>;
     /// Open review tasks, strongest first, after a cursor; each with the cursor behind it.
-    fn review_tasks(&self, tenant: &Tenant, after: Option<&[u8]>, limit: usize) -> Result<Vec<(Vec<u8>, StoredReviewTask)>, StoreError>;
+    fn review_tasks(
+        &self,
+        tenant: &Tenant,
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, StoredReviewTask)>, StoreError>;
     /// The overrides of a record: the other record and the word.
-    fn overrides_of(&self, tenant: &Tenant, number: RecordNumber) -> Result<Vec<(RecordNumber, OverrideDecision)>, StoreError>;
+    fn overrides_of(
+        &self,
+        tenant: &Tenant,
+        number: RecordNumber,
+    ) -> Result<Vec<(RecordNumber, OverrideDecision)>, StoreError>;
     /// All overrides by record keys, after a cursor; each with the cursor behind it.
-    fn overrides(&self, tenant: &Tenant, after: Option<&[u8]>, limit: usize) -> Result<Vec<(Vec<u8>, StoredOverride)>, StoreError>;
+    fn overrides(
+        &self,
+        tenant: &Tenant,
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, StoredOverride)>, StoreError>;
     /// What was answered to a steward's call.
-    fn decision(&self, tenant: &Tenant, idempotency_key: &str) -> Result<Option<StoredDecision>, StoreError>;
+    fn decision(
+        &self,
+        tenant: &Tenant,
+        idempotency_key: &str,
+    ) -> Result<Option<StoredDecision>, StoreError>;
     /// All inactive blocking keys.
     fn inactive_keys(&self, tenant: &Tenant) -> Result<Vec<BlockingKey>, StoreError>;
     /// Records changed after a change number, with the numbers of their changes.
-    fn changes_after(&self, tenant: &Tenant, change: u64) -> Result<Vec<(u64, RecordNumber)>, StoreError>;
+    fn changes_after(
+        &self,
+        tenant: &Tenant,
+        change: u64,
+    ) -> Result<Vec<(u64, RecordNumber)>, StoreError>;
     /// The last event that a sink has acknowledged; 0 before the first.
     fn sink_cursor(&self, tenant: &Tenant, sink: &str) -> Result<u64, StoreError>;
     /// The fingerprint of the model and pack under which the state was made; set on the first call.

@@ -9,7 +9,7 @@ use std::ops::Bound;
 use std::path::{Path, PathBuf};
 
 use super::StoreError;
-use super::keyed::{Engine, KeyedStore};
+use super::keyed::{Engine, Entry, KeyedStore};
 
 /// sled with the syncs that it leaves out.
 pub struct SledEngine {
@@ -29,16 +29,25 @@ impl SledStore {
 
 impl SledEngine {
     fn open(directory: &Path, cache_bytes: u64) -> Result<Self, StoreError> {
-        let failed = |path: PathBuf| move |cause: std::io::Error| StoreError::Open(format!("{}: {cause}", path.display()));
+        let failed = |path: PathBuf| {
+            move |cause: std::io::Error| StoreError::Open(format!("{}: {cause}", path.display()))
+        };
         std::fs::create_dir_all(directory).map_err(failed(directory.to_owned()))?;
         let database = sled::Config::new()
             .path(directory)
             .cache_capacity(cache_bytes)
             .flush_every_ms(None)
             .open()
-            .map_err(|cause| StoreError::Open(format!("{}: {cause}; is another veridem running on it?", directory.display())))?;
+            .map_err(|cause| {
+                StoreError::Open(format!(
+                    "{}: {cause}; is another veridem running on it?",
+                    directory.display()
+                ))
+            })?;
         for path in [directory.join("conf"), directory.to_owned()] {
-            File::open(&path).and_then(|file| file.sync_all()).map_err(failed(path))?;
+            File::open(&path)
+                .and_then(|file| file.sync_all())
+                .map_err(failed(path))?;
         }
         let path = directory.join("db");
         let file = File::open(&path).map_err(failed(path))?;
@@ -52,13 +61,26 @@ fn engine(cause: impl std::fmt::Display) -> StoreError {
 
 impl Engine for SledEngine {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        Ok(self.database.get(key).map_err(engine)?.map(|value| value.to_vec()))
+        Ok(self
+            .database
+            .get(key)
+            .map_err(engine)?
+            .map(|value| value.to_vec()))
     }
 
-    fn scan(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+    fn scan(
+        &self,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<Entry>, StoreError> {
         let start = after.map_or(Bound::Included(prefix), Bound::Excluded);
         let mut entries = Vec::new();
-        for entry in self.database.range::<&[u8], _>((start, Bound::Unbounded)).take(limit) {
+        for entry in self
+            .database
+            .range::<&[u8], _>((start, Bound::Unbounded))
+            .take(limit)
+        {
             let (key, value) = entry.map_err(engine)?;
             if !key.starts_with(prefix) {
                 break;

@@ -30,9 +30,13 @@ impl TryFrom<String> for Tenant {
     type Error = String;
 
     fn try_from(name: String) -> Result<Self, String> {
-        let known = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_' || byte == b'-';
+        let known = |byte: u8| {
+            byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_' || byte == b'-'
+        };
         if name.is_empty() || name.len() > 64 || !name.bytes().all(known) {
-            return Err("a tenant is 1 to 64 lower-case letters, digits, \"_\" and \"-\"".to_owned());
+            return Err(
+                "a tenant is 1 to 64 lower-case letters, digits, \"_\" and \"-\"".to_owned(),
+            );
         }
         Ok(Self(name))
     }
@@ -97,7 +101,10 @@ pub struct StoredRecord {
 impl StoredRecord {
     /// What the source currently says.
     pub fn record(&self) -> Record {
-        Record { key: self.key.clone(), attributes: self.fold.attributes() }
+        Record {
+            key: self.key.clone(),
+            attributes: self.fold.attributes(),
+        }
     }
 
     /// Whether the source still has it.

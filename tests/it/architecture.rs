@@ -20,10 +20,22 @@ fn files_with(directory: &str, words: &[&str]) -> Vec<String> {
     rust_files(&root.join(directory), &mut files);
     let names_it = |path: &PathBuf| {
         let text = std::fs::read_to_string(path).expect("source text");
-        let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
-        code.into_iter().any(|line| words.iter().any(|word| line.contains(word)))
+        let code = text
+            .lines()
+            .filter(|line| !line.trim_start().starts_with("//"));
+        code.into_iter()
+            .any(|line| words.iter().any(|word| line.contains(word)))
     };
-    let mut names: Vec<String> = files.into_iter().filter(names_it).map(|path| path.strip_prefix(root).expect("below the root").display().to_string()).collect();
+    let mut names: Vec<String> = files
+        .into_iter()
+        .filter(names_it)
+        .map(|path| {
+            path.strip_prefix(root)
+                .expect("below the root")
+                .display()
+                .to_string()
+        })
+        .collect();
     names.sort();
     names
 }
@@ -31,28 +43,84 @@ fn files_with(directory: &str, words: &[&str]) -> Vec<String> {
 #[test]
 fn only_the_rooms_that_may_name_a_thing_name_it() {
     assert_eq!(files_with("src", &["sled::"]), ["src/store/sled_store.rs"]);
-    assert_eq!(files_with("src", &["tantivy::"]), ["src/index/tantivy_index.rs"]);
-    assert_eq!(files_with("src", &["SystemTime::now", "Instant::now"]), ["src/clock.rs"]);
-    assert_eq!(files_with("src", &["ThreadPoolBuilder"]), ["src/executor.rs"]);
+    assert_eq!(
+        files_with("src", &["tantivy::"]),
+        ["src/index/tantivy_index.rs"]
+    );
+    assert_eq!(
+        files_with("src", &["SystemTime::now", "Instant::now"]),
+        ["src/clock.rs"]
+    );
+    assert_eq!(
+        files_with("src", &["ThreadPoolBuilder"]),
+        ["src/executor.rs"]
+    );
     assert_eq!(files_with("src", &["env::var"]), ["src/config/mod.rs"]);
 }
 
 #[test]
 fn matchers_are_pure() {
-    let worldly = ["std::fs", "std::net", "std::env", "std::time", "tokio", "tonic", "veridem_proto", "sled", "tantivy"];
+    let worldly = [
+        "std::fs",
+        "std::net",
+        "std::env",
+        "std::time",
+        "tokio",
+        "tonic",
+        "veridem_proto",
+        "sled",
+        "tantivy",
+    ];
     assert_eq!(files_with("matchers/src", &worldly), Vec::<String>::new());
 }
 
 #[test]
 fn dependencies_point_one_way() {
     for (room, may_not_name) in [
-        ("src/resolver", &["crate::api", "crate::cli", "crate::publish", "crate::lifecycle", "veridem_proto", "SledStore", "TantivyIndex"][..]),
-        ("src/store", &["crate::api", "crate::cli", "crate::publish", "crate::index"]),
-        ("src/index", &["crate::api", "crate::cli", "crate::publish", "crate::resolver"]),
-        ("src/publish", &["crate::api", "crate::cli", "crate::index", "veridem_proto"]),
+        (
+            "src/resolver",
+            &[
+                "crate::api",
+                "crate::cli",
+                "crate::publish",
+                "crate::lifecycle",
+                "veridem_proto",
+                "SledStore",
+                "TantivyIndex",
+            ][..],
+        ),
+        (
+            "src/store",
+            &["crate::api", "crate::cli", "crate::publish", "crate::index"],
+        ),
+        (
+            "src/index",
+            &[
+                "crate::api",
+                "crate::cli",
+                "crate::publish",
+                "crate::resolver",
+            ],
+        ),
+        (
+            "src/publish",
+            &["crate::api", "crate::cli", "crate::index", "veridem_proto"],
+        ),
     ] {
-        assert_eq!(files_with(room, may_not_name), Vec::<String>::new(), "{room}");
+        assert_eq!(
+            files_with(room, may_not_name),
+            Vec::<String>::new(),
+            "{room}"
+        );
     }
-    let meeting: Vec<String> = files_with("src", &["veridem_proto"]).into_iter().filter(|name| !files_with("src", &["veridem_matchers"]).contains(name) || name.starts_with("src/api")).collect();
-    assert!(meeting.iter().all(|name| name.starts_with("src/api")), "{meeting:?}");
+    let meeting: Vec<String> = files_with("src", &["veridem_proto"])
+        .into_iter()
+        .filter(|name| {
+            !files_with("src", &["veridem_matchers"]).contains(name) || name.starts_with("src/api")
+        })
+        .collect();
+    assert!(
+        meeting.iter().all(|name| name.starts_with("src/api")),
+        "{meeting:?}"
+    );
 }

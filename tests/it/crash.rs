@@ -31,12 +31,24 @@ impl Process {
         );
         std::fs::write(&config, text).expect("the configuration is written");
         let mut command = Command::new(env!("CARGO_BIN_EXE_veridem"));
-        let mut child = command.arg("serve").arg("--config").arg(&config).stderr(Stdio::piped()).spawn().expect("the binary runs");
+        let mut child = command
+            .arg("serve")
+            .arg("--config")
+            .arg(&config)
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary runs");
         let mut log = BufReader::new(child.stderr.take().expect("its log")).lines();
-        let address = log.find_map(|line| grpc_address(&line.expect("a log line"))).expect("it says where it listens");
+        let address = log
+            .find_map(|line| grpc_address(&line.expect("a log line")))
+            .expect("it says where it listens");
         // Someone has to read on, or the process would stop at a full pipe.
         std::thread::spawn(move || log.for_each(drop));
-        let channel = Channel::from_shared(format!("http://{address}")).expect("an address").connect().await.expect("it listens");
+        let channel = Channel::from_shared(format!("http://{address}"))
+            .expect("an address")
+            .connect()
+            .await
+            .expect("it listens");
         Self { child, channel }
     }
 
@@ -46,7 +58,12 @@ impl Process {
     }
 
     async fn last_sequence(&self) -> u64 {
-        OperationsServiceClient::new(self.channel.clone()).get_statistics(v1::GetStatisticsRequest {}).await.expect("counts").into_inner().last_sequence
+        OperationsServiceClient::new(self.channel.clone())
+            .get_statistics(v1::GetStatisticsRequest {})
+            .await
+            .expect("counts")
+            .into_inner()
+            .last_sequence
     }
 }
 
@@ -57,9 +74,19 @@ fn grpc_address(line: &str) -> Option<SocketAddr> {
 
 /// Sends signals until all are acknowledged or the process is gone; returns the acknowledged ids.
 async fn send(channel: Channel, signals: &[Signal]) -> BTreeSet<String> {
-    let requests: Vec<_> = signals.iter().map(|signal| v1::SubmitSignalsRequest { signal: Some(message(signal)) }).collect();
+    let requests: Vec<_> = signals
+        .iter()
+        .map(|signal| v1::SubmitSignalsRequest {
+            signal: Some(message(signal)),
+        })
+        .collect();
     let mut acknowledged = BTreeSet::new();
-    let Ok(answers) = ResolutionServiceClient::new(channel).submit_signals(tokio_stream::iter(requests)).await else { return acknowledged };
+    let Ok(answers) = ResolutionServiceClient::new(channel)
+        .submit_signals(tokio_stream::iter(requests))
+        .await
+    else {
+        return acknowledged;
+    };
     let mut answers = answers.into_inner();
     while let Some(Ok(answer)) = answers.next().await {
         match answer.outcome {
@@ -78,10 +105,21 @@ async fn kill_9_in_the_middle_of_a_stream_loses_nothing_and_repeats_nothing() {
     for round in 0..5_u64 {
         let process = Process::start(directory.path()).await;
         // Everything acknowledged before the last kill is still answered as a repetition.
-        let known: Vec<Signal> = signals.iter().filter(|signal| acknowledged.contains(&signal.signal_id)).cloned().collect();
+        let known: Vec<Signal> = signals
+            .iter()
+            .filter(|signal| acknowledged.contains(&signal.signal_id))
+            .cloned()
+            .collect();
         let before = process.last_sequence().await;
-        assert_eq!(send(process.channel.clone(), &known).await.len(), known.len());
-        assert_eq!(process.last_sequence().await, before, "a repetition changes nothing");
+        assert_eq!(
+            send(process.channel.clone(), &known).await.len(),
+            known.len()
+        );
+        assert_eq!(
+            process.last_sequence().await,
+            before,
+            "a repetition changes nothing"
+        );
         let sender = tokio::spawn({
             let (channel, signals) = (process.channel.clone(), signals.clone());
             async move { send(channel, &signals).await }
@@ -91,15 +129,30 @@ async fn kill_9_in_the_middle_of_a_stream_loses_nothing_and_repeats_nothing() {
         acknowledged.extend(sender.await.expect("the sender ends"));
     }
     let process = Process::start(directory.path()).await;
-    assert_eq!(send(process.channel.clone(), &signals).await.len(), signals.len());
-    let statistics = OperationsServiceClient::new(process.channel.clone()).get_statistics(v1::GetStatisticsRequest {}).await.expect("counts").into_inner();
-    assert_eq!(statistics.signals, signals.len() as u64, "each signal is counted once");
+    assert_eq!(
+        send(process.channel.clone(), &signals).await.len(),
+        signals.len()
+    );
+    let statistics = OperationsServiceClient::new(process.channel.clone())
+        .get_statistics(v1::GetStatisticsRequest {})
+        .await
+        .expect("counts")
+        .into_inner();
+    assert_eq!(
+        statistics.signals,
+        signals.len() as u64,
+        "each signal is counted once"
+    );
     process.kill();
     // The store behind it: the partition of an engine that saw each signal once.
     let expected = memory_engine();
     for signal in &signals {
-        expected.submit(&tenant(), signal, EVENT_TIME_MS + 200_000_000_000).expect("accepted");
+        expected
+            .submit(&tenant(), signal, EVENT_TIME_MS + 200_000_000_000)
+            .expect("accepted");
     }
-    let store = veridem::store::SledStore::open_directory(&directory.path().join("data/store"), 16 << 20).expect("the store opens after a kill");
+    let store =
+        veridem::store::SledStore::open_directory(&directory.path().join("data/store"), 16 << 20)
+            .expect("the store opens after a kill");
     assert!(partition_of(&store) == partition_of(expected.store().as_ref()));
 }

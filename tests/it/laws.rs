@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
-use veridem::resolver::{BulkOptions, DecisionRequest, Engine, EngineError, Fold, Signal, SignalKind, resolve_records};
+use veridem::resolver::{
+    BulkOptions, DecisionRequest, Engine, EngineError, Fold, Signal, SignalKind, resolve_records,
+};
 use veridem::store::{EventKind, IdentityId, OverrideDecision, Store, StoredEvent};
 use veridem_matchers::train::TrainingOptions;
 use veridem_matchers::{Attribute, Record, RecordKey};
@@ -15,46 +17,105 @@ fn bulk_partition(signals: &[Signal]) -> Partition {
     let matcher = matcher();
     let mut folds: BTreeMap<RecordKey, Fold> = BTreeMap::new();
     for signal in signals {
-        folds.entry(signal.record_key()).or_default().apply(signal, &matcher.pack);
+        folds
+            .entry(signal.record_key())
+            .or_default()
+            .apply(signal, &matcher.pack);
     }
     let living = folds.into_iter().filter(|(_, fold)| fold.is_alive());
-    let records: Vec<Record> = living.map(|(key, fold)| Record { key, attributes: fold.attributes() }).collect();
-    let options = BulkOptions { pack: matcher.pack.clone(), model: Some(matcher.scorer.model().clone()), training: TrainingOptions::default(), link_only: false };
+    let records: Vec<Record> = living
+        .map(|(key, fold)| Record {
+            key,
+            attributes: fold.attributes(),
+        })
+        .collect();
+    let options = BulkOptions {
+        pack: matcher.pack.clone(),
+        model: Some(matcher.scorer.model().clone()),
+        training: TrainingOptions::default(),
+        link_only: false,
+    };
     let result = resolve_records(&records, options, &|_| {});
-    result.clusters.iter().map(|cluster| cluster.iter().map(|row| records[*row].key.clone()).collect()).collect()
+    result
+        .clusters
+        .iter()
+        .map(|cluster| {
+            cluster
+                .iter()
+                .map(|row| records[*row].key.clone())
+                .collect()
+        })
+        .collect()
 }
 
 fn submit_all(engine: &Engine, signals: &[Signal]) {
     for signal in signals {
-        engine.submit(&tenant(), signal, EVENT_TIME_MS).expect("a valid signal is accepted");
+        engine
+            .submit(&tenant(), signal, EVENT_TIME_MS)
+            .expect("a valid signal is accepted");
     }
 }
 
 /// A small world in which records resemble each other: few values for each attribute.
 fn attribute() -> impl Strategy<Value = Attribute> {
     prop_oneof![
-        (0..4_usize, 0..3_usize).prop_map(|(given, family)| name(["Anna", "Ann", "Robert", "Bob"][given], ["Miller", "Muller", "Okafor"][family])),
-        (0..4_usize).prop_map(|index| email(["anna.miller@web.org", "bob@web.org", "family@web.org", "none@none.com"][index])),
-        (0..3_usize).prop_map(|index| phone(["(212) 736-5001", "212-736-5002", "5555555555"][index])),
-        (0..2_usize).prop_map(|index| address(["12 High Street", "77 Lake Avenue Apt 4"][index], "Springfield", ["62704", "62711"][index])),
-        (0..3_usize).prop_map(|index| Attribute::BirthDate(["1980-05-17", "1980-07-05", "2011-11-30"][index].into())),
-        (0..3_usize).prop_map(|index| identifier("loyalty", ["L100200", "L100201", "L777000"][index])),
+        (0..4_usize, 0..3_usize).prop_map(|(given, family)| name(
+            ["Anna", "Ann", "Robert", "Bob"][given],
+            ["Miller", "Muller", "Okafor"][family]
+        )),
+        (0..4_usize).prop_map(|index| email(
+            [
+                "anna.miller@web.org",
+                "bob@web.org",
+                "family@web.org",
+                "none@none.com"
+            ][index]
+        )),
+        (0..3_usize)
+            .prop_map(|index| phone(["(212) 736-5001", "212-736-5002", "5555555555"][index])),
+        (0..2_usize).prop_map(|index| address(
+            ["12 High Street", "77 Lake Avenue Apt 4"][index],
+            "Springfield",
+            ["62704", "62711"][index]
+        )),
+        (0..3_usize).prop_map(|index| Attribute::BirthDate(
+            ["1980-05-17", "1980-07-05", "2011-11-30"][index].into()
+        )),
+        (0..3_usize)
+            .prop_map(|index| identifier("loyalty", ["L100200", "L100201", "L777000"][index])),
         (0..2_usize).prop_map(|index| identifier("order", ["W55501", "W55502"][index])),
     ]
 }
 
 fn signals(count: usize) -> impl Strategy<Value = Vec<Signal>> {
-    let one = (0..3_usize, 0..4_usize, 0..6_i64, 0..10_u8, prop::collection::vec(attribute(), 1..4));
+    let one = (
+        0..3_usize,
+        0..4_usize,
+        0..6_i64,
+        0..10_u8,
+        prop::collection::vec(attribute(), 1..4),
+    );
     prop::collection::vec(one, 1..count).prop_map(|drawn| {
-        let signal = |(index, (source, record, time, kind, attributes)): (usize, (usize, usize, i64, u8, Vec<Attribute>))| {
+        let signal = |(index, (source, record, time, kind, attributes)): (
+            usize,
+            (usize, usize, i64, u8, Vec<Attribute>),
+        )| {
             let key = format!("{}/{record}", ["pos", "loyalty", "ecommerce"][source]);
             let kind = match kind {
                 0 => SignalKind::Delete,
                 1 => SignalKind::Snapshot,
                 _ => SignalKind::Update,
             };
-            let attributes = if kind == SignalKind::Delete { Vec::new() } else { attributes };
-            Signal { kind, event_time_ms: EVENT_TIME_MS + time, ..update(&format!("s{index}"), &key, attributes) }
+            let attributes = if kind == SignalKind::Delete {
+                Vec::new()
+            } else {
+                attributes
+            };
+            Signal {
+                kind,
+                event_time_ms: EVENT_TIME_MS + time,
+                ..update(&format!("s{index}"), &key, attributes)
+            }
         };
         drawn.into_iter().enumerate().map(signal).collect()
     })
@@ -105,13 +166,30 @@ proptest! {
     }
 }
 
-fn decide(engine: &Engine, left: &RecordKey, right: &RecordKey, decision: OverrideDecision, key: &str) {
-    let request = DecisionRequest { records: (left.clone(), right.clone()), decision, principal: "steward".into(), note: String::new(), idempotency_key: key.into() };
-    engine.decide(&tenant(), &request, EVENT_TIME_MS).expect("both records are known");
+fn decide(
+    engine: &Engine,
+    left: &RecordKey,
+    right: &RecordKey,
+    decision: OverrideDecision,
+    key: &str,
+) {
+    let request = DecisionRequest {
+        records: (left.clone(), right.clone()),
+        decision,
+        principal: "steward".into(),
+        note: String::new(),
+        idempotency_key: key.into(),
+    };
+    engine
+        .decide(&tenant(), &request, EVENT_TIME_MS)
+        .expect("both records are known");
 }
 
 fn events_of(engine: &Engine) -> Vec<StoredEvent> {
-    engine.store().events(&tenant(), 0, usize::MAX).expect("the store reads")
+    engine
+        .store()
+        .events(&tenant(), 0, usize::MAX)
+        .expect("the store reads")
 }
 
 /// Laws 4 and 6: numbers without a gap; a consumer that only follows the feed ends with the store's partition; every id ever
@@ -123,18 +201,34 @@ fn check_feed(engine: &Engine) {
     for (index, event) in events.iter().enumerate() {
         assert_eq!(event.sequence, index as u64 + 1, "no gap, no repetition");
         issued.insert(event.identity.id.clone());
-        members.insert(event.identity.id.clone(), event.identity.member_keys.iter().cloned().collect());
+        members.insert(
+            event.identity.id.clone(),
+            event.identity.member_keys.iter().cloned().collect(),
+        );
         for merged in &event.merged {
             assert_eq!(event.kind, EventKind::Merged);
-            assert!(issued.contains(merged), "only an id that was told can be merged away");
+            assert!(
+                issued.contains(merged),
+                "only an id that was told can be merged away"
+            );
             members.remove(merged);
         }
         assert_eq!(event.kind == EventKind::Split, !event.split_into.is_empty());
     }
-    let followed: Partition = members.values().filter(|members| !members.is_empty()).cloned().collect();
-    assert_eq!(followed, partition_of(engine.store().as_ref()), "the feed tells the store's partition");
+    let followed: Partition = members
+        .values()
+        .filter(|members| !members.is_empty())
+        .cloned()
+        .collect();
+    assert_eq!(
+        followed,
+        partition_of(engine.store().as_ref()),
+        "the feed tells the store's partition"
+    );
     for id in issued {
-        let resolution = engine.get_identity(&tenant(), &id).expect("every id resolves");
+        let resolution = engine
+            .get_identity(&tenant(), &id)
+            .expect("every id resolves");
         assert!(!resolution.living.is_empty(), "to a living one");
     }
 }
@@ -143,8 +237,14 @@ fn check_counters(engine: &Engine) {
     let counters = engine.store().counters(&tenant()).expect("the store reads");
     let partition = partition_of(engine.store().as_ref());
     assert_eq!(counters.identities, partition.len() as u64);
-    assert_eq!(counters.source_records, partition.iter().map(BTreeSet::len).sum::<usize>() as u64);
-    assert_eq!(counters.open_review_tasks, golden_and_tasks(engine.store().as_ref()).1.len() as u64);
+    assert_eq!(
+        counters.source_records,
+        partition.iter().map(BTreeSet::len).sum::<usize>() as u64
+    );
+    assert_eq!(
+        counters.open_review_tasks,
+        golden_and_tasks(engine.store().as_ref()).1.len() as u64
+    );
     assert_eq!(counters.events.iter().sum::<u64>(), counters.last_sequence);
 }
 
@@ -152,39 +252,111 @@ fn check_counters(engine: &Engine) {
 #[test]
 fn a_repeated_signal_gets_its_first_answer() {
     let engine = memory_engine();
-    let signal = update("s1", "pos/1", vec![name("Ann", "Lee"), email("ann@lee.org")]);
-    let first = engine.submit(&tenant(), &signal, EVENT_TIME_MS).expect("accepted");
-    submit_all(&engine, &[update("s2", "ecommerce/9", vec![name("Ann", "Lee"), email("ann@lee.org")])]);
-    let again = engine.submit(&tenant(), &signal, EVENT_TIME_MS).expect("accepted before");
+    let signal = update(
+        "s1",
+        "pos/1",
+        vec![name("Ann", "Lee"), email("ann@lee.org")],
+    );
+    let first = engine
+        .submit(&tenant(), &signal, EVENT_TIME_MS)
+        .expect("accepted");
+    submit_all(
+        &engine,
+        &[update(
+            "s2",
+            "ecommerce/9",
+            vec![name("Ann", "Lee"), email("ann@lee.org")],
+        )],
+    );
+    let again = engine
+        .submit(&tenant(), &signal, EVENT_TIME_MS)
+        .expect("accepted before");
     assert!(again.repeated && !first.repeated);
-    assert_eq!((again.identity_id, again.sequence), (first.identity_id, first.sequence));
-    let other = Signal { attributes: vec![name("Eve", "Lee")], ..signal };
-    assert!(matches!(engine.submit(&tenant(), &other, EVENT_TIME_MS), Err(EngineError::Conflict { .. })));
+    assert_eq!(
+        (again.identity_id, again.sequence),
+        (first.identity_id, first.sequence)
+    );
+    let other = Signal {
+        attributes: vec![name("Eve", "Lee")],
+        ..signal
+    };
+    assert!(matches!(
+        engine.submit(&tenant(), &other, EVENT_TIME_MS),
+        Err(EngineError::Conflict { .. })
+    ));
 }
 
 /// A value that becomes shared splits what hung on it; when it is no longer shared they join again.
 #[test]
 fn a_shared_value_is_no_evidence_in_both_directions() {
     let mut pack = veridem_matchers::Pack::retail();
-    for rule in pack.blocking.0.iter_mut().filter(|rule| rule.name == "email") {
+    for rule in pack
+        .blocking
+        .0
+        .iter_mut()
+        .filter(|rule| rule.name == "email")
+    {
         rule.max_records = 3;
     }
-    let matcher = std::sync::Arc::new(veridem::resolver::Matcher::new(veridem::resolver::Matcher::shipped_model(), pack));
+    let matcher = std::sync::Arc::new(veridem::resolver::Matcher::new(
+        veridem::resolver::Matcher::shipped_model(),
+        pack,
+    ));
     let engine = memory_engine_with(matcher);
-    let together = |engine: &Engine| partition_of(engine.store().as_ref()).iter().any(|cluster| cluster.contains(&key("pos/1")) && cluster.contains(&key("ecommerce/1")));
-    submit_all(&engine, &[
-        update("a", "pos/1", vec![name("Ann", "Lee"), email("desk7@shop.org")]),
-        update("b", "ecommerce/1", vec![name("Ann", "Lee"), email("desk7@shop.org")]),
-    ]);
+    let together = |engine: &Engine| {
+        partition_of(engine.store().as_ref())
+            .iter()
+            .any(|cluster| cluster.contains(&key("pos/1")) && cluster.contains(&key("ecommerce/1")))
+    };
+    submit_all(
+        &engine,
+        &[
+            update(
+                "a",
+                "pos/1",
+                vec![name("Ann", "Lee"), email("desk7@shop.org")],
+            ),
+            update(
+                "b",
+                "ecommerce/1",
+                vec![name("Ann", "Lee"), email("desk7@shop.org")],
+            ),
+        ],
+    );
     assert!(together(&engine), "a name and an e-mail address in common");
-    submit_all(&engine, &[
-        update("c", "pos/2", vec![name("Bob", "Ray"), email("desk7@shop.org")]),
-        update("d", "pos/3", vec![name("Cleo", "Fox"), email("desk7@shop.org")]),
-    ]);
-    assert!(!together(&engine), "four records share the address: it is the till's");
-    let split = events_of(&engine).into_iter().find(|event| event.kind == EventKind::Split).expect("a split is told");
+    submit_all(
+        &engine,
+        &[
+            update(
+                "c",
+                "pos/2",
+                vec![name("Bob", "Ray"), email("desk7@shop.org")],
+            ),
+            update(
+                "d",
+                "pos/3",
+                vec![name("Cleo", "Fox"), email("desk7@shop.org")],
+            ),
+        ],
+    );
+    assert!(
+        !together(&engine),
+        "four records share the address: it is the till's"
+    );
+    let split = events_of(&engine)
+        .into_iter()
+        .find(|event| event.kind == EventKind::Split)
+        .expect("a split is told");
     assert_eq!(split.split_into.len(), 1);
-    submit_all(&engine, &[Signal { kind: SignalKind::Delete, attributes: Vec::new(), event_time_ms: EVENT_TIME_MS + 1, ..update("e", "pos/3", Vec::new()) }]);
+    submit_all(
+        &engine,
+        &[Signal {
+            kind: SignalKind::Delete,
+            attributes: Vec::new(),
+            event_time_ms: EVENT_TIME_MS + 1,
+            ..update("e", "pos/3", Vec::new())
+        }],
+    );
     assert!(together(&engine), "three records share it: evidence again");
     check_feed(&engine);
 }
@@ -193,33 +365,101 @@ fn a_shared_value_is_no_evidence_in_both_directions() {
 #[test]
 fn a_late_signal_does_not_overwrite() {
     let engine = memory_engine();
-    let at = |signal: Signal, time| Signal { event_time_ms: EVENT_TIME_MS + time, ..signal };
-    submit_all(&engine, &[
-        at(update("new", "pos/1", vec![name("Ann", "Lee"), phone("212 736 5001")]), 10),
-        at(update("old", "pos/1", vec![name("Anne", "Leigh"), email("ann@lee.org")]), 5),
-    ]);
-    let identity = engine.lookup_identity(&tenant(), &key("pos/1")).expect("it is known");
-    let values: Vec<Attribute> = identity.golden.values.into_iter().map(|value| value.attribute).collect();
-    assert!(values.contains(&name("Ann", "Lee")) && values.contains(&email("ann@lee.org")) && values.contains(&phone("212 736 5001")));
+    let at = |signal: Signal, time| Signal {
+        event_time_ms: EVENT_TIME_MS + time,
+        ..signal
+    };
+    submit_all(
+        &engine,
+        &[
+            at(
+                update(
+                    "new",
+                    "pos/1",
+                    vec![name("Ann", "Lee"), phone("212 736 5001")],
+                ),
+                10,
+            ),
+            at(
+                update(
+                    "old",
+                    "pos/1",
+                    vec![name("Anne", "Leigh"), email("ann@lee.org")],
+                ),
+                5,
+            ),
+        ],
+    );
+    let identity = engine
+        .lookup_identity(&tenant(), &key("pos/1"))
+        .expect("it is known");
+    let values: Vec<Attribute> = identity
+        .golden
+        .values
+        .into_iter()
+        .map(|value| value.attribute)
+        .collect();
+    assert!(
+        values.contains(&name("Ann", "Lee"))
+            && values.contains(&email("ann@lee.org"))
+            && values.contains(&phone("212 736 5001"))
+    );
 }
 
 /// Law 4: the id created first survives; the other resolves to it for ever.
 #[test]
 fn a_bridge_merges_and_its_removal_splits() {
     let engine = memory_engine();
-    submit_all(&engine, &[
-        update("a", "loyalty/1", vec![name("Ann", "Lee"), identifier("loyalty", "L555123")]),
-        update("b", "ecommerce/1", vec![name("Ann", "Lee"), email("ann@lee.org")]),
-    ]);
-    let id = |key_text: &str| engine.lookup_identity(&tenant(), &key(key_text)).expect("known").id;
+    submit_all(
+        &engine,
+        &[
+            update(
+                "a",
+                "loyalty/1",
+                vec![name("Ann", "Lee"), identifier("loyalty", "L555123")],
+            ),
+            update(
+                "b",
+                "ecommerce/1",
+                vec![name("Ann", "Lee"), email("ann@lee.org")],
+            ),
+        ],
+    );
+    let id = |key_text: &str| {
+        engine
+            .lookup_identity(&tenant(), &key(key_text))
+            .expect("known")
+            .id
+    };
     let (first, second) = (id("loyalty/1"), id("ecommerce/1"));
     assert_ne!(first, second);
-    let bridge = update("c", "cdp/1", vec![name("Ann", "Lee"), email("ann@lee.org"), identifier("loyalty", "L555123")]);
+    let bridge = update(
+        "c",
+        "cdp/1",
+        vec![
+            name("Ann", "Lee"),
+            email("ann@lee.org"),
+            identifier("loyalty", "L555123"),
+        ],
+    );
     submit_all(&engine, &[bridge]);
-    assert_eq!((id("loyalty/1"), id("ecommerce/1"), id("cdp/1")), (first.clone(), first.clone(), first.clone()));
-    let merged = engine.get_identity(&tenant(), &second).expect("an ended id resolves");
+    assert_eq!(
+        (id("loyalty/1"), id("ecommerce/1"), id("cdp/1")),
+        (first.clone(), first.clone(), first.clone())
+    );
+    let merged = engine
+        .get_identity(&tenant(), &second)
+        .expect("an ended id resolves");
     assert_eq!(merged.living[0].id, first);
-    submit_all(&engine, &[Signal { kind: SignalKind::Delete, attributes: Vec::new(), event_time_ms: EVENT_TIME_MS + 1, ..update("d", "cdp/1", Vec::new()) }]);
+    submit_all(
+        &engine,
+        &[Signal {
+            kind: SignalKind::Delete,
+            attributes: Vec::new(),
+            event_time_ms: EVENT_TIME_MS + 1,
+            ..update("d", "cdp/1", Vec::new())
+        }],
+    );
     assert_ne!(id("loyalty/1"), id("ecommerce/1"));
     check_feed(&engine);
 }
@@ -228,17 +468,50 @@ fn a_bridge_merges_and_its_removal_splits() {
 #[test]
 fn decisions_explain_themselves() {
     let engine = memory_engine();
-    submit_all(&engine, &[
-        update("a", "pos/1", vec![name("Ann", "Lee"), email("ann@lee.org"), phone("212 736 5001")]),
-        update("b", "ecommerce/1", vec![name("Anne", "Lee"), email("ann@lee.org")]),
-        update("c", "cdp/1", vec![name("Zoë", "Quist"), phone("646 555 0199")]),
-    ]);
-    let found = engine.explain_match(&tenant(), &key("pos/1"), &key("ecommerce/1")).expect("both are known");
-    let sum: f64 = found.explanation.prior_weight.0 + found.explanation.parts.iter().map(|part| part.weight.0 + part.term_adjustment.0).sum::<f64>();
+    submit_all(
+        &engine,
+        &[
+            update(
+                "a",
+                "pos/1",
+                vec![
+                    name("Ann", "Lee"),
+                    email("ann@lee.org"),
+                    phone("212 736 5001"),
+                ],
+            ),
+            update(
+                "b",
+                "ecommerce/1",
+                vec![name("Anne", "Lee"), email("ann@lee.org")],
+            ),
+            update(
+                "c",
+                "cdp/1",
+                vec![name("Zoë", "Quist"), phone("646 555 0199")],
+            ),
+        ],
+    );
+    let found = engine
+        .explain_match(&tenant(), &key("pos/1"), &key("ecommerce/1"))
+        .expect("both are known");
+    let sum: f64 = found.explanation.prior_weight.0
+        + found
+            .explanation
+            .parts
+            .iter()
+            .map(|part| part.weight.0 + part.term_adjustment.0)
+            .sum::<f64>();
     assert!((sum - found.explanation.score.weight.0).abs() < 1e-9);
     assert!(found.why_not.is_empty() && found.shared_blocking_rules.contains(&"email".to_owned()));
-    let apart = engine.explain_match(&tenant(), &key("pos/1"), &key("cdp/1")).expect("both are known");
-    assert!(apart.why_not.contains("no blocking key"), "{}", apart.why_not);
+    let apart = engine
+        .explain_match(&tenant(), &key("pos/1"), &key("cdp/1"))
+        .expect("both are known");
+    assert!(
+        apart.why_not.contains("no blocking key"),
+        "{}",
+        apart.why_not
+    );
 }
 
 /// Law 7: the index can be deleted; law 2: what the store holds is there after a restart.
@@ -251,9 +524,17 @@ fn the_index_is_rebuilt_from_the_store() {
     let signals = sample_signals();
     let (first, rest) = signals[..400].split_at(300);
     let open = || {
-        let store: Arc<dyn Store> = Arc::new(SledStore::open_directory(&directory.path().join("store"), 16 << 20).expect("the store opens"));
+        let store: Arc<dyn Store> = Arc::new(
+            SledStore::open_directory(&directory.path().join("store"), 16 << 20)
+                .expect("the store opens"),
+        );
         let index = directory.path().join("index");
-        Engine::new(store, matcher(), Box::new(move |_| Ok(Arc::new(TantivyIndex::open_or_rebuild(&index)?)))).expect("the same model")
+        Engine::new(
+            store,
+            matcher(),
+            Box::new(move |_| Ok(Arc::new(TantivyIndex::open_or_rebuild(&index)?))),
+        )
+        .expect("the same model")
     };
     let engine = open();
     submit_all(&engine, &first[..150]);
@@ -267,8 +548,12 @@ fn the_index_is_rebuilt_from_the_store() {
     engine.store().flush().expect("the store flushes");
     drop(engine);
     // A damaged index is thrown away.
-    std::fs::write(directory.path().join("index/meta.json"), "{").expect("the index directory is there");
+    std::fs::write(directory.path().join("index/meta.json"), "{")
+        .expect("the index directory is there");
     let engine = open();
     submit_all(&engine, &rest[50..]);
-    assert_eq!(partition_of(engine.store().as_ref()), bulk_partition(&signals[..400]));
+    assert_eq!(
+        partition_of(engine.store().as_ref()),
+        bulk_partition(&signals[..400])
+    );
 }

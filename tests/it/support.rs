@@ -33,7 +33,12 @@ pub fn memory_engine() -> Engine {
 
 pub fn memory_engine_with(matcher: Arc<Matcher>) -> Engine {
     let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
-    Engine::new(store, matcher, Box::new(|_| Ok(Arc::new(MemoryIndex::default())))).expect("an empty store takes any model")
+    Engine::new(
+        store,
+        matcher,
+        Box::new(|_| Ok(Arc::new(MemoryIndex::default()))),
+    )
+    .expect("an empty store takes any model")
 }
 
 /// A running service with its channel.
@@ -48,9 +53,15 @@ impl Running {
     }
 
     pub async fn start_with(config: Config) -> Self {
-        let service = Service::start(config).await.expect("the service starts on free ports");
+        let service = Service::start(config)
+            .await
+            .expect("the service starts on free ports");
         let address = format!("http://{}", service.grpc_address);
-        let channel = Channel::from_shared(address).expect("an address").connect().await.expect("the service listens");
+        let channel = Channel::from_shared(address)
+            .expect("an address")
+            .connect()
+            .await
+            .expect("the service listens");
         Self { service, channel }
     }
 
@@ -76,7 +87,11 @@ pub fn config(directory: &Path) -> Config {
 }
 
 pub fn name(given: &str, family: &str) -> Attribute {
-    Attribute::Name(PersonName { given: given.into(), family: family.into(), ..PersonName::default() })
+    Attribute::Name(PersonName {
+        given: given.into(),
+        family: family.into(),
+        ..PersonName::default()
+    })
 }
 
 pub fn email(address: &str) -> Attribute {
@@ -88,11 +103,19 @@ pub fn phone(number: &str) -> Attribute {
 }
 
 pub fn address(street: &str, city: &str, postcode: &str) -> Attribute {
-    Attribute::Address(PostalAddress { street: street.into(), city: city.into(), postcode: postcode.into(), ..PostalAddress::default() })
+    Attribute::Address(PostalAddress {
+        street: street.into(),
+        city: city.into(),
+        postcode: postcode.into(),
+        ..PostalAddress::default()
+    })
 }
 
 pub fn identifier(scheme: &str, value: &str) -> Attribute {
-    Attribute::Identifier(Identifier { scheme: scheme.into(), value: value.into() })
+    Attribute::Identifier(Identifier {
+        scheme: scheme.into(),
+        value: value.into(),
+    })
 }
 
 /// An update of `source/record_id`; `signal_id` orders signals of one time.
@@ -119,9 +142,15 @@ pub type Partition = BTreeSet<BTreeSet<RecordKey>>;
 /// The partition that a store holds.
 pub fn partition_of(store: &dyn Store) -> Partition {
     let mut members: BTreeMap<String, BTreeSet<RecordKey>> = BTreeMap::new();
-    for record in store.records_from(&tenant(), 0, usize::MAX).expect("the store reads") {
+    for record in store
+        .records_from(&tenant(), 0, usize::MAX)
+        .expect("the store reads")
+    {
         if record.is_alive() {
-            let id = record.identity_id.clone().expect("a living record has an identity");
+            let id = record
+                .identity_id
+                .clone()
+                .expect("a living record has an identity");
             members.entry(id.0).or_default().insert(record.key);
         }
     }
@@ -129,21 +158,47 @@ pub fn partition_of(store: &dyn Store) -> Partition {
 }
 
 /// Golden values and open tasks by record keys: what must not depend on order, besides the partition.
-pub fn golden_and_tasks(store: &dyn Store) -> (BTreeMap<RecordKey, veridem_matchers::GoldenRecord>, BTreeSet<(RecordKey, RecordKey)>) {
+pub fn golden_and_tasks(
+    store: &dyn Store,
+) -> (
+    BTreeMap<RecordKey, veridem_matchers::GoldenRecord>,
+    BTreeSet<(RecordKey, RecordKey)>,
+) {
     let mut golden = BTreeMap::new();
-    for record in store.records_from(&tenant(), 0, usize::MAX).expect("the store reads").iter().filter(|record| record.is_alive()) {
-        let id = record.identity_id.clone().expect("a living record has an identity");
-        let identity = store.identity(&tenant(), &id).expect("the store reads").expect("its identity is stored");
+    for record in store
+        .records_from(&tenant(), 0, usize::MAX)
+        .expect("the store reads")
+        .iter()
+        .filter(|record| record.is_alive())
+    {
+        let id = record
+            .identity_id
+            .clone()
+            .expect("a living record has an identity");
+        let identity = store
+            .identity(&tenant(), &id)
+            .expect("the store reads")
+            .expect("its identity is stored");
         golden.insert(record.key.clone(), identity.golden);
     }
-    let tasks = store.review_tasks(&tenant(), None, usize::MAX).expect("the store reads");
-    (golden, tasks.into_iter().map(|(_, task)| (task.left, task.right)).collect())
+    let tasks = store
+        .review_tasks(&tenant(), None, usize::MAX)
+        .expect("the store reads");
+    (
+        golden,
+        tasks
+            .into_iter()
+            .map(|(_, task)| (task.left, task.right))
+            .collect(),
+    )
 }
 
 /// The signals of the sample that ships.
 pub fn sample_signals() -> Vec<Signal> {
     let lines = include_str!("../../datasets/retail_sample/signals.jsonl").lines();
-    lines.map(|line| serde_json::from_str(line).expect("the sample holds signals")).collect()
+    lines
+        .map(|line| serde_json::from_str(line).expect("the sample holds signals"))
+        .collect()
 }
 
 pub fn sample_directory() -> std::path::PathBuf {

@@ -36,18 +36,31 @@ pub struct Candidates {
 impl Candidates {
     /// Blocks `records` under `rules`. At most `u32::MAX` records.
     pub fn new(records: &[NormalisedRecord], rules: &BlockingRules) -> Self {
-        let keys: Vec<Vec<BlockingKey>> = records.par_iter().map(|record| rules.keys(record)).collect();
-        let mut entries: Vec<(BlockingKey, u32)> = Vec::with_capacity(keys.iter().map(Vec::len).sum());
+        let keys: Vec<Vec<BlockingKey>> = records
+            .par_iter()
+            .map(|record| rules.keys(record))
+            .collect();
+        let mut entries: Vec<(BlockingKey, u32)> =
+            Vec::with_capacity(keys.iter().map(Vec::len).sum());
         for (row, row_keys) in keys.iter().enumerate() {
             entries.extend(row_keys.iter().map(|key| (*key, row as u32)));
         }
         entries.par_sort_unstable();
-        let mut statistics: Vec<RuleStatistics> =
-            rules.0.iter().map(|rule| RuleStatistics { rule: rule.name.clone(), ..RuleStatistics::default() }).collect();
+        let mut statistics: Vec<RuleStatistics> = rules
+            .0
+            .iter()
+            .map(|rule| RuleStatistics {
+                rule: rule.name.clone(),
+                ..RuleStatistics::default()
+            })
+            .collect();
         let mut inactive = FxHashSet::default();
         let mut rows = Vec::new();
         let mut blocks = Vec::new();
-        for block in entries.chunk_by(|left, right| left.0 == right.0).filter(|block| block.len() > 1) {
+        for block in entries
+            .chunk_by(|left, right| left.0 == right.0)
+            .filter(|block| block.len() > 1)
+        {
             let key = block[0].0;
             let statistic = &mut statistics[rule_of(key)];
             if block.len() > rules.rule(key).max_records {
@@ -70,7 +83,14 @@ impl Candidates {
             row_keys.extend(keys_of_row.into_iter().filter(|key| active.contains(key)));
             row_starts.push(row_keys.len());
         }
-        Self { rows, blocks, row_keys, row_starts, inactive, statistics }
+        Self {
+            rows,
+            blocks,
+            row_keys,
+            row_starts,
+            inactive,
+            statistics,
+        }
     }
 
     /// Whether a key is held by more records than its rule allows.
@@ -84,7 +104,10 @@ impl Candidates {
     }
 
     /// Evaluates each candidate pair once, `left < right`, on all cores; the results come in a fixed order.
-    pub fn map_pairs<T: Send>(&self, evaluate: impl Fn(usize, usize) -> Option<T> + Sync) -> Vec<T> {
+    pub fn map_pairs<T: Send>(
+        &self,
+        evaluate: impl Fn(usize, usize) -> Option<T> + Sync,
+    ) -> Vec<T> {
         let chunks: Vec<Vec<T>> = self
             .blocks
             .par_chunks(1024)
@@ -108,12 +131,21 @@ impl Candidates {
 
     /// Pairs of one rule, at most about `limit`. Keys are hashes, so the first blocks are a random sample that repeats.
     pub fn sample_of_rule(&self, rule_index: usize, limit: usize) -> Vec<(usize, usize)> {
-        let start = self.blocks.partition_point(|(key, ..)| rule_of(*key) < rule_index);
+        let start = self
+            .blocks
+            .partition_point(|(key, ..)| rule_of(*key) < rule_index);
         let mut pairs = Vec::new();
-        for (_, first, end) in self.blocks[start..].iter().take_while(|(key, ..)| rule_of(*key) == rule_index) {
+        for (_, first, end) in self.blocks[start..]
+            .iter()
+            .take_while(|(key, ..)| rule_of(*key) == rule_index)
+        {
             let rows = &self.rows[*first as usize..*end as usize];
             for (position, left) in rows.iter().enumerate() {
-                pairs.extend(rows[position + 1..].iter().map(|right| (*left as usize, *right as usize)));
+                pairs.extend(
+                    rows[position + 1..]
+                        .iter()
+                        .map(|right| (*left as usize, *right as usize)),
+                );
             }
             if pairs.len() >= limit {
                 break;
@@ -124,7 +156,9 @@ impl Candidates {
 
     /// The smallest key that both rows hold: a pair is evaluated in the block of this key alone.
     fn first_common_key(&self, left: u32, right: u32) -> Option<BlockingKey> {
-        let keys_of = |row: u32| &self.row_keys[self.row_starts[row as usize]..self.row_starts[row as usize + 1]];
+        let keys_of = |row: u32| {
+            &self.row_keys[self.row_starts[row as usize]..self.row_starts[row as usize + 1]]
+        };
         let (left, right) = (keys_of(left), keys_of(right));
         let (mut left_index, mut right_index) = (0, 0);
         while left_index < left.len() && right_index < right.len() {

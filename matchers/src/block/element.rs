@@ -62,48 +62,135 @@ impl Element {
     pub fn values<'a>(self, record: &'a NormalisedRecord) -> Vec<Cow<'a, str>> {
         match self {
             Self::GivenName => names(record, |name| whole(&name.given)),
-            Self::GivenNameRoot => record.names.iter().flat_map(|name| roots(&name.given)).collect(),
+            Self::GivenNameRoot => record
+                .names
+                .iter()
+                .flat_map(|name| roots(&name.given))
+                .collect(),
             Self::GivenNameInitial => names(record, |name| name.given.get(..1).map(Cow::Borrowed)),
-            Self::GivenNameSoundex => names(record, |name| (name.given.len() > 1).then(|| Cow::Owned(soundex(&name.given)))),
+            Self::GivenNameSoundex => names(record, |name| {
+                (name.given.len() > 1).then(|| Cow::Owned(soundex(&name.given)))
+            }),
             Self::FamilyName => names(record, |name| whole(&name.family)),
-            Self::FamilyNameSoundex => record.names.iter().flat_map(|name| family_soundexes(&name.family)).collect(),
-            Self::SortedName => names(record, |name| sorted_pair(whole(&name.given)?, whole(&name.family)?)),
-            Self::SortedNamePrefix => names(record, |name| sorted_pair(prefix(&name.given, 4)?, prefix(&name.family, 4)?)),
-            Self::BirthDate => record.birth_dates.iter().filter(|date| date.is_complete()).map(|date| Cow::Owned(date.to_string())).collect(),
-            Self::BirthYear => record.birth_dates.iter().map(|date| Cow::Owned(date.year.to_string())).collect(),
+            Self::FamilyNameSoundex => record
+                .names
+                .iter()
+                .flat_map(|name| family_soundexes(&name.family))
+                .collect(),
+            Self::SortedName => names(record, |name| {
+                sorted_pair(whole(&name.given)?, whole(&name.family)?)
+            }),
+            Self::SortedNamePrefix => names(record, |name| {
+                sorted_pair(prefix(&name.given, 4)?, prefix(&name.family, 4)?)
+            }),
+            Self::BirthDate => record
+                .birth_dates
+                .iter()
+                .filter(|date| date.is_complete())
+                .map(|date| Cow::Owned(date.to_string()))
+                .collect(),
+            Self::BirthYear => record
+                .birth_dates
+                .iter()
+                .map(|date| Cow::Owned(date.year.to_string()))
+                .collect(),
             Self::BirthDayMonth => {
                 let complete = record.birth_dates.iter().filter(|date| date.is_complete());
-                complete.map(|date| Cow::Owned(format!("{}-{}", date.month.min(date.day), date.month.max(date.day)))).collect()
+                complete
+                    .map(|date| {
+                        Cow::Owned(format!(
+                            "{}-{}",
+                            date.month.min(date.day),
+                            date.month.max(date.day)
+                        ))
+                    })
+                    .collect()
             }
-            Self::Email => record.emails.iter().map(|email| Cow::Borrowed(email.address.as_str())).collect(),
-            Self::EmailLocal => record.emails.iter().map(|email| email.local()).filter(|local| local.len() >= 5).map(Cow::Borrowed).collect(),
-            Self::Phone => record.phones.iter().map(|phone| Cow::Borrowed(phone.as_str())).collect(),
-            Self::PhoneTail => record.phones.iter().filter_map(|phone| phone.get(phone.len().checked_sub(7)?..)).map(Cow::Borrowed).collect(),
-            Self::Identifier => record.identifiers.iter().map(|identifier| Cow::Owned(Self::identifier_value(identifier))).collect(),
-            Self::Postcode => record.addresses.iter().filter_map(|address| whole(&address.postcode)).collect(),
-            Self::PostcodePrefix => record.addresses.iter().filter_map(|address| prefix(&address.postcode, 3)).collect(),
-            Self::City => record.addresses.iter().filter_map(|address| whole(&address.city)).collect(),
-            Self::StreetLine => record.addresses.iter().filter(|address| address.has_street_line()).map(|address| street_line(&address.number, &address.street)).collect(),
-            Self::Custom => record.customs.iter().map(|custom| Cow::Owned(format!("{}\u{1f}{}", custom.name, custom.value))).collect(),
+            Self::Email => record
+                .emails
+                .iter()
+                .map(|email| Cow::Borrowed(email.address.as_str()))
+                .collect(),
+            Self::EmailLocal => record
+                .emails
+                .iter()
+                .map(|email| email.local())
+                .filter(|local| local.len() >= 5)
+                .map(Cow::Borrowed)
+                .collect(),
+            Self::Phone => record
+                .phones
+                .iter()
+                .map(|phone| Cow::Borrowed(phone.as_str()))
+                .collect(),
+            Self::PhoneTail => record
+                .phones
+                .iter()
+                .filter_map(|phone| phone.get(phone.len().checked_sub(7)?..))
+                .map(Cow::Borrowed)
+                .collect(),
+            Self::Identifier => record
+                .identifiers
+                .iter()
+                .map(|identifier| Cow::Owned(Self::identifier_value(identifier)))
+                .collect(),
+            Self::Postcode => record
+                .addresses
+                .iter()
+                .filter_map(|address| whole(&address.postcode))
+                .collect(),
+            Self::PostcodePrefix => record
+                .addresses
+                .iter()
+                .filter_map(|address| prefix(&address.postcode, 3))
+                .collect(),
+            Self::City => record
+                .addresses
+                .iter()
+                .filter_map(|address| whole(&address.city))
+                .collect(),
+            Self::StreetLine => record
+                .addresses
+                .iter()
+                .filter(|address| address.has_street_line())
+                .map(|address| street_line(&address.number, &address.street))
+                .collect(),
+            Self::Custom => record
+                .customs
+                .iter()
+                .map(|custom| Cow::Owned(format!("{}\u{1f}{}", custom.name, custom.value)))
+                .collect(),
         }
     }
 
     pub(super) fn fixes(self, comparison: &Comparison) -> bool {
         match self {
-            Self::GivenName | Self::GivenNameRoot | Self::GivenNameSoundex | Self::GivenNameInitial => *comparison == Comparison::GivenName,
+            Self::GivenName
+            | Self::GivenNameRoot
+            | Self::GivenNameSoundex
+            | Self::GivenNameInitial => *comparison == Comparison::GivenName,
             Self::FamilyName | Self::FamilyNameSoundex => *comparison == Comparison::FamilyName,
-            Self::SortedName | Self::SortedNamePrefix => matches!(comparison, Comparison::GivenName | Comparison::FamilyName),
-            Self::BirthDate | Self::BirthYear | Self::BirthDayMonth => *comparison == Comparison::BirthDate,
+            Self::SortedName | Self::SortedNamePrefix => {
+                matches!(comparison, Comparison::GivenName | Comparison::FamilyName)
+            }
+            Self::BirthDate | Self::BirthYear | Self::BirthDayMonth => {
+                *comparison == Comparison::BirthDate
+            }
             Self::Email | Self::EmailLocal => *comparison == Comparison::Email,
             Self::Phone | Self::PhoneTail => *comparison == Comparison::Phone,
             Self::Identifier => matches!(comparison, Comparison::Identifier(_)),
-            Self::Postcode | Self::PostcodePrefix | Self::City | Self::StreetLine => *comparison == Comparison::Address,
+            Self::Postcode | Self::PostcodePrefix | Self::City | Self::StreetLine => {
+                *comparison == Comparison::Address
+            }
             Self::Custom => matches!(comparison, Comparison::Custom(_)),
         }
     }
 }
 
-fn names<'a>(record: &'a NormalisedRecord, value: impl Fn(&'a NormalisedName) -> Option<Cow<'a, str>>) -> Vec<Cow<'a, str>> {
+fn names<'a>(
+    record: &'a NormalisedRecord,
+    value: impl Fn(&'a NormalisedName) -> Option<Cow<'a, str>>,
+) -> Vec<Cow<'a, str>> {
     record.names.iter().filter_map(value).collect()
 }
 
@@ -116,7 +203,11 @@ fn prefix(value: &str, length: usize) -> Option<Cow<'_, str>> {
 }
 
 fn roots(given: &str) -> Vec<Cow<'_, str>> {
-    let mut roots: Vec<Cow<'_, str>> = formal_names(given).iter().take(8).map(|formal| Cow::Borrowed(*formal)).collect();
+    let mut roots: Vec<Cow<'_, str>> = formal_names(given)
+        .iter()
+        .take(8)
+        .map(|formal| Cow::Borrowed(*formal))
+        .collect();
     roots.extend(whole(given));
     roots
 }
@@ -127,17 +218,29 @@ fn family_soundexes(family: &str) -> Vec<Cow<'_, str>> {
     }
     let mut codes = vec![Cow::Owned(soundex(family))];
     if family.contains(' ') {
-        codes.extend(family.split(' ').filter(|part| part.len() >= 4).map(|part| Cow::Owned(soundex(part))));
+        codes.extend(
+            family
+                .split(' ')
+                .filter(|part| part.len() >= 4)
+                .map(|part| Cow::Owned(soundex(part))),
+        );
     }
     codes
 }
 
 fn sorted_pair<'a>(one: Cow<'a, str>, other: Cow<'a, str>) -> Option<Cow<'a, str>> {
-    let (first, second) = if one <= other { (one, other) } else { (other, one) };
+    let (first, second) = if one <= other {
+        (one, other)
+    } else {
+        (other, one)
+    };
     Some(Cow::Owned(format!("{first} {second}")))
 }
 
 fn street_line<'a>(number: &str, street: &str) -> Cow<'a, str> {
-    let word = street.split(' ').max_by_key(|word| (word.len(), *word)).unwrap_or(street);
+    let word = street
+        .split(' ')
+        .max_by_key(|word| (word.len(), *word))
+        .unwrap_or(street);
     Cow::Owned(format!("{number} {}", soundex(word)))
 }

@@ -101,14 +101,28 @@ impl BlockingRules {
     }
 
     /// Takes the shared values out of a record: what too many people use is evidence of none of them.
-    pub fn drop_shared(&self, record: &mut NormalisedRecord, is_inactive: impl Fn(BlockingKey) -> bool) {
-        for (rule_index, rule) in self.0.iter().enumerate().filter(|(_, rule)| rule.shared_value) {
-            let [element] = rule.key.as_slice() else { continue };
-            let is_shared = |value: &str| is_inactive(key_of(rule_index, &extended(&Xxh3::new(), value)));
+    pub fn drop_shared(
+        &self,
+        record: &mut NormalisedRecord,
+        is_inactive: impl Fn(BlockingKey) -> bool,
+    ) {
+        for (rule_index, rule) in self
+            .0
+            .iter()
+            .enumerate()
+            .filter(|(_, rule)| rule.shared_value)
+        {
+            let [element] = rule.key.as_slice() else {
+                continue;
+            };
+            let is_shared =
+                |value: &str| is_inactive(key_of(rule_index, &extended(&Xxh3::new(), value)));
             match element {
                 Element::Email => record.emails.retain(|email| !is_shared(&email.address)),
                 Element::Phone => record.phones.retain(|phone| !is_shared(phone)),
-                Element::Identifier => record.identifiers.retain(|identifier| !is_shared(&Element::identifier_value(identifier))),
+                Element::Identifier => record
+                    .identifiers
+                    .retain(|identifier| !is_shared(&Element::identifier_value(identifier))),
                 _ => {}
             }
         }

@@ -61,7 +61,11 @@ impl Component<'_> {
         let mut state = State::new(self);
         state.join_must_links(&self.links);
         state.join_by_mean(self.join_weight);
-        let mut clusters: Vec<Vec<usize>> = state.clusters.into_iter().filter(|cluster| !cluster.is_empty()).collect();
+        let mut clusters: Vec<Vec<usize>> = state
+            .clusters
+            .into_iter()
+            .filter(|cluster| !cluster.is_empty())
+            .collect();
         for cluster in &mut clusters {
             cluster.sort_unstable();
         }
@@ -82,9 +86,21 @@ impl State {
         let mut sums: Vec<FxHashMap<usize, Sum>> = vec![FxHashMap::default(); count];
         let mut insert = |left: usize, right: usize, link: Link| {
             let sum = match link {
-                Link::Weight(weight) => Sum { weight: weight.clamp(-WEIGHT_BOUND, WEIGHT_BOUND), pairs: 1, cannot: false },
-                Link::Must => Sum { weight: WEIGHT_BOUND, pairs: 1, cannot: false },
-                Link::Cannot => Sum { weight: -WEIGHT_BOUND, pairs: 1, cannot: true },
+                Link::Weight(weight) => Sum {
+                    weight: weight.clamp(-WEIGHT_BOUND, WEIGHT_BOUND),
+                    pairs: 1,
+                    cannot: false,
+                },
+                Link::Must => Sum {
+                    weight: WEIGHT_BOUND,
+                    pairs: 1,
+                    cannot: false,
+                },
+                Link::Cannot => Sum {
+                    weight: -WEIGHT_BOUND,
+                    pairs: 1,
+                    cannot: true,
+                },
             };
             sums[left].insert(right, sum);
             sums[right].insert(left, sum);
@@ -93,7 +109,11 @@ impl State {
             insert(*left, *right, *link);
         }
         if count <= MAX_MEMBERS_WEIGHED_IN_FULL {
-            let known: rustc_hash::FxHashSet<(usize, usize)> = component.links.iter().map(|(left, right, _)| (*left, *right)).collect();
+            let known: rustc_hash::FxHashSet<(usize, usize)> = component
+                .links
+                .iter()
+                .map(|(left, right, _)| (*left, *right))
+                .collect();
             for left in 0..count {
                 for right in left + 1..count {
                     if !known.contains(&(left, right)) {
@@ -102,12 +122,19 @@ impl State {
                 }
             }
         }
-        Self { clusters: (0..count).map(|member| vec![member]).collect(), sums }
+        Self {
+            clusters: (0..count).map(|member| vec![member]).collect(),
+            sums,
+        }
     }
 
     /// Joins what must be joined, in the order of members; a must-link across a cannot-link is left to a steward.
     fn join_must_links(&mut self, links: &[(usize, usize, Link)]) {
-        let mut must: Vec<(usize, usize)> = links.iter().filter(|(.., link)| *link == Link::Must).map(|(left, right, _)| (*left, *right)).collect();
+        let mut must: Vec<(usize, usize)> = links
+            .iter()
+            .filter(|(.., link)| *link == Link::Must)
+            .map(|(left, right, _)| (*left, *right))
+            .collect();
         must.sort_unstable();
         for (left, right) in must {
             let (left, right) = (self.cluster_of(left), self.cluster_of(right));
@@ -119,7 +146,10 @@ impl State {
     }
 
     fn cluster_of(&self, member: usize) -> usize {
-        self.clusters.iter().position(|cluster| cluster.contains(&member)).unwrap_or(member)
+        self.clusters
+            .iter()
+            .position(|cluster| cluster.contains(&member))
+            .unwrap_or(member)
     }
 
     fn join_by_mean(&mut self, join_weight: f64) {
@@ -137,14 +167,28 @@ impl State {
         }
     }
 
-    fn propose(&self, cluster: usize, join_weight: f64, proposals: &mut BinaryHeap<Proposal>, wanted: impl Fn(usize) -> bool) {
-        for (other, sum) in self.sums[cluster].iter().filter(|(other, sum)| wanted(**other) && !sum.cannot) {
+    fn propose(
+        &self,
+        cluster: usize,
+        join_weight: f64,
+        proposals: &mut BinaryHeap<Proposal>,
+        wanted: impl Fn(usize) -> bool,
+    ) {
+        for (other, sum) in self.sums[cluster]
+            .iter()
+            .filter(|(other, sum)| wanted(**other) && !sum.cannot)
+        {
             let (left, right) = (cluster.min(*other), cluster.max(*other));
             let sizes = (self.clusters[left].len(), self.clusters[right].len());
             let unseen = (sizes.0 * sizes.1) as f64 - f64::from(sum.pairs);
             let mean = (sum.weight + unseen * UNSEEN_WEIGHT) / (sizes.0 * sizes.1) as f64;
             if mean >= join_weight {
-                proposals.push(Proposal { mean, left, right, sizes });
+                proposals.push(Proposal {
+                    mean,
+                    left,
+                    right,
+                    sizes,
+                });
             }
         }
     }
@@ -154,7 +198,8 @@ impl State {
         let (left, right) = (left.min(right), left.max(right));
         let moved = std::mem::take(&mut self.clusters[right]);
         self.clusters[left].extend(moved);
-        let mut taken: Vec<(usize, Sum)> = std::mem::take(&mut self.sums[right]).into_iter().collect();
+        let mut taken: Vec<(usize, Sum)> =
+            std::mem::take(&mut self.sums[right]).into_iter().collect();
         taken.sort_unstable_by_key(|(other, _)| *other);
         self.sums[left].remove(&right);
         for (other, sum) in taken {
@@ -162,7 +207,11 @@ impl State {
             if other == left {
                 continue;
             }
-            let known = self.sums[left].entry(other).or_insert(Sum { weight: 0.0, pairs: 0, cannot: false });
+            let known = self.sums[left].entry(other).or_insert(Sum {
+                weight: 0.0,
+                pairs: 0,
+                cannot: false,
+            });
             known.weight += sum.weight;
             known.pairs += sum.pairs;
             known.cannot |= sum.cannot;
@@ -189,6 +238,8 @@ impl PartialOrd for Proposal {
 impl Ord for Proposal {
     /// The strongest mean first, then the smallest members.
     fn cmp(&self, other: &Self) -> Ordering {
-        self.mean.total_cmp(&other.mean).then_with(|| (other.left, other.right).cmp(&(self.left, self.right)))
+        self.mean
+            .total_cmp(&other.mean)
+            .then_with(|| (other.left, other.right).cmp(&(self.left, self.right)))
     }
 }

@@ -6,7 +6,10 @@
 /// use veridem_matchers::cluster::connected_components;
 /// assert_eq!(connected_components(4, [(3, 1)].into_iter()), vec![vec![0], vec![1, 3], vec![2]]);
 /// ```
-pub fn connected_components(count: usize, edges: impl Iterator<Item = (usize, usize)>) -> Vec<Vec<usize>> {
+pub fn connected_components(
+    count: usize,
+    edges: impl Iterator<Item = (usize, usize)>,
+) -> Vec<Vec<usize>> {
     let mut parents: Vec<usize> = (0..count).collect();
     for (left, right) in edges {
         let (left, right) = (root(&mut parents, left), root(&mut parents, right));

@@ -5,22 +5,43 @@ use super::strings::{jaro_winkler, within_one_edit};
 use crate::normalise::NormalisedAddress;
 
 /// Levels of an address, strongest first.
-pub const ADDRESS_LEVELS: &[&str] = &["dwelling", "street_line", "street", "postcode", "postcode_similar", "city", "region", "different"];
+pub const ADDRESS_LEVELS: &[&str] = &[
+    "dwelling",
+    "street_line",
+    "street",
+    "postcode",
+    "postcode_similar",
+    "city",
+    "region",
+    "different",
+];
 
 /// Compares two addresses; `None` where they have no part in common to compare.
-pub fn addresses(left: &NormalisedAddress, right: &NormalisedAddress) -> Option<Agreement<'static>> {
-    let postcode = both(&left.postcode, &right.postcode).map(|(one, other)| Closeness::of(one, other));
+pub fn addresses(
+    left: &NormalisedAddress,
+    right: &NormalisedAddress,
+) -> Option<Agreement<'static>> {
+    let postcode =
+        both(&left.postcode, &right.postcode).map(|(one, other)| Closeness::of(one, other));
     let city = both(&left.city, &right.city).map(|(one, other)| Closeness::of(one, other));
     let street = both(&left.street, &right.street).map(|(one, other)| street_closeness(one, other));
     let number = both(&left.number, &right.number).map(|(one, other)| Closeness::of(one, other));
     let region = both(&left.region, &right.region).map(|(one, other)| one == other);
     let same_postcode = postcode == Some(Closeness::Exact);
-    let near = |closeness: Option<Closeness>| matches!(closeness, Some(Closeness::Exact | Closeness::Similar));
+    let near = |closeness: Option<Closeness>| {
+        matches!(closeness, Some(Closeness::Exact | Closeness::Similar))
+    };
     let place_agrees = near(postcode) || near(city);
     let place_unknown = postcode.is_none() && city.is_none();
 
-    if near(street) && near(number) && !(street == Some(Closeness::Similar) && number == Some(Closeness::Similar) && !place_agrees) {
-        let unit_differs = both(&left.unit, &right.unit).is_some_and(|(one, other)| Closeness::of(one, other) == Closeness::Different);
+    if near(street)
+        && near(number)
+        && !(street == Some(Closeness::Similar)
+            && number == Some(Closeness::Similar)
+            && !place_agrees)
+    {
+        let unit_differs = both(&left.unit, &right.unit)
+            .is_some_and(|(one, other)| Closeness::of(one, other) == Closeness::Different);
         if (place_agrees || place_unknown) && !unit_differs && number == Some(Closeness::Exact) {
             return Some(Agreement::at(0));
         }
@@ -41,7 +62,10 @@ pub fn addresses(left: &NormalisedAddress, right: &NormalisedAddress) -> Option<
     if near(street) {
         return Some(Agreement::at(2));
     }
-    match (postcode.is_some() || city.is_some() || street.is_some(), region) {
+    match (
+        postcode.is_some() || city.is_some() || street.is_some(),
+        region,
+    ) {
         (_, Some(true)) => Some(Agreement::at(6)),
         (true, _) => Some(Agreement::at(7)),
         (false, _) => None,
@@ -59,7 +83,10 @@ impl Closeness {
     fn of(one: &str, other: &str) -> Self {
         if one == other {
             Self::Exact
-        } else if one.len().min(other.len()) >= 3 && (within_one_edit(one.as_bytes(), other.as_bytes()) || jaro_winkler(one, other) >= 0.95) {
+        } else if one.len().min(other.len()) >= 3
+            && (within_one_edit(one.as_bytes(), other.as_bytes())
+                || jaro_winkler(one, other) >= 0.95)
+        {
             Self::Similar
         } else {
             Self::Different
@@ -72,8 +99,14 @@ fn street_closeness(one: &str, other: &str) -> Closeness {
     if one == other {
         return Closeness::Exact;
     }
-    let (shorter, longer) = if one.len() <= other.len() { (one, other) } else { (other, one) };
-    let contained = shorter.split(' ').all(|word| longer.split(' ').any(|candidate| candidate == word));
+    let (shorter, longer) = if one.len() <= other.len() {
+        (one, other)
+    } else {
+        (other, one)
+    };
+    let contained = shorter
+        .split(' ')
+        .all(|word| longer.split(' ').any(|candidate| candidate == word));
     if contained && shorter.split(' ').any(|word| word.len() >= 4) {
         return Closeness::Exact;
     }

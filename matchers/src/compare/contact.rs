@@ -36,10 +36,16 @@ pub fn phones(left: &str, right: &str) -> u8 {
     if left == right {
         return 0;
     }
-    let tail = |digits: &str| digits.len().checked_sub(7).map(|start| digits.as_bytes()[start..].to_vec());
+    let tail = |digits: &str| {
+        digits
+            .len()
+            .checked_sub(7)
+            .map(|start| digits.as_bytes()[start..].to_vec())
+    };
     // A number without its area code agrees in the last seven digits; two numbers with one each must agree there as well.
     let no_area_code = left.len().min(right.len()) <= 8;
-    let similar = within_one_edit(left.as_bytes(), right.as_bytes()) || (no_area_code && tail(left).is_some() && tail(left) == tail(right));
+    let similar = within_one_edit(left.as_bytes(), right.as_bytes())
+        || (no_area_code && tail(left).is_some() && tail(left) == tail(right));
     if similar { 1 } else { 2 }
 }
 
@@ -47,7 +53,8 @@ pub fn phones(left: &str, right: &str) -> u8 {
 pub fn identifiers(left: &str, right: &str) -> u8 {
     if left == right {
         0
-    } else if left.len().min(right.len()) >= 5 && within_one_edit(left.as_bytes(), right.as_bytes()) {
+    } else if left.len().min(right.len()) >= 5 && within_one_edit(left.as_bytes(), right.as_bytes())
+    {
         1
     } else {
         2

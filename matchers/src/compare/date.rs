@@ -4,7 +4,14 @@ use super::strings::within_one_edit;
 use crate::normalise::PartialDate;
 
 /// Levels of a birth date, strongest first.
-pub const BIRTH_DATE_LEVELS: &[&str] = &["exact", "one_digit", "two_parts", "year", "near_year", "different"];
+pub const BIRTH_DATE_LEVELS: &[&str] = &[
+    "exact",
+    "one_digit",
+    "two_parts",
+    "year",
+    "near_year",
+    "different",
+];
 
 /// The level of two birth dates.
 pub fn birth_dates(left: PartialDate, right: PartialDate) -> u8 {
@@ -21,10 +28,15 @@ pub fn birth_dates(left: PartialDate, right: PartialDate) -> u8 {
         };
     }
     let same_year = left.year == right.year;
-    if within_one_edit(&left.digits(), &right.digits()) || (same_year && left.day == right.month && left.month == right.day) {
+    if within_one_edit(&left.digits(), &right.digits())
+        || (same_year && left.day == right.month && left.month == right.day)
+    {
         return 1;
     }
-    let same_parts = [same_year, left.month == right.month, left.day == right.day].iter().filter(|same| **same).count();
+    let same_parts = [same_year, left.month == right.month, left.day == right.day]
+        .iter()
+        .filter(|same| **same)
+        .count();
     if same_parts == 2 {
         return 2;
     }

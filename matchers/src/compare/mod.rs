@@ -75,13 +75,20 @@ impl Comparison {
             Self::Phone => !record.phones.is_empty(),
             Self::Address => !record.addresses.is_empty(),
             Self::Gender => record.gender.is_some(),
-            Self::Identifier(scheme) => record.identifiers.iter().any(|identifier| identifier.scheme == *scheme),
+            Self::Identifier(scheme) => record
+                .identifiers
+                .iter()
+                .any(|identifier| identifier.scheme == *scheme),
             Self::Custom(name) => record.customs.iter().any(|custom| custom.name == *name),
         }
     }
 
     /// Compares a pair; `None` where a side is missing.
-    pub fn compare<'a>(&self, left: &'a NormalisedRecord, right: &'a NormalisedRecord) -> Option<Agreement<'a>> {
+    pub fn compare<'a>(
+        &self,
+        left: &'a NormalisedRecord,
+        right: &'a NormalisedRecord,
+    ) -> Option<Agreement<'a>> {
         match self {
             Self::GivenName => strongest(&left.names, &right.names, name::given_names),
             Self::FamilyName => strongest(&left.names, &right.names, name::family_names),
@@ -90,20 +97,38 @@ impl Comparison {
                 let known = !one.generation.is_empty() && !other.generation.is_empty();
                 known.then(|| Agreement::at(u8::from(one.generation != other.generation)))
             }),
-            Self::BirthDate => strongest(&left.birth_dates, &right.birth_dates, |one, other| Some(Agreement::at(date::birth_dates(*one, *other)))),
-            Self::Email => strongest(&left.emails, &right.emails, |one, other| Some(Agreement::at(contact::emails(one, other)))),
-            Self::Phone => strongest(&left.phones, &right.phones, |one, other| Some(Agreement::at(contact::phones(one, other)))),
-            Self::Address => strongest(&left.addresses, &right.addresses, |one, other| address::addresses(one, other)),
-            Self::Gender => left.gender.zip(right.gender).map(|(one, other)| Agreement::at(u8::from(one != other))),
-            Self::Identifier(scheme) => strongest(&left.identifiers, &right.identifiers, |one, other| {
-                let comparable = one.scheme == *scheme && other.scheme == *scheme;
-                comparable.then(|| Agreement::at(contact::identifiers(&one.value, &other.value)))
+            Self::BirthDate => strongest(&left.birth_dates, &right.birth_dates, |one, other| {
+                Some(Agreement::at(date::birth_dates(*one, *other)))
             }),
+            Self::Email => strongest(&left.emails, &right.emails, |one, other| {
+                Some(Agreement::at(contact::emails(one, other)))
+            }),
+            Self::Phone => strongest(&left.phones, &right.phones, |one, other| {
+                Some(Agreement::at(contact::phones(one, other)))
+            }),
+            Self::Address => strongest(&left.addresses, &right.addresses, |one, other| {
+                address::addresses(one, other)
+            }),
+            Self::Gender => left
+                .gender
+                .zip(right.gender)
+                .map(|(one, other)| Agreement::at(u8::from(one != other))),
+            Self::Identifier(scheme) => {
+                strongest(&left.identifiers, &right.identifiers, |one, other| {
+                    let comparable = one.scheme == *scheme && other.scheme == *scheme;
+                    comparable
+                        .then(|| Agreement::at(contact::identifiers(&one.value, &other.value)))
+                })
+            }
             Self::Custom(name) => strongest(&left.customs, &right.customs, |one, other| {
                 let comparable = one.name == *name && other.name == *name;
                 comparable.then(|| {
                     let level = contact::customs(&one.value, &other.value);
-                    if level == 0 { Agreement::on(0, &one.value) } else { Agreement::at(level) }
+                    if level == 0 {
+                        Agreement::on(0, &one.value)
+                    } else {
+                        Agreement::at(level)
+                    }
                 })
             }),
         }
@@ -175,12 +200,19 @@ impl<'a> Agreement<'a> {
     }
 
     fn on(level: u8, term: &'a str) -> Self {
-        Self { level, term: Some(term) }
+        Self {
+            level,
+            term: Some(term),
+        }
     }
 }
 
 /// The strongest agreement among all values of both sides; on equal level the smaller term, so that order does not matter.
-fn strongest<'a, T>(left: &'a [T], right: &'a [T], compare: impl Fn(&'a T, &'a T) -> Option<Agreement<'a>>) -> Option<Agreement<'a>> {
+fn strongest<'a, T>(
+    left: &'a [T],
+    right: &'a [T],
+    compare: impl Fn(&'a T, &'a T) -> Option<Agreement<'a>>,
+) -> Option<Agreement<'a>> {
     left.iter()
         .flat_map(|one| right.iter().map(move |other| (one, other)))
         .filter_map(|(one, other)| compare(one, other))

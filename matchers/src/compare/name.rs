@@ -6,21 +6,44 @@ use crate::normalise::NormalisedName;
 use crate::normalise::nickname::are_nicknames;
 
 /// Levels of a given name, strongest first.
-pub const GIVEN_NAME_LEVELS: &[&str] = &["exact", "nickname", "similar", "initial", "middle", "swapped", "somewhat", "different"];
+pub const GIVEN_NAME_LEVELS: &[&str] = &[
+    "exact",
+    "nickname",
+    "similar",
+    "initial",
+    "middle",
+    "swapped",
+    "somewhat",
+    "different",
+];
 /// Levels of a family name, strongest first.
-pub const FAMILY_NAME_LEVELS: &[&str] = &["exact", "similar", "part", "swapped", "somewhat", "different"];
+pub const FAMILY_NAME_LEVELS: &[&str] = &[
+    "exact",
+    "similar",
+    "part",
+    "swapped",
+    "somewhat",
+    "different",
+];
 /// Levels of a middle name, strongest first.
 pub const MIDDLE_NAME_LEVELS: &[&str] = &["exact", "initial", "similar", "different"];
 
 /// Compares given names; `None` where one is missing.
-pub fn given_names<'a>(left: &'a NormalisedName, right: &'a NormalisedName) -> Option<Agreement<'a>> {
+pub fn given_names<'a>(
+    left: &'a NormalisedName,
+    right: &'a NormalisedName,
+) -> Option<Agreement<'a>> {
     let (one, other) = (left.given.as_str(), right.given.as_str());
     if one.is_empty() || other.is_empty() {
         return swapped(left, right).then(|| Agreement::at(5));
     }
     if one == other {
         // An initial that equals an initial says no more than that the first letters agree.
-        return Some(if one.len() == 1 { Agreement::at(3) } else { Agreement::on(0, one) });
+        return Some(if one.len() == 1 {
+            Agreement::at(3)
+        } else {
+            Agreement::on(0, one)
+        });
     }
     if one.len() == 1 || other.len() == 1 {
         let agrees = one.as_bytes()[0] == other.as_bytes()[0];
@@ -30,7 +53,9 @@ pub fn given_names<'a>(left: &'a NormalisedName, right: &'a NormalisedName) -> O
         return Some(Agreement::at(1));
     }
     let similarity = jaro_winkler(one, other);
-    if similarity >= 0.92 || (one.len().min(other.len()) >= 4 && within_one_edit(one.as_bytes(), other.as_bytes())) {
+    if similarity >= 0.92
+        || (one.len().min(other.len()) >= 4 && within_one_edit(one.as_bytes(), other.as_bytes()))
+    {
         return Some(Agreement::at(2));
     }
     if swapped(left, right) {
@@ -43,7 +68,10 @@ pub fn given_names<'a>(left: &'a NormalisedName, right: &'a NormalisedName) -> O
 }
 
 /// Compares family names; `None` where one is missing.
-pub fn family_names<'a>(left: &'a NormalisedName, right: &'a NormalisedName) -> Option<Agreement<'a>> {
+pub fn family_names<'a>(
+    left: &'a NormalisedName,
+    right: &'a NormalisedName,
+) -> Option<Agreement<'a>> {
     let (one, other) = (left.family.as_str(), right.family.as_str());
     if one.is_empty() || other.is_empty() {
         return swapped(left, right).then(|| Agreement::at(3));
@@ -53,7 +81,10 @@ pub fn family_names<'a>(left: &'a NormalisedName, right: &'a NormalisedName) -> 
     }
     let similarity = jaro_winkler(one, other);
     let long_enough = one.len().min(other.len()) >= 4;
-    if similarity >= 0.92 || (long_enough && within_one_edit(one.as_bytes(), other.as_bytes())) || spelled_together(one, other) {
+    if similarity >= 0.92
+        || (long_enough && within_one_edit(one.as_bytes(), other.as_bytes()))
+        || spelled_together(one, other)
+    {
         return Some(Agreement::at(1));
     }
     if shares_part(one, other) {
@@ -66,7 +97,10 @@ pub fn family_names<'a>(left: &'a NormalisedName, right: &'a NormalisedName) -> 
 }
 
 /// Compares middle names; `None` where one is missing.
-pub fn middle_names<'a>(left: &'a NormalisedName, right: &'a NormalisedName) -> Option<Agreement<'a>> {
+pub fn middle_names<'a>(
+    left: &'a NormalisedName,
+    right: &'a NormalisedName,
+) -> Option<Agreement<'a>> {
     let (one, other) = (left.middle.as_str(), right.middle.as_str());
     if one.is_empty() || other.is_empty() {
         return None;
@@ -79,28 +113,48 @@ pub fn middle_names<'a>(left: &'a NormalisedName, right: &'a NormalisedName) -> 
     if shorter == 1 {
         return Some(Agreement::at(if same_initial { 1 } else { 3 }));
     }
-    let similar = jaro_winkler(one, other) >= 0.88 || one.split(' ').any(|word| word.len() > 1 && has_word(other, word));
+    let similar = jaro_winkler(one, other) >= 0.88
+        || one
+            .split(' ')
+            .any(|word| word.len() > 1 && has_word(other, word));
     Some(Agreement::at(if similar { 2 } else { 3 }))
 }
 
 /// Whether given and family name stand in each other's place, one typing error forgiven in one of them.
 fn swapped(left: &NormalisedName, right: &NormalisedName) -> bool {
     let alike = |one: &str, other: &str| one.len() > 1 && one == other;
-    let close = |one: &str, other: &str| alike(one, other) || (one.len() > 3 && jaro_winkler(one, other) >= 0.92);
-    (alike(&left.given, &right.family) && (close(&left.family, &right.given) || left.family.is_empty() || right.given.is_empty()))
-        || (alike(&left.family, &right.given) && (close(&left.given, &right.family) || left.given.is_empty() || right.family.is_empty()))
+    let close = |one: &str, other: &str| {
+        alike(one, other) || (one.len() > 3 && jaro_winkler(one, other) >= 0.92)
+    };
+    (alike(&left.given, &right.family)
+        && (close(&left.family, &right.given) || left.family.is_empty() || right.given.is_empty()))
+        || (alike(&left.family, &right.given)
+            && (close(&left.given, &right.family)
+                || left.given.is_empty()
+                || right.family.is_empty()))
 }
 
 fn has_word(words: &str, word: &str) -> bool {
-    words.split(' ').any(|candidate| candidate == word || are_nicknames(candidate, word))
+    words
+        .split(' ')
+        .any(|candidate| candidate == word || are_nicknames(candidate, word))
 }
 
 fn spelled_together(one: &str, other: &str) -> bool {
-    (one.contains(' ') || other.contains(' ')) && one.bytes().filter(|byte| *byte != b' ').eq(other.bytes().filter(|byte| *byte != b' '))
+    (one.contains(' ') || other.contains(' '))
+        && one
+            .bytes()
+            .filter(|byte| *byte != b' ')
+            .eq(other.bytes().filter(|byte| *byte != b' '))
 }
 
 /// Whether a part of a compound name (not a mere particle) stands in the other: maiden and married names.
 fn shares_part(one: &str, other: &str) -> bool {
     (one.contains(' ') || other.contains(' '))
-        && one.split(' ').any(|part| part.len() >= 4 && other.split(' ').any(|candidate| jaro_winkler(candidate, part) >= 0.94))
+        && one.split(' ').any(|part| {
+            part.len() >= 4
+                && other
+                    .split(' ')
+                    .any(|candidate| jaro_winkler(candidate, part) >= 0.94)
+        })
 }

@@ -11,7 +11,12 @@ pub fn jaro_winkler(left: &str, right: &str) -> f64 {
     if similarity <= 0.7 {
         return similarity;
     }
-    let prefix = left_bytes.iter().zip(right_bytes).take(4).take_while(|(left, right)| left == right).count();
+    let prefix = left_bytes
+        .iter()
+        .zip(right_bytes)
+        .take(4)
+        .take_while(|(left, right)| left == right)
+        .count();
     similarity + 0.1 * prefix as f64 * (1.0 - similarity)
 }
 
@@ -27,12 +32,10 @@ fn jaro(left: &[u8], right: &[u8]) -> f64 {
     for (index, byte) in left.iter().enumerate() {
         let start = index.saturating_sub(window);
         let end = (index + window + 1).min(right.len());
-        for position in start..end {
-            if right_matched >> position & 1 == 0 && right[position] == *byte {
-                left_matched |= 1 << index;
-                right_matched |= 1 << position;
-                break;
-            }
+        let free = |position: &usize| right_matched >> position & 1 == 0 && right[*position] == *byte;
+        if let Some(position) = (start..end).find(free) {
+            left_matched |= 1 << index;
+            right_matched |= 1 << position;
         }
     }
     let matches = left_matched.count_ones();
@@ -48,22 +51,36 @@ fn jaro(left: &[u8], right: &[u8]) -> f64 {
     }
     let matches_f = f64::from(matches);
     let transpositions = f64::from(out_of_place / 2);
-    (matches_f / left.len() as f64 + matches_f / right.len() as f64 + (matches_f - transpositions) / matches_f) / 3.0
+    (matches_f / left.len() as f64
+        + matches_f / right.len() as f64
+        + (matches_f - transpositions) / matches_f)
+        / 3.0
 }
 
 /// Whether one insertion, deletion, substitution or transposition of neighbours, or none, leads from one text to the other
 /// (optimal string alignment distance of at most 1).
 pub fn within_one_edit(left: &[u8], right: &[u8]) -> bool {
-    let (short, long) = if left.len() <= right.len() { (left, right) } else { (right, left) };
+    let (short, long) = if left.len() <= right.len() {
+        (left, right)
+    } else {
+        (right, left)
+    };
     if long.len() - short.len() > 1 {
         return false;
     }
-    let Some(at) = short.iter().zip(long).position(|(left, right)| left != right) else {
+    let Some(at) = short
+        .iter()
+        .zip(long)
+        .position(|(left, right)| left != right)
+    else {
         return true;
     };
     if short.len() < long.len() {
         return short[at..] == long[at + 1..];
     }
     short[at + 1..] == long[at + 1..]
-        || (at + 1 < short.len() && short[at] == long[at + 1] && short[at + 1] == long[at] && short[at + 2..] == long[at + 2..])
+        || (at + 1 < short.len()
+            && short[at] == long[at + 1]
+            && short[at + 1] == long[at]
+            && short[at + 2..] == long[at + 2..])
 }

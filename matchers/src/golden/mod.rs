@@ -54,7 +54,11 @@ pub struct SurvivorshipRules {
 impl Default for SurvivorshipRules {
     fn default() -> Self {
         Self {
-            default: vec![Criterion::MostTrusted, Criterion::MostRecent, Criterion::MostFrequent],
+            default: vec![
+                Criterion::MostTrusted,
+                Criterion::MostRecent,
+                Criterion::MostFrequent,
+            ],
             name: None,
             email: None,
             phone: None,
@@ -119,8 +123,12 @@ impl Stated<'_> {
             Criterion::MostTrusted => self.trust.cmp(&other.trust),
             Criterion::MostRecent => self.stated.stated_at_ms.cmp(&other.stated.stated_at_ms),
             Criterion::MostFrequent => self.frequency.cmp(&other.frequency),
-            Criterion::MostComplete => completeness(&self.comparable).cmp(&completeness(&other.comparable)),
-            Criterion::RecordOrder | Criterion::OnlyValue => (other.record, &other.stated.attribute).cmp(&(self.record, &self.stated.attribute)),
+            Criterion::MostComplete => {
+                completeness(&self.comparable).cmp(&completeness(&other.comparable))
+            }
+            Criterion::RecordOrder | Criterion::OnlyValue => {
+                (other.record, &other.stated.attribute).cmp(&(self.record, &self.stated.attribute))
+            }
         }
     }
 }
@@ -133,11 +141,23 @@ pub fn golden_record<'a>(members: impl Iterator<Item = &'a Record>, pack: &Pack)
         for stated in &record.attributes {
             if let Some(comparable) = comparable(stated, region) {
                 let trust = pack.trust(&record.key.source);
-                slots.entry(stated.attribute.slot()).or_default().push(Stated { record: &record.key, stated, comparable, trust, frequency: 0 });
+                slots
+                    .entry(stated.attribute.slot())
+                    .or_default()
+                    .push(Stated {
+                        record: &record.key,
+                        stated,
+                        comparable,
+                        trust,
+                        frequency: 0,
+                    });
             }
         }
     }
-    let values = slots.into_iter().filter_map(|(slot, values)| survivor(slot, values, pack)).collect();
+    let values = slots
+        .into_iter()
+        .filter_map(|(slot, values)| survivor(slot, values, pack))
+        .collect();
     GoldenRecord { values }
 }
 
@@ -148,17 +168,33 @@ fn comparable(stated: &StatedAttribute, region: Region) -> Option<NormalisedReco
 
 fn survivor(slot: String, mut values: Vec<Stated<'_>>, pack: &Pack) -> Option<SurvivingValue> {
     for index in 0..values.len() {
-        values[index].frequency = values.iter().filter(|other| other.comparable == values[index].comparable).count();
+        values[index].frequency = values
+            .iter()
+            .filter(|other| other.comparable == values[index].comparable)
+            .count();
     }
-    let criteria = pack.survivorship.criteria(&values.first()?.stated.attribute).to_vec();
+    let criteria = pack
+        .survivorship
+        .criteria(&values.first()?.stated.attribute)
+        .to_vec();
     let order = |left: &Stated<'_>, right: &Stated<'_>| {
-        let by_criteria = criteria.iter().map(|criterion| left.compare(right, *criterion)).find(|ordering| ordering.is_ne());
+        let by_criteria = criteria
+            .iter()
+            .map(|criterion| left.compare(right, *criterion))
+            .find(|ordering| ordering.is_ne());
         by_criteria.unwrap_or_else(|| left.compare(right, Criterion::RecordOrder))
     };
     let best = values.iter().max_by(|left, right| order(left, right))?;
-    let runner_up = values.iter().filter(|other| other.comparable != best.comparable).max_by(|left, right| order(left, right));
+    let runner_up = values
+        .iter()
+        .filter(|other| other.comparable != best.comparable)
+        .max_by(|left, right| order(left, right));
     let criterion = runner_up.map_or(Criterion::OnlyValue, |runner_up| {
-        criteria.iter().copied().find(|criterion| best.compare(runner_up, *criterion).is_ne()).unwrap_or(Criterion::RecordOrder)
+        criteria
+            .iter()
+            .copied()
+            .find(|criterion| best.compare(runner_up, *criterion).is_ne())
+            .unwrap_or(Criterion::RecordOrder)
     });
     Some(SurvivingValue {
         slot,
@@ -170,11 +206,25 @@ fn survivor(slot: String, mut values: Vec<Stated<'_>>, pack: &Pack) -> Option<Su
 }
 
 fn completeness(comparable: &NormalisedRecord) -> usize {
-    let name = comparable.names.iter().map(|name| name.given.len() + name.middle.len() + name.family.len() + name.generation.len());
-    let address = comparable.addresses.iter().map(|address| {
-        address.number.len() + address.street.len() + address.unit.len() + address.city.len() + address.region.len() + address.postcode.len()
+    let name = comparable.names.iter().map(|name| {
+        name.given.len() + name.middle.len() + name.family.len() + name.generation.len()
     });
-    let date = comparable.birth_dates.iter().map(|date| if date.is_complete() { 8 } else { 4 });
-    let texts = comparable.phones.iter().map(String::len).chain(comparable.emails.iter().map(|email| email.address.len()));
+    let address = comparable.addresses.iter().map(|address| {
+        address.number.len()
+            + address.street.len()
+            + address.unit.len()
+            + address.city.len()
+            + address.region.len()
+            + address.postcode.len()
+    });
+    let date = comparable
+        .birth_dates
+        .iter()
+        .map(|date| if date.is_complete() { 8 } else { 4 });
+    let texts = comparable
+        .phones
+        .iter()
+        .map(String::len)
+        .chain(comparable.emails.iter().map(|email| email.address.len()));
     name.chain(address).chain(date).chain(texts).sum()
 }

@@ -23,7 +23,9 @@ pub enum ModelError {
     #[error("not a model file: {0}")]
     Malformed(#[from] serde_json::Error),
     /// Written by a later version.
-    #[error("format_version is {found}, this version reads {MODEL_FORMAT_VERSION}; use the version of veridem that wrote the model, or train anew")]
+    #[error(
+        "format_version is {found}, this version reads {MODEL_FORMAT_VERSION}; use the version of veridem that wrote the model, or train anew"
+    )]
     UnknownVersion {
         /// What the file says.
         found: u32,
@@ -72,9 +74,11 @@ impl ComparisonModel {
 
     /// What the rarity of the agreed value adds to the weight of its level: log2 of u over the term's frequency.
     pub fn term_adjustment(&self, level: u8, term: &str) -> MatchWeight {
-        self.term_frequencies.as_ref().map_or(MatchWeight(0.0), |frequencies| {
-            MatchWeight((self.levels[usize::from(level)].u / frequencies.of(term)).log2())
-        })
+        self.term_frequencies
+            .as_ref()
+            .map_or(MatchWeight(0.0), |frequencies| {
+                MatchWeight((self.levels[usize::from(level)].u / frequencies.of(term)).log2())
+            })
     }
 }
 
@@ -102,7 +106,8 @@ impl Model {
 
     /// The model as the text of a model file.
     pub fn to_json(&self) -> String {
-        serde_json::to_string_pretty(self).expect("a model has string keys and finite numbers only") + "\n"
+        serde_json::to_string_pretty(self).expect("a model has string keys and finite numbers only")
+            + "\n"
     }
 
     /// The weight of the prior alone.
@@ -112,27 +117,60 @@ impl Model {
 
     fn validate(&self) -> Result<(), ModelError> {
         if self.format_version != MODEL_FORMAT_VERSION {
-            return Err(ModelError::UnknownVersion { found: self.format_version });
+            return Err(ModelError::UnknownVersion {
+                found: self.format_version,
+            });
         }
-        let invalid = |comparison: &str, problem: String| ModelError::Invalid { comparison: comparison.to_owned(), problem };
+        let invalid = |comparison: &str, problem: String| ModelError::Invalid {
+            comparison: comparison.to_owned(),
+            problem,
+        };
         let is_probability = |value: f64| value > 0.0 && value < 1.0;
         if !is_probability(self.prior) {
-            return Err(invalid("(model)", "prior must lie between 0 and 1".to_owned()));
+            return Err(invalid(
+                "(model)",
+                "prior must lie between 0 and 1".to_owned(),
+            ));
         }
         if self.comparisons.len() > MAX_COMPARISONS {
-            return Err(invalid("(model)", format!("at most {MAX_COMPARISONS} comparisons")));
+            return Err(invalid(
+                "(model)",
+                format!("at most {MAX_COMPARISONS} comparisons"),
+            ));
         }
         for comparison in &self.comparisons {
             let name = comparison.comparison.to_string();
             let expected = comparison.comparison.levels();
-            if !comparison.levels.iter().map(|level| level.level.as_str()).eq(expected.iter().copied()) {
-                return Err(invalid(&name, format!("levels must be {}", expected.join(", "))));
+            if !comparison
+                .levels
+                .iter()
+                .map(|level| level.level.as_str())
+                .eq(expected.iter().copied())
+            {
+                return Err(invalid(
+                    &name,
+                    format!("levels must be {}", expected.join(", ")),
+                ));
             }
-            if let Some(level) = comparison.levels.iter().find(|level| !is_probability(level.m) || !is_probability(level.u)) {
-                return Err(invalid(&name, format!("level {}: m and u must lie between 0 and 1", level.level)));
+            if let Some(level) = comparison
+                .levels
+                .iter()
+                .find(|level| !is_probability(level.m) || !is_probability(level.u))
+            {
+                return Err(invalid(
+                    &name,
+                    format!("level {}: m and u must lie between 0 and 1", level.level),
+                ));
             }
-            if comparison.term_frequencies.as_ref().is_some_and(|frequencies| !frequencies.is_valid()) {
-                return Err(invalid(&name, "term frequencies must lie between 0 and 1".to_owned()));
+            if comparison
+                .term_frequencies
+                .as_ref()
+                .is_some_and(|frequencies| !frequencies.is_valid())
+            {
+                return Err(invalid(
+                    &name,
+                    "term frequencies must lie between 0 and 1".to_owned(),
+                ));
             }
         }
         Ok(())

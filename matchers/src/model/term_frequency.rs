@@ -28,7 +28,11 @@ impl TermFrequencies {
             *counts.entry(value).or_default() += 1;
             total += 1;
         }
-        let mut frequent: Vec<(&str, u32)> = counts.iter().filter(|(_, count)| **count >= MIN_LISTED_COUNT).map(|(value, count)| (*value, *count)).collect();
+        let mut frequent: Vec<(&str, u32)> = counts
+            .iter()
+            .filter(|(_, count)| **count >= MIN_LISTED_COUNT)
+            .map(|(value, count)| (*value, *count))
+            .collect();
         frequent.sort_unstable_by(|left, right| right.1.cmp(&left.1).then(left.0.cmp(right.0)));
         frequent.truncate(MAX_LISTED);
         let listed_count: u64 = frequent.iter().map(|(_, count)| u64::from(*count)).sum();
@@ -36,7 +40,10 @@ impl TermFrequencies {
         let unlisted_count = (total - listed_count).max(1);
         (total > 0).then(|| Self {
             unlisted: unlisted_count as f64 / unlisted_values as f64 / (total + 1) as f64,
-            listed: frequent.into_iter().map(|(value, count)| (value.to_owned(), f64::from(count) / (total + 1) as f64)).collect(),
+            listed: frequent
+                .into_iter()
+                .map(|(value, count)| (value.to_owned(), f64::from(count) / (total + 1) as f64))
+                .collect(),
         })
     }
 

@@ -8,18 +8,80 @@ use crate::record::PostalAddress;
 /// Street words with the one form in which they are compared (USPS publication 28, appendix C, and British, Australian,
 /// German and French usage).
 const STREET_WORDS: &[(&str, &str)] = &[
-    ("alley", "aly"), ("ave", "av"), ("avenue", "av"), ("avn", "av"), ("boulevard", "blvd"), ("boul", "blvd"), ("bvd", "blvd"),
-    ("circle", "cir"), ("circuit", "cct"), ("close", "cl"), ("court", "ct"), ("crescent", "cr"), ("cres", "cr"), ("crt", "ct"),
-    ("drive", "dr"), ("drv", "dr"), ("east", "e"), ("esplanade", "esp"), ("expressway", "expy"), ("freeway", "fwy"),
-    ("gardens", "gdns"), ("grove", "gr"), ("heights", "hts"), ("highway", "hwy"), ("lane", "ln"), ("mount", "mt"), ("mountain", "mtn"),
-    ("north", "n"), ("northeast", "ne"), ("northwest", "nw"), ("parade", "pde"), ("park", "pk"), ("parkway", "pkwy"),
-    ("place", "pl"), ("plaza", "plz"), ("road", "rd"), ("route", "rte"), ("saint", "st"), ("south", "s"), ("southeast", "se"),
-    ("southwest", "sw"), ("square", "sq"), ("str", "st"), ("strasse", "st"), ("street", "st"), ("terrace", "ter"), ("terr", "ter"),
-    ("trail", "trl"), ("turnpike", "tpke"), ("west", "w"),
+    ("alley", "aly"),
+    ("ave", "av"),
+    ("avenue", "av"),
+    ("avn", "av"),
+    ("boulevard", "blvd"),
+    ("boul", "blvd"),
+    ("bvd", "blvd"),
+    ("circle", "cir"),
+    ("circuit", "cct"),
+    ("close", "cl"),
+    ("court", "ct"),
+    ("crescent", "cr"),
+    ("cres", "cr"),
+    ("crt", "ct"),
+    ("drive", "dr"),
+    ("drv", "dr"),
+    ("east", "e"),
+    ("esplanade", "esp"),
+    ("expressway", "expy"),
+    ("freeway", "fwy"),
+    ("gardens", "gdns"),
+    ("grove", "gr"),
+    ("heights", "hts"),
+    ("highway", "hwy"),
+    ("lane", "ln"),
+    ("mount", "mt"),
+    ("mountain", "mtn"),
+    ("north", "n"),
+    ("northeast", "ne"),
+    ("northwest", "nw"),
+    ("parade", "pde"),
+    ("park", "pk"),
+    ("parkway", "pkwy"),
+    ("place", "pl"),
+    ("plaza", "plz"),
+    ("road", "rd"),
+    ("route", "rte"),
+    ("saint", "st"),
+    ("south", "s"),
+    ("southeast", "se"),
+    ("southwest", "sw"),
+    ("square", "sq"),
+    ("str", "st"),
+    ("strasse", "st"),
+    ("street", "st"),
+    ("terrace", "ter"),
+    ("terr", "ter"),
+    ("trail", "trl"),
+    ("turnpike", "tpke"),
+    ("west", "w"),
 ];
 const UNIT_WORDS: &[&str] = &[
-    "apartment", "apt", "building", "bldg", "department", "dept", "flat", "floor", "lot", "no", "ph", "penthouse", "rm", "room",
-    "shop", "space", "spc", "ste", "suite", "trlr", "unit", "wohnung",
+    "apartment",
+    "apt",
+    "building",
+    "bldg",
+    "department",
+    "dept",
+    "flat",
+    "floor",
+    "lot",
+    "no",
+    "ph",
+    "penthouse",
+    "rm",
+    "room",
+    "shop",
+    "space",
+    "spc",
+    "ste",
+    "suite",
+    "trlr",
+    "unit",
+    "wohnung",
 ];
 
 /// An address taken apart; every part folded, empty where unknown.
@@ -62,17 +124,26 @@ impl NormalisedAddress {
 /// ```
 pub fn normalise_address(written: &PostalAddress) -> NormalisedAddress {
     let line = fold(&written.street.replace('#', " unit "));
-    let line = if is_placeholder(&line) { String::new() } else { line };
+    let line = if is_placeholder(&line) {
+        String::new()
+    } else {
+        line
+    };
     let mut number = known(&written.number);
     let mut unit: Vec<String> = Vec::new();
     let mut street: Vec<&str> = Vec::new();
     let mut words = line.split(' ').filter(|word| !word.is_empty()).peekable();
     // `12/34 High Street` is unit 12, number 34.
-    if written.street.split_once('/').is_some_and(|(before, _)| before.trim().bytes().all(|byte| byte.is_ascii_digit()) && !before.trim().is_empty()) {
+    if written.street.split_once('/').is_some_and(|(before, _)| {
+        before.trim().bytes().all(|byte| byte.is_ascii_digit()) && !before.trim().is_empty()
+    }) {
         unit.extend(words.next().map(str::to_owned));
     }
     while let Some(word) = words.next() {
-        if UNIT_WORDS.contains(&word) && (!street.is_empty() || number.is_empty()) && words.peek().is_some() {
+        if UNIT_WORDS.contains(&word)
+            && (!street.is_empty() || number.is_empty())
+            && words.peek().is_some()
+        {
             unit.extend(words.next().map(str::to_owned));
         } else if number.is_empty() && word.starts_with(|letter: char| letter.is_ascii_digit()) {
             number = word.to_owned();
@@ -92,7 +163,9 @@ pub fn normalise_address(written: &PostalAddress) -> NormalisedAddress {
 }
 
 fn street_word(word: &str) -> &str {
-    STREET_WORDS.binary_search_by(|(long, _)| (*long).cmp(word)).map_or(word, |index| STREET_WORDS[index].1)
+    STREET_WORDS
+        .binary_search_by(|(long, _)| (*long).cmp(word))
+        .map_or(word, |index| STREET_WORDS[index].1)
 }
 
 fn unit_words(written: &str) -> Vec<String> {
@@ -105,13 +178,19 @@ fn unit_words(written: &str) -> Vec<String> {
 
 fn known(written: &str) -> String {
     let folded = fold(written);
-    if is_placeholder(&folded) { String::new() } else { folded }
+    if is_placeholder(&folded) {
+        String::new()
+    } else {
+        folded
+    }
 }
 
 fn normalise_postcode(written: &str) -> String {
     let mut postcode = compact(written);
     let all_digits = postcode.bytes().all(|byte| byte.is_ascii_digit());
-    if all_digits && is_placeholder_digits(&postcode) && postcode != "12345" || is_placeholder(&postcode.to_ascii_lowercase()) {
+    if all_digits && is_placeholder_digits(&postcode) && postcode != "12345"
+        || is_placeholder(&postcode.to_ascii_lowercase())
+    {
         return String::new();
     }
     if all_digits && postcode.len() == 9 {

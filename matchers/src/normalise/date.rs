@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-const MONTHS: &[&str] = &["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
+const MONTHS: &[&str] = &[
+    "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec",
+];
 
 /// A calendar date of which parts may be unknown (0) or, with a typing error, impossible.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -25,7 +27,17 @@ impl PartialDate {
     /// The eight digits `YYYYMMDD`.
     pub fn digits(self) -> [u8; 8] {
         let (year, month, day) = (self.year, u16::from(self.month), u16::from(self.day));
-        [year / 1000, year / 100 % 10, year / 10 % 10, year % 10, month / 10, month % 10, day / 10, day % 10].map(|digit| digit as u8)
+        [
+            year / 1000,
+            year / 100 % 10,
+            year / 10 % 10,
+            year % 10,
+            month / 10,
+            month % 10,
+            day / 10,
+            day % 10,
+        ]
+        .map(|digit| digit as u8)
     }
 }
 
@@ -58,13 +70,32 @@ pub fn normalise_date(written: &str) -> Option<PartialDate> {
         Some(at) if text[at..].contains(':') => &text[..at],
         _ => text,
     };
-    let parts: Vec<&str> = date_text.split(|letter: char| !letter.is_ascii_alphanumeric()).filter(|part| !part.is_empty()).collect();
+    let parts: Vec<&str> = date_text
+        .split(|letter: char| !letter.is_ascii_alphanumeric())
+        .filter(|part| !part.is_empty())
+        .collect();
     let date = match parts.as_slice() {
         [one] if one.len() == 8 => from_digits(one)?,
-        [year] if year.len() == 4 => PartialDate { year: year.parse().ok()?, month: 0, day: 0 },
-        [year, month] if year.len() == 4 => PartialDate { year: year.parse().ok()?, month: month_number(month)?, day: 0 },
-        [month, year] if year.len() == 4 => PartialDate { year: year.parse().ok()?, month: month_number(month)?, day: 0 },
-        [year, month, day] if year.len() == 4 => PartialDate { year: year.parse().ok()?, month: month_number(month)?, day: small(day)? },
+        [year] if year.len() == 4 => PartialDate {
+            year: year.parse().ok()?,
+            month: 0,
+            day: 0,
+        },
+        [year, month] if year.len() == 4 => PartialDate {
+            year: year.parse().ok()?,
+            month: month_number(month)?,
+            day: 0,
+        },
+        [month, year] if year.len() == 4 => PartialDate {
+            year: year.parse().ok()?,
+            month: month_number(month)?,
+            day: 0,
+        },
+        [year, month, day] if year.len() == 4 => PartialDate {
+            year: year.parse().ok()?,
+            month: month_number(month)?,
+            day: small(day)?,
+        },
         [first, second, year] => with_year_last(first, second, year, date_text.contains('.'))?,
         _ => return None,
     };
@@ -75,7 +106,11 @@ fn from_digits(digits: &str) -> Option<PartialDate> {
     if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
-    let (year, month, day): (u16, u8, u8) = (digits[..4].parse().ok()?, digits[4..6].parse().ok()?, digits[6..].parse().ok()?);
+    let (year, month, day): (u16, u8, u8) = (
+        digits[..4].parse().ok()?,
+        digits[4..6].parse().ok()?,
+        digits[6..].parse().ok()?,
+    );
     if (1000..=2999).contains(&year) {
         return Some(PartialDate { year, month, day });
     }
@@ -90,14 +125,30 @@ fn with_year_last(first: &str, second: &str, year: &str, day_first: bool) -> Opt
         _ => return None,
     };
     if first.starts_with(|letter: char| letter.is_ascii_alphabetic()) {
-        return Some(PartialDate { year, month: month_number(first)?, day: small(second)? });
+        return Some(PartialDate {
+            year,
+            month: month_number(first)?,
+            day: small(second)?,
+        });
     }
     if second.starts_with(|letter: char| letter.is_ascii_alphabetic()) {
-        return Some(PartialDate { year, month: month_number(second)?, day: small(first)? });
+        return Some(PartialDate {
+            year,
+            month: month_number(second)?,
+            day: small(first)?,
+        });
     }
     let (first, second) = (small(first)?, small(second)?);
-    let day_first = if day_first { second <= 12 } else { first > 12 && second <= 12 };
-    let (month, day) = if day_first { (second, first) } else { (first, second) };
+    let day_first = if day_first {
+        second <= 12
+    } else {
+        first > 12 && second <= 12
+    };
+    let (month, day) = if day_first {
+        (second, first)
+    } else {
+        (first, second)
+    };
     Some(PartialDate { year, month, day })
 }
 
@@ -109,12 +160,18 @@ fn small(part: &str) -> Option<u8> {
 fn month_number(part: &str) -> Option<u8> {
     if part.len() >= 3 && part.bytes().all(|byte| byte.is_ascii_alphabetic()) {
         let short = part[..3].to_ascii_lowercase();
-        return MONTHS.iter().position(|month| *month == short).map(|index| index as u8 + 1);
+        return MONTHS
+            .iter()
+            .position(|month| *month == short)
+            .map(|index| index as u8 + 1);
     }
     small(part)
 }
 
 fn is_plausible(date: PartialDate) -> bool {
-    let put_in_by_forms = matches!((date.year, date.month, date.day), (1900 | 1901 | 1970, 1, 1) | (1899, 12, 30 | 31) | (1111, 11, 11));
+    let put_in_by_forms = matches!(
+        (date.year, date.month, date.day),
+        (1900 | 1901 | 1970, 1, 1) | (1899, 12, 30 | 31) | (1111, 11, 11)
+    );
     (1200..=2100).contains(&date.year) && !put_in_by_forms
 }

@@ -3,16 +3,81 @@
 use serde::{Deserialize, Serialize};
 
 const PLACEHOLDER_LOCALS: &[&str] = &[
-    "a", "aa", "aaa", "abc", "anonymous", "asdf", "customer", "decline", "declined", "fake", "guest", "n", "na", "nil", "nan", "no",
-    "nobody", "noemail", "nomail", "none", "noreply", "notgiven", "notprovided", "null", "refused", "test", "unknown", "x", "xx", "xxx",
+    "a",
+    "aa",
+    "aaa",
+    "abc",
+    "anonymous",
+    "asdf",
+    "customer",
+    "decline",
+    "declined",
+    "fake",
+    "guest",
+    "n",
+    "na",
+    "nil",
+    "nan",
+    "no",
+    "nobody",
+    "noemail",
+    "nomail",
+    "none",
+    "noreply",
+    "notgiven",
+    "notprovided",
+    "null",
+    "refused",
+    "test",
+    "unknown",
+    "x",
+    "xx",
+    "xxx",
 ];
 /// Mailboxes that belong to an office, not to a person (RFC 2142 and usage).
 const ROLE_LOCALS: &[&str] = &[
-    "accounts", "admin", "billing", "contact", "cs", "customerservice", "donotreply", "enquiries", "hello", "help", "helpdesk", "hr",
-    "info", "mail", "marketing", "office", "orders", "postmaster", "reception", "sales", "service", "shop", "store", "support",
-    "till", "webmaster",
+    "accounts",
+    "admin",
+    "billing",
+    "contact",
+    "cs",
+    "customerservice",
+    "donotreply",
+    "enquiries",
+    "hello",
+    "help",
+    "helpdesk",
+    "hr",
+    "info",
+    "mail",
+    "marketing",
+    "office",
+    "orders",
+    "postmaster",
+    "reception",
+    "sales",
+    "service",
+    "shop",
+    "store",
+    "support",
+    "till",
+    "webmaster",
 ];
-const PLACEHOLDER_DOMAINS: &[&str] = &["a.com", "b.com", "email.com.invalid", "example.com", "example.net", "example.org", "na.com", "no.com", "noemail.com", "none.com", "nomail.com", "test.com", "x.com.invalid"];
+const PLACEHOLDER_DOMAINS: &[&str] = &[
+    "a.com",
+    "b.com",
+    "email.com.invalid",
+    "example.com",
+    "example.net",
+    "example.org",
+    "na.com",
+    "no.com",
+    "noemail.com",
+    "none.com",
+    "nomail.com",
+    "test.com",
+    "x.com.invalid",
+];
 
 /// An address that can be evidence of one person.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -39,7 +104,10 @@ impl NormalisedEmail {
 /// ```
 pub fn normalise_email(written: &str) -> Option<NormalisedEmail> {
     let trimmed = written.trim().trim_matches(['<', '>', '"', '\'', ';', ',']);
-    let lower = trimmed.strip_prefix("mailto:").unwrap_or(trimmed).to_lowercase();
+    let lower = trimmed
+        .strip_prefix("mailto:")
+        .unwrap_or(trimmed)
+        .to_lowercase();
     let (local, domain) = lower.rsplit_once('@')?;
     let domain = domain.trim_matches('.');
     let shaped = !local.is_empty()
@@ -47,18 +115,27 @@ pub fn normalise_email(written: &str) -> Option<NormalisedEmail> {
         && lower.len() <= 254
         && domain.contains('.')
         && !local.contains('@')
-        && !lower.chars().any(|letter| letter.is_whitespace() || letter.is_control());
+        && !lower
+            .chars()
+            .any(|letter| letter.is_whitespace() || letter.is_control());
     if !shaped {
         return None;
     }
-    let domain = if domain == "googlemail.com" { "gmail.com" } else { domain };
+    let domain = if domain == "googlemail.com" {
+        "gmail.com"
+    } else {
+        domain
+    };
     let mailbox = local.split_once('+').map_or(local, |(before, _)| before);
     let mailbox: String = if domain == "gmail.com" {
         mailbox.chars().filter(|letter| *letter != '.').collect()
     } else {
         mailbox.to_owned()
     };
-    let bare: String = mailbox.chars().filter(char::is_ascii_alphanumeric).collect();
+    let bare: String = mailbox
+        .chars()
+        .filter(char::is_ascii_alphanumeric)
+        .collect();
     let placeholder = mailbox.is_empty()
         || PLACEHOLDER_LOCALS.contains(&bare.as_str())
         || ROLE_LOCALS.contains(&bare.as_str())

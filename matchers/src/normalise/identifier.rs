@@ -18,7 +18,10 @@ pub struct NormalisedIdentifier {
 pub fn normalise_identifier(written: &Identifier) -> Option<NormalisedIdentifier> {
     let value = compact(&written.value);
     let all_digits = value.bytes().all(|byte| byte.is_ascii_digit());
-    if value.len() < 3 || (all_digits && is_placeholder_digits(&value)) || is_placeholder(&value.to_ascii_lowercase()) {
+    if value.len() < 3
+        || (all_digits && is_placeholder_digits(&value))
+        || is_placeholder(&value.to_ascii_lowercase())
+    {
         return None;
     }
     Some(NormalisedIdentifier {

@@ -67,19 +67,33 @@ impl NormalisedRecord {
 
     fn add(&mut self, attribute: &Attribute, region: Region) {
         match attribute {
-            Attribute::Name(name) => push_new(&mut self.names, Some(normalise_name(name)).filter(|name| !name.is_empty())),
+            Attribute::Name(name) => push_new(
+                &mut self.names,
+                Some(normalise_name(name)).filter(|name| !name.is_empty()),
+            ),
             Attribute::Email(email) => push_new(&mut self.emails, normalise_email(email)),
             Attribute::Phone(phone) => push_new(&mut self.phones, normalise_phone(phone, region)),
             Attribute::Address(address) => {
-                push_new(&mut self.addresses, Some(normalise_address(address)).filter(|address| !address.is_empty()));
+                push_new(
+                    &mut self.addresses,
+                    Some(normalise_address(address)).filter(|address| !address.is_empty()),
+                );
             }
             Attribute::BirthDate(date) => push_new(&mut self.birth_dates, normalise_date(date)),
             Attribute::Gender(gender) => self.gender = normalise_gender(gender).or(self.gender),
-            Attribute::Identifier(identifier) => push_new(&mut self.identifiers, normalise_identifier(identifier)),
+            Attribute::Identifier(identifier) => {
+                push_new(&mut self.identifiers, normalise_identifier(identifier))
+            }
             Attribute::Custom(custom) => {
                 let value = fold(&custom.value);
                 let known = !text::is_placeholder(&value);
-                push_new(&mut self.customs, known.then(|| NormalisedCustom { name: custom.name.clone(), value }));
+                push_new(
+                    &mut self.customs,
+                    known.then(|| NormalisedCustom {
+                        name: custom.name.clone(),
+                        value,
+                    }),
+                );
             }
         }
     }

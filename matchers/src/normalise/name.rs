@@ -6,22 +6,74 @@ use super::text::{fold, is_placeholder};
 use crate::record::PersonName;
 
 const TITLES: &[&str] = &[
-    "capt", "dame", "dr", "frau", "herr", "hon", "lady", "lord", "madam", "major", "master", "miss", "mme", "mr", "mrs", "ms",
-    "mx", "pastor", "prof", "professor", "rev", "reverend", "sir", "sra", "sr dr", "srta",
+    "capt",
+    "dame",
+    "dr",
+    "frau",
+    "herr",
+    "hon",
+    "lady",
+    "lord",
+    "madam",
+    "major",
+    "master",
+    "miss",
+    "mme",
+    "mr",
+    "mrs",
+    "ms",
+    "mx",
+    "pastor",
+    "prof",
+    "professor",
+    "rev",
+    "reverend",
+    "sir",
+    "sra",
+    "sr dr",
+    "srta",
 ];
 const GENERATIONS: &[(&str, &str)] = &[
-    ("jr", "jr"), ("jnr", "jr"), ("junior", "jr"), ("sr", "sr"), ("snr", "sr"), ("senior", "sr"), ("ii", "ii"), ("2nd", "ii"),
-    ("iii", "iii"), ("3rd", "iii"), ("iv", "iv"), ("4th", "iv"),
+    ("jr", "jr"),
+    ("jnr", "jr"),
+    ("junior", "jr"),
+    ("sr", "sr"),
+    ("snr", "sr"),
+    ("senior", "sr"),
+    ("ii", "ii"),
+    ("2nd", "ii"),
+    ("iii", "iii"),
+    ("3rd", "iii"),
+    ("iv", "iv"),
+    ("4th", "iv"),
 ];
-const HONOURS: &[&str] = &["bt", "bart", "cbe", "cpa", "dds", "esq", "frs", "kbe", "kcb", "mba", "md", "mp", "obe", "phd", "qc", "rn"];
+const HONOURS: &[&str] = &[
+    "bt", "bart", "cbe", "cpa", "dds", "esq", "frs", "kbe", "kcb", "mba", "md", "mp", "obe", "phd",
+    "qc", "rn",
+];
 const PARTICLES: &[&str] = &[
-    "al", "ap", "av", "ben", "bin", "da", "dal", "de", "del", "della", "den", "der", "di", "dos", "du", "el", "fitz", "ibn", "la",
-    "le", "mac", "mc", "o", "saint", "san", "st", "ten", "ter", "van", "vander", "von", "zu", "zur",
+    "al", "ap", "av", "ben", "bin", "da", "dal", "de", "del", "della", "den", "der", "di", "dos",
+    "du", "el", "fitz", "ibn", "la", "le", "mac", "mc", "o", "saint", "san", "st", "ten", "ter",
+    "van", "vander", "von", "zu", "zur",
 ];
 /// What is typed at a till in place of a customer's name.
 const PLACEHOLDER_NAMES: &[&str] = &[
-    "anonymous", "asdf", "cash", "cash customer", "customer", "do not use", "guest", "john doe", "jane doe", "no name", "noname",
-    "store", "valued", "valued customer", "walk in", "walkin",
+    "anonymous",
+    "asdf",
+    "cash",
+    "cash customer",
+    "customer",
+    "do not use",
+    "guest",
+    "john doe",
+    "jane doe",
+    "no name",
+    "noname",
+    "store",
+    "valued",
+    "valued customer",
+    "walk in",
+    "walkin",
 ];
 
 /// A name taken apart; every part folded to lower-case ASCII, empty where unknown.
@@ -85,11 +137,18 @@ pub fn normalise_name(name: &PersonName) -> NormalisedName {
 }
 
 fn known(part: String) -> String {
-    if PLACEHOLDER_NAMES.contains(&part.as_str()) { String::new() } else { part }
+    if PLACEHOLDER_NAMES.contains(&part.as_str()) {
+        String::new()
+    } else {
+        part
+    }
 }
 
 fn without(words: Vec<String>, taken: &[String]) -> Vec<String> {
-    words.into_iter().filter(|word| !taken.contains(word)).collect()
+    words
+        .into_iter()
+        .filter(|word| !taken.contains(word))
+        .collect()
 }
 
 /// Folded words of one part without titles, honours and placeholders; a generation goes where it belongs.

@@ -23,5 +23,9 @@ pub fn formal_names(given: &str) -> &'static [&'static str] {
 /// Whether one is a nickname of the other or both are nicknames of one formal name.
 pub fn are_nicknames(left: &str, right: &str) -> bool {
     let (left_formal, right_formal) = (formal_names(left), formal_names(right));
-    left_formal.contains(&right) || right_formal.contains(&left) || left_formal.iter().any(|formal| right_formal.contains(formal))
+    left_formal.contains(&right)
+        || right_formal.contains(&left)
+        || left_formal
+            .iter()
+            .any(|formal| right_formal.contains(formal))
 }

@@ -15,7 +15,11 @@ use super::text::is_placeholder_digits;
 /// assert_eq!(normalise_phone("555-555-5555", Region::US), None);
 /// ```
 pub fn normalise_phone(written: &str, region: Region) -> Option<String> {
-    let digits: String = written.chars().filter_map(|letter| letter.to_digit(10)).filter_map(|digit| char::from_digit(digit, 10)).collect();
+    let digits: String = written
+        .chars()
+        .filter_map(|letter| letter.to_digit(10))
+        .filter_map(|digit| char::from_digit(digit, 10))
+        .collect();
     if !(7..=17).contains(&digits.len()) || is_placeholder_digits(&digits) {
         return None;
     }

@@ -4,8 +4,28 @@ use unicode_normalization::UnicodeNormalization;
 
 /// Texts that stand for "nothing known", after [`fold`].
 const PLACEHOLDER_TEXTS: &[&str] = &[
-    "", "n a", "na", "nan", "nil", "no name", "none", "not available", "not given", "not known", "not provided", "null", "refused",
-    "test", "tbd", "undefined", "unk", "unknown", "x", "xx", "xxx", "xxxx",
+    "",
+    "n a",
+    "na",
+    "nan",
+    "nil",
+    "no name",
+    "none",
+    "not available",
+    "not given",
+    "not known",
+    "not provided",
+    "null",
+    "refused",
+    "test",
+    "tbd",
+    "undefined",
+    "unk",
+    "unknown",
+    "x",
+    "xx",
+    "xxx",
+    "xxxx",
 ];
 
 /// Folds to lower-case ASCII words separated by one space: NFKC, transliteration, case folding; apostrophes and
@@ -56,7 +76,8 @@ pub fn is_placeholder_digits(digits: &str) -> bool {
     if bytes.len() < 2 {
         return true;
     }
-    let steps = |expected: fn(u8, u8) -> bool| bytes.windows(2).all(|pair| expected(pair[0], pair[1]));
+    let steps =
+        |expected: fn(u8, u8) -> bool| bytes.windows(2).all(|pair| expected(pair[0], pair[1]));
     steps(|left, right| left == right)
         || steps(|left, right| (left - b'0' + 1) % 10 == right - b'0')
         || steps(|left, right| (right - b'0' + 1) % 10 == left - b'0')

@@ -42,7 +42,10 @@ impl MatchRule {
         if self.when.is_empty() {
             return Err("when is empty: the rule would hold for every pair".to_owned());
         }
-        if self.when.contains_key(&Comparison::Identifier("*".to_owned())) {
+        if self
+            .when
+            .contains_key(&Comparison::Identifier("*".to_owned()))
+        {
             return Err("identifier.* may stand in unless only; name the scheme".to_owned());
         }
         for (comparison, levels) in self.when.iter().chain(&self.unless) {
@@ -50,8 +53,14 @@ impl MatchRule {
                 return Err(format!("unknown comparison {comparison}"));
             }
             let known = comparison.levels();
-            if let Some(level) = levels.iter().find(|level| *level != MISSING && !known.contains(&level.as_str())) {
-                return Err(format!("comparison {comparison} has no level {level}; it has {}, {MISSING}", known.join(", ")));
+            if let Some(level) = levels
+                .iter()
+                .find(|level| *level != MISSING && !known.contains(&level.as_str()))
+            {
+                return Err(format!(
+                    "comparison {comparison} has no level {level}; it has {}, {MISSING}",
+                    known.join(", ")
+                ));
             }
         }
         Ok(())

@@ -89,7 +89,8 @@ pub struct Pack {
 impl Pack {
     /// The pack that ships for retailers.
     pub fn retail() -> Self {
-        Self::from_toml(include_str!("../../packs/retail.toml")).expect("the shipped pack is read in a test")
+        Self::from_toml(include_str!("../../packs/retail.toml"))
+            .expect("the shipped pack is read in a test")
     }
 
     /// Reads and checks a pack.
@@ -106,23 +107,46 @@ impl Pack {
 
     /// The trust rank of a source; 0 for one that the pack does not name.
     pub fn trust(&self, source: &str) -> u32 {
-        self.sources.get(source).map_or(0, |settings| settings.trust)
+        self.sources
+            .get(source)
+            .map_or(0, |settings| settings.trust)
     }
 
     fn validate(&self) -> Result<(), PackError> {
         let invalid = |setting: String, problem: String| PackError::Invalid { setting, problem };
         if self.format_version != PACK_FORMAT_VERSION {
-            return Err(invalid("format_version".into(), format!("is {}, this version reads {PACK_FORMAT_VERSION}", self.format_version)));
+            return Err(invalid(
+                "format_version".into(),
+                format!(
+                    "is {}, this version reads {PACK_FORMAT_VERSION}",
+                    self.format_version
+                ),
+            ));
         }
         if Region::from_code(&self.default_region).is_err() {
-            return Err(invalid("default_region".into(), "must be an ISO 3166 code of two letters, for example US".into()));
+            return Err(invalid(
+                "default_region".into(),
+                "must be an ISO 3166 code of two letters, for example US".into(),
+            ));
         }
-        let Thresholds { match_probability, review_probability } = self.thresholds;
-        if !(0.0 < review_probability && review_probability <= match_probability && match_probability < 1.0) {
-            return Err(invalid("thresholds".into(), "need 0 < review_probability <= match_probability < 1".into()));
+        let Thresholds {
+            match_probability,
+            review_probability,
+        } = self.thresholds;
+        if !(0.0 < review_probability
+            && review_probability <= match_probability
+            && match_probability < 1.0)
+        {
+            return Err(invalid(
+                "thresholds".into(),
+                "need 0 < review_probability <= match_probability < 1".into(),
+            ));
         }
         if self.blocking.0.is_empty() || self.blocking.0.len() > MAX_RULES {
-            return Err(invalid("blocking".into(), format!("needs 1 to {MAX_RULES} rules")));
+            return Err(invalid(
+                "blocking".into(),
+                format!("needs 1 to {MAX_RULES} rules"),
+            ));
         }
         for rule in &self.blocking.0 {
             let setting = format!("blocking rule {}", rule.name);
@@ -133,11 +157,15 @@ impl Pack {
                 return Err(invalid(setting, "max_records must be at least 2".into()));
             }
             if rule.shared_value && rule.key.len() != 1 {
-                return Err(invalid(setting, "shared_value needs a key of one element".into()));
+                return Err(invalid(
+                    setting,
+                    "shared_value needs a key of one element".into(),
+                ));
             }
         }
         for rule in &self.rules {
-            rule.validate().map_err(|problem| invalid(format!("rule {}", rule.name), problem))?;
+            rule.validate()
+                .map_err(|problem| invalid(format!("rule {}", rule.name), problem))?;
         }
         Ok(())
     }

@@ -44,13 +44,21 @@ pub struct EmResult {
 }
 
 /// Maximises the likelihood of `counts` over the prior and the m of the `free` comparisons.
-pub fn maximise_expectation(counts: &PatternCounts, start: &EmParameters, free: &[bool]) -> EmResult {
+pub fn maximise_expectation(
+    counts: &PatternCounts,
+    start: &EmParameters,
+    free: &[bool],
+) -> EmResult {
     let mut current = start.clone();
     let total: f64 = counts.iter().map(|(_, count)| count).sum();
     let mut expected_levels = Vec::new();
     for _ in 0..MAX_ITERATIONS {
         let mut expected_matches = 0.0;
-        expected_levels = current.m.iter().map(|levels| vec![0.0; levels.len()]).collect::<Vec<_>>();
+        expected_levels = current
+            .m
+            .iter()
+            .map(|levels| vec![0.0; levels.len()])
+            .collect::<Vec<_>>();
         for (pattern, count) in counts.iter() {
             let expected = current.match_probability(pattern, Some(free)) * count;
             expected_matches += expected;
@@ -62,7 +70,11 @@ pub fn maximise_expectation(counts: &PatternCounts, start: &EmParameters, free: 
         }
         let prior = (expected_matches / total.max(1.0)).clamp(1e-9, 1.0 - 1e-9);
         let mut change = (prior - current.prior).abs();
-        for (index, levels) in expected_levels.iter().enumerate().filter(|(index, _)| free[*index]) {
+        for (index, levels) in expected_levels
+            .iter()
+            .enumerate()
+            .filter(|(index, _)| free[*index])
+        {
             let sum: f64 = levels.iter().sum();
             if sum < 1e-9 {
                 continue;
@@ -78,5 +90,9 @@ pub fn maximise_expectation(counts: &PatternCounts, start: &EmParameters, free: 
             break;
         }
     }
-    EmResult { prior: current.prior, m: current.m, expected_levels }
+    EmResult {
+        prior: current.prior,
+        m: current.m,
+        expected_levels,
+    }
 }

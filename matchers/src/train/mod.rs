@@ -12,7 +12,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::block::{BlockingRules, Candidates};
 use crate::compare::Comparison;
-use crate::model::{ComparisonModel, LevelParameters, MAX_COMPARISONS, MODEL_FORMAT_VERSION, Model, TermFrequencies};
+use crate::model::{
+    ComparisonModel, LevelParameters, MAX_COMPARISONS, MODEL_FORMAT_VERSION, Model, TermFrequencies,
+};
 use crate::normalise::NormalisedRecord;
 
 /// How much is sampled.
@@ -28,7 +30,11 @@ pub struct TrainingOptions {
 
 impl Default for TrainingOptions {
     fn default() -> Self {
-        Self { seed: 1, random_pairs: 2_000_000, pairs_per_rule: 200_000 }
+        Self {
+            seed: 1,
+            random_pairs: 2_000_000,
+            pairs_per_rule: 200_000,
+        }
     }
 }
 
@@ -51,20 +57,35 @@ pub fn train(
 ) -> Model {
     let comparisons = present_comparisons(records);
     let random = random_pairs(records.len(), options);
-    let random: Vec<(usize, usize)> = random.into_iter().filter(|(left, right)| may_match(*left, *right)).collect();
+    let random: Vec<(usize, usize)> = random
+        .into_iter()
+        .filter(|(left, right)| may_match(*left, *right))
+        .collect();
     let random_counts = PatternCounts::of_pairs(records, &comparisons, random.par_iter().copied());
     let u_random = u_of(&comparisons, &random_counts);
     let sessions: Vec<(usize, PatternCounts)> = (0..rules.0.len())
         .filter_map(|rule| {
             let pairs = candidates.sample_of_rule(rule, options.pairs_per_rule);
-            let pairs: Vec<(usize, usize)> = pairs.into_iter().filter(|(left, right)| may_match(*left, *right)).collect();
-            (pairs.len() >= MIN_SESSION_PAIRS).then(|| (rule, PatternCounts::of_pairs(records, &comparisons, pairs.par_iter().copied())))
+            let pairs: Vec<(usize, usize)> = pairs
+                .into_iter()
+                .filter(|(left, right)| may_match(*left, *right))
+                .collect();
+            (pairs.len() >= MIN_SESSION_PAIRS).then(|| {
+                (
+                    rule,
+                    PatternCounts::of_pairs(records, &comparisons, pairs.par_iter().copied()),
+                )
+            })
         })
         .collect();
     let all_counts = PatternCounts::of_candidates(records, &comparisons, candidates, &may_match);
     let possible_pairs = possible_pairs(records.len(), &random, &may_match);
 
-    let mut parameters = EmParameters { prior: 1e-4, m: default_m(&comparisons), u: u_random.clone() };
+    let mut parameters = EmParameters {
+        prior: 1e-4,
+        m: default_m(&comparisons),
+        u: u_random.clone(),
+    };
     for _ in 0..ROUNDS {
         parameters.m = m_of_sessions(&comparisons, rules, &sessions, &parameters);
         parameters.prior = prior_of(&all_counts, possible_pairs, &parameters);
@@ -84,7 +105,11 @@ pub fn train(
                     .levels()
                     .iter()
                     .enumerate()
-                    .map(|(level, name)| LevelParameters { level: (*name).to_owned(), m: parameters.m[index][level], u: parameters.u[index][level] })
+                    .map(|(level, name)| LevelParameters {
+                        level: (*name).to_owned(),
+                        m: parameters.m[index][level],
+                        u: parameters.u[index][level],
+                    })
                     .collect(),
                 term_frequencies: term_frequencies(records, comparison),
             })
@@ -121,7 +146,14 @@ fn present_comparisons(records: &[NormalisedRecord]) -> Vec<Comparison> {
     others.sort();
     comparisons.extend(others);
     let min_present = MIN_PRESENT_RECORDS.min(records.len().div_ceil(4)).max(1);
-    comparisons.retain(|comparison| records.iter().filter(|record| comparison.is_present(record)).take(min_present).count() == min_present);
+    comparisons.retain(|comparison| {
+        records
+            .iter()
+            .filter(|record| comparison.is_present(record))
+            .take(min_present)
+            .count()
+            == min_present
+    });
     comparisons.truncate(MAX_COMPARISONS);
     comparisons
 }
@@ -132,7 +164,9 @@ fn random_pairs(count: usize, options: &TrainingOptions) -> Vec<(usize, usize)> 
         return Vec::new();
     }
     if count * (count - 1) / 2 <= options.random_pairs {
-        return (0..count).flat_map(|left| (left + 1..count).map(move |right| (left, right))).collect();
+        return (0..count)
+            .flat_map(|left| (left + 1..count).map(move |right| (left, right)))
+            .collect();
     }
     let mut state = options.seed;
     let mut draw = move || {
@@ -142,16 +176,30 @@ fn random_pairs(count: usize, options: &TrainingOptions) -> Vec<(usize, usize)> 
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         ((mixed ^ (mixed >> 31)) % count as u64) as usize
     };
-    (0..options.random_pairs).map(|_| (draw(), draw())).filter(|(left, right)| left != right).map(|(left, right)| (left.min(right), left.max(right))).collect()
+    (0..options.random_pairs)
+        .map(|_| (draw(), draw()))
+        .filter(|(left, right)| left != right)
+        .map(|(left, right)| (left.min(right), left.max(right)))
+        .collect()
 }
 
-fn possible_pairs(count: usize, random: &[(usize, usize)], may_match: &(impl Fn(usize, usize) -> bool + Sync)) -> f64 {
+fn possible_pairs(
+    count: usize,
+    random: &[(usize, usize)],
+    may_match: &(impl Fn(usize, usize) -> bool + Sync),
+) -> f64 {
     let all = count as f64 * (count as f64 - 1.0) / 2.0;
     if random.is_empty() {
         return all.max(1.0);
     }
-    let sample: Vec<(usize, usize)> = (0..2000_usize).map(|step| (step * 7919 % count, (step * 104_729 + 1) % count)).filter(|(left, right)| left != right).collect();
-    let allowed = sample.iter().filter(|(left, right)| may_match(*left.min(right), *left.max(right))).count();
+    let sample: Vec<(usize, usize)> = (0..2000_usize)
+        .map(|step| (step * 7919 % count, (step * 104_729 + 1) % count))
+        .filter(|(left, right)| left != right)
+        .collect();
+    let allowed = sample
+        .iter()
+        .filter(|(left, right)| may_match(*left.min(right), *left.max(right)))
+        .count();
     (all * allowed as f64 / sample.len().max(1) as f64).max(1.0)
 }
 
@@ -169,16 +217,25 @@ fn u_of(comparisons: &[Comparison], counts: &PatternCounts) -> Vec<Vec<f64>> {
 /// Relative frequencies with pseudo-counts, none of them 0 or 1.
 fn smoothed(observed: &[f64], pseudo: &[f64]) -> Vec<f64> {
     let total: f64 = observed.iter().sum::<f64>() + pseudo.iter().sum::<f64>();
-    observed.iter().zip(pseudo).map(|(count, pseudo)| ((count + pseudo) / total).clamp(1e-9, 1.0 - 1e-9)).collect()
+    observed
+        .iter()
+        .zip(pseudo)
+        .map(|(count, pseudo)| ((count + pseudo) / total).clamp(1e-9, 1.0 - 1e-9))
+        .collect()
 }
 
 fn default_m(comparisons: &[Comparison]) -> Vec<Vec<f64>> {
-    comparisons.iter().map(|comparison| default_m_of(comparison.levels().len())).collect()
+    comparisons
+        .iter()
+        .map(|comparison| default_m_of(comparison.levels().len()))
+        .collect()
 }
 
 /// Before anything is seen: most matches agree, each weaker level is half as likely, some differ.
 fn default_m_of(levels: usize) -> Vec<f64> {
-    let mut m: Vec<f64> = (0..levels).map(|level| 0.5_f64.powi(level as i32 + 1)).collect();
+    let mut m: Vec<f64> = (0..levels)
+        .map(|level| 0.5_f64.powi(level as i32 + 1))
+        .collect();
     m[0] = 0.8;
     m[levels - 1] = 0.08;
     let total: f64 = m.iter().sum();
@@ -186,19 +243,45 @@ fn default_m_of(levels: usize) -> Vec<f64> {
 }
 
 /// m of each comparison from the sessions whose rule does not fix it, weighed by the matches that each found.
-fn m_of_sessions(comparisons: &[Comparison], rules: &BlockingRules, sessions: &[(usize, PatternCounts)], start: &EmParameters) -> Vec<Vec<f64>> {
-    let mut sums: Vec<Vec<f64>> = comparisons.iter().map(|comparison| vec![0.0; comparison.levels().len()]).collect();
+fn m_of_sessions(
+    comparisons: &[Comparison],
+    rules: &BlockingRules,
+    sessions: &[(usize, PatternCounts)],
+    start: &EmParameters,
+) -> Vec<Vec<f64>> {
+    let mut sums: Vec<Vec<f64>> = comparisons
+        .iter()
+        .map(|comparison| vec![0.0; comparison.levels().len()])
+        .collect();
     let results: Vec<(usize, EmResult)> = sessions
         .par_iter()
         .map(|(rule, counts)| {
-            let free: Vec<bool> = comparisons.iter().map(|comparison| !rules.0[*rule].fixes(comparison)).collect();
-            (*rule, maximise_expectation(counts, &EmParameters { prior: 0.3, ..start.clone() }, &free))
+            let free: Vec<bool> = comparisons
+                .iter()
+                .map(|comparison| !rules.0[*rule].fixes(comparison))
+                .collect();
+            (
+                *rule,
+                maximise_expectation(
+                    counts,
+                    &EmParameters {
+                        prior: 0.3,
+                        ..start.clone()
+                    },
+                    &free,
+                ),
+            )
         })
         .collect();
     for (rule, result) in &results {
-        for (index, comparison) in comparisons.iter().enumerate().filter(|(_, comparison)| !rules.0[*rule].fixes(comparison)) {
-            for level in 0..comparison.levels().len() {
-                sums[index][level] += result.expected_levels[index][level];
+        for (index, _) in comparisons
+            .iter()
+            .enumerate()
+            .filter(|(_, comparison)| !rules.0[*rule].fixes(comparison))
+        {
+            let expected = &result.expected_levels[index];
+            for (sum, expected) in sums[index].iter_mut().zip(expected) {
+                *sum += expected;
             }
         }
     }
@@ -206,7 +289,10 @@ fn m_of_sessions(comparisons: &[Comparison], rules: &BlockingRules, sessions: &[
         .iter()
         .zip(&sums)
         .map(|(comparison, observed)| {
-            let pseudo: Vec<f64> = default_m_of(comparison.levels().len()).iter().map(|value| value * M_PRIOR_STRENGTH).collect();
+            let pseudo: Vec<f64> = default_m_of(comparison.levels().len())
+                .iter()
+                .map(|value| value * M_PRIOR_STRENGTH)
+                .collect();
             smoothed(observed, &pseudo)
         })
         .collect()
@@ -216,8 +302,14 @@ fn m_of_sessions(comparisons: &[Comparison], rules: &BlockingRules, sessions: &[
 fn prior_of(counts: &PatternCounts, possible_pairs: f64, parameters: &EmParameters) -> f64 {
     let mut prior = parameters.prior;
     for _ in 0..30 {
-        let at = EmParameters { prior, ..parameters.clone() };
-        let expected: f64 = counts.iter().map(|(pattern, count)| at.match_probability(pattern, None) * count).sum();
+        let at = EmParameters {
+            prior,
+            ..parameters.clone()
+        };
+        let expected: f64 = counts
+            .iter()
+            .map(|(pattern, count)| at.match_probability(pattern, None) * count)
+            .sum();
         prior = (expected / possible_pairs).clamp(1e-9, 0.5);
     }
     prior
@@ -225,8 +317,15 @@ fn prior_of(counts: &PatternCounts, possible_pairs: f64, parameters: &EmParamete
 
 /// u of random pairs less the part that matches among them have in it. Matches among the random pairs are found by the model
 /// itself, so that what a block's matches have in common does not leak in.
-fn without_matches(u_random: &[Vec<f64>], parameters: &EmParameters, random: &PatternCounts) -> Vec<Vec<f64>> {
-    let mut kept: Vec<Vec<f64>> = u_random.iter().map(|levels| vec![0.5; levels.len()]).collect();
+fn without_matches(
+    u_random: &[Vec<f64>],
+    parameters: &EmParameters,
+    random: &PatternCounts,
+) -> Vec<Vec<f64>> {
+    let mut kept: Vec<Vec<f64>> = u_random
+        .iter()
+        .map(|levels| vec![0.5; levels.len()])
+        .collect();
     for (pattern, count) in random.iter() {
         let rest = count * (1.0 - parameters.match_probability(pattern, None));
         for (index, levels) in kept.iter_mut().enumerate() {
@@ -235,17 +334,34 @@ fn without_matches(u_random: &[Vec<f64>], parameters: &EmParameters, random: &Pa
             }
         }
     }
-    kept.iter().map(|levels| smoothed(levels, &vec![0.0; levels.len()])).collect()
+    kept.iter()
+        .map(|levels| smoothed(levels, &vec![0.0; levels.len()]))
+        .collect()
 }
 
-fn term_frequencies(records: &[NormalisedRecord], comparison: &Comparison) -> Option<TermFrequencies> {
+fn term_frequencies(
+    records: &[NormalisedRecord],
+    comparison: &Comparison,
+) -> Option<TermFrequencies> {
     let names = || records.iter().flat_map(|record| &record.names);
     match comparison {
-        Comparison::GivenName => TermFrequencies::count(names().map(|name| name.given.as_str()).filter(|given| given.len() > 1)),
-        Comparison::FamilyName => TermFrequencies::count(names().map(|name| name.family.as_str()).filter(|family| !family.is_empty())),
+        Comparison::GivenName => TermFrequencies::count(
+            names()
+                .map(|name| name.given.as_str())
+                .filter(|given| given.len() > 1),
+        ),
+        Comparison::FamilyName => TermFrequencies::count(
+            names()
+                .map(|name| name.family.as_str())
+                .filter(|family| !family.is_empty()),
+        ),
         Comparison::Custom(name) => {
             let customs = records.iter().flat_map(|record| &record.customs);
-            TermFrequencies::count(customs.filter(|custom| custom.name == *name).map(|custom| custom.value.as_str()))
+            TermFrequencies::count(
+                customs
+                    .filter(|custom| custom.name == *name)
+                    .map(|custom| custom.value.as_str()),
+            )
         }
         _ => None,
     }

@@ -17,11 +17,21 @@ pub struct Pattern(u128);
 impl Pattern {
     /// The pattern of given levels, `None` for missing; at most 32.
     pub fn of_levels(levels: impl Iterator<Item = Option<usize>>) -> Self {
-        Self(levels.enumerate().fold(0, |pattern, (index, level)| pattern | level.map_or(MISSING, |level| level as u128) << (index * BITS)))
+        Self(levels.enumerate().fold(0, |pattern, (index, level)| {
+            pattern | level.map_or(MISSING, |level| level as u128) << (index * BITS)
+        }))
     }
 
-    fn of_pair(comparisons: &[Comparison], left: &NormalisedRecord, right: &NormalisedRecord) -> Self {
-        Self::of_levels(comparisons.iter().map(|comparison| comparison.compare(left, right).map(|agreement| usize::from(agreement.level))))
+    fn of_pair(
+        comparisons: &[Comparison],
+        left: &NormalisedRecord,
+        right: &NormalisedRecord,
+    ) -> Self {
+        Self::of_levels(comparisons.iter().map(|comparison| {
+            comparison
+                .compare(left, right)
+                .map(|agreement| usize::from(agreement.level))
+        }))
     }
 
     /// The level of a comparison, `None` for missing.
@@ -45,12 +55,25 @@ impl PatternCounts {
         Self::sorted(counts)
     }
 
-    pub(super) fn of_pairs(records: &[NormalisedRecord], comparisons: &[Comparison], pairs: impl ParallelIterator<Item = (usize, usize)>) -> Self {
+    pub(super) fn of_pairs(
+        records: &[NormalisedRecord],
+        comparisons: &[Comparison],
+        pairs: impl ParallelIterator<Item = (usize, usize)>,
+    ) -> Self {
         let counts = pairs
-            .fold(FxHashMap::default, |mut counts: FxHashMap<Pattern, u64>, (left, right)| {
-                *counts.entry(Pattern::of_pair(comparisons, &records[left], &records[right])).or_default() += 1;
-                counts
-            })
+            .fold(
+                FxHashMap::default,
+                |mut counts: FxHashMap<Pattern, u64>, (left, right)| {
+                    *counts
+                        .entry(Pattern::of_pair(
+                            comparisons,
+                            &records[left],
+                            &records[right],
+                        ))
+                        .or_default() += 1;
+                    counts
+                },
+            )
             .reduce(FxHashMap::default, |mut counts, others| {
                 for (pattern, count) in others {
                     *counts.entry(pattern).or_default() += count;
@@ -66,12 +89,18 @@ impl PatternCounts {
         candidates: &Candidates,
         may_match: &(impl Fn(usize, usize) -> bool + Sync),
     ) -> Self {
-        let patterns = candidates.map_pairs(|left, right| may_match(left, right).then(|| Pattern::of_pair(comparisons, &records[left], &records[right])));
+        let patterns = candidates.map_pairs(|left, right| {
+            may_match(left, right)
+                .then(|| Pattern::of_pair(comparisons, &records[left], &records[right]))
+        });
         Self::of_patterns(patterns.into_iter())
     }
 
     fn sorted(counts: FxHashMap<Pattern, u64>) -> Self {
-        let mut counts: Vec<(Pattern, f64)> = counts.into_iter().map(|(pattern, count)| (pattern, count as f64)).collect();
+        let mut counts: Vec<(Pattern, f64)> = counts
+            .into_iter()
+            .map(|(pattern, count)| (pattern, count as f64))
+            .collect();
         counts.sort_unstable_by_key(|(pattern, _)| *pattern);
         Self(counts)
     }

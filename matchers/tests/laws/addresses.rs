@@ -51,17 +51,39 @@ proptest! {
         (street, number, unit) in (any_text(), any_text(), any_text()),
         (city, region, postcode, country) in (any_text(), any_text(), any_text(), any_text()),
     ) {
-        let address = normalise_address(&PostalAddress { street, number, unit, city, region, postcode, country });
-        for part in [&address.number, &address.street, &address.unit, &address.city, &address.region] {
+        let address = normalise_address(&PostalAddress {
+            street,
+            number,
+            unit,
+            city,
+            region,
+            postcode,
+            country,
+        });
+        for part in [
+            &address.number,
+            &address.street,
+            &address.unit,
+            &address.city,
+            &address.region,
+        ] {
             prop_assert_eq!(&fold(part), part);
         }
-        prop_assert!(address.postcode.bytes().all(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase()));
+        prop_assert!(
+            address
+                .postcode
+                .bytes()
+                .all(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase())
+        );
     }
 
     #[test]
     fn case_and_punctuation_do_not_matter(number in 1..3_000_u16, word in "[a-z]{4,9}") {
         let plain = street(&format!("{number} {word} street"));
-        prop_assert_eq!(&plain, &street(&format!(" {number},  {} STREET.", word.to_uppercase())));
+        prop_assert_eq!(
+            &plain,
+            &street(&format!(" {number},  {} STREET.", word.to_uppercase()))
+        );
         prop_assert_eq!(&plain, &street(&format!("{number} {word} St")));
     }
 }

@@ -1,12 +1,10 @@
-//! Blocking against a brute-force model.
+//! Blocking keys: what a record yields alone.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 use veridem_matchers::Pack;
-use veridem_matchers::block::{
-    BlockingKey, BlockingRule, BlockingRules, Candidates, Element, rule_of,
-};
+use veridem_matchers::block::{BlockingKey, BlockingRule, BlockingRules, Element, rule_of};
 use veridem_matchers::normalise::NormalisedRecord;
 
 use crate::arbitrary::{cases, normalised_record};
@@ -48,7 +46,8 @@ fn combinations(rule: &BlockingRule, record: &NormalisedRecord) -> usize {
         .product()
 }
 
-fn rule(key: Vec<Element>, max_records: usize, shared_value: bool) -> BlockingRule {
+/// A blocking rule, named by its key.
+pub fn rule(key: Vec<Element>, max_records: usize, shared_value: bool) -> BlockingRule {
     BlockingRule {
         name: format!("{key:?}"),
         key,
@@ -57,7 +56,8 @@ fn rule(key: Vec<Element>, max_records: usize, shared_value: bool) -> BlockingRu
     }
 }
 
-fn rules() -> impl Strategy<Value = BlockingRules> {
+/// A few rules of one or two elements, some of a shared value, with small bounds.
+pub fn rules() -> impl Strategy<Value = BlockingRules> {
     let shared = prop::sample::select(vec![Element::Email, Element::Phone, Element::Identifier]);
     let of_one = (shared, 2..6_usize)
         .prop_map(|(element, max_records)| rule(vec![element], max_records, true));
@@ -69,82 +69,14 @@ fn rules() -> impl Strategy<Value = BlockingRules> {
     prop::collection::vec(prop_oneof![of_one, of_some], 1..6).prop_map(BlockingRules)
 }
 
-fn holders(
-    records: &[NormalisedRecord],
-    rules: &BlockingRules,
-) -> BTreeMap<BlockingKey, BTreeSet<usize>> {
-    let mut holders: BTreeMap<BlockingKey, BTreeSet<usize>> = BTreeMap::new();
-    for (row, record) in records.iter().enumerate() {
-        for key in rules.keys(record) {
-            holders.entry(key).or_default().insert(row);
-        }
-    }
-    holders
-}
-
-/// All pairs that share a key which no more than `max_records` records hold.
-fn pairs_by_brute_force(
-    records: &[NormalisedRecord],
-    rules: &BlockingRules,
-) -> BTreeSet<(usize, usize)> {
-    let active = holders(records, rules)
-        .into_iter()
-        .filter(|(key, rows)| rows.len() <= rules.rule(*key).max_records);
-    active
-        .flat_map(|(_, rows)| {
-            rows.iter()
-                .flat_map(|left| {
-                    rows.range(left + 1..)
-                        .map(|right| (*left, *right))
-                        .collect::<Vec<_>>()
-                })
-                .collect::<Vec<_>>()
-        })
-        .collect()
-}
-
-fn in_pool<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) -> T {
-    rayon::ThreadPoolBuilder::new()
-        .num_threads(threads)
-        .build()
-        .expect("threads")
-        .install(work)
-}
-
 proptest! {
     #![proptest_config(cases(250))]
 
     #[test]
-    fn candidates_are_the_pairs_that_share_an_active_key(records in prop::collection::vec(normalised_record(), 0..14), rules in rules()) {
-        let candidates = Candidates::new(&records, &rules);
-        let pairs = candidates.map_pairs(|left, right| Some((left, right)));
-        prop_assert!(pairs.iter().all(|(left, right)| left < right));
-        let distinct: BTreeSet<(usize, usize)> = pairs.iter().copied().collect();
-        prop_assert_eq!(distinct.len(), pairs.len(), "a pair came twice");
-        prop_assert_eq!(distinct, pairs_by_brute_force(&records, &rules));
-    }
-
-    #[test]
-    fn inactive_are_the_keys_held_by_too_many(records in prop::collection::vec(normalised_record(), 0..20), rules in rules()) {
-        let candidates = Candidates::new(&records, &rules);
-        let mut expected = vec![(0, 0, 0); rules.0.len()];
-        for (key, rows) in holders(&records, &rules) {
-            let too_many = rows.len() > rules.rule(key).max_records;
-            prop_assert_eq!(candidates.is_inactive(key), too_many);
-            let (pairs, largest, inactive) = &mut expected[rule_of(key)];
-            if too_many {
-                *inactive += 1;
-            } else if rows.len() > 1 {
-                *pairs += (rows.len() * (rows.len() - 1) / 2) as u64;
-                *largest = rows.len().max(*largest);
-            }
-        }
-        let found: Vec<(u64, usize, usize)> = candidates.statistics().iter().map(|rule| (rule.pairs, rule.largest_block, rule.inactive_keys)).collect();
-        prop_assert_eq!(found, expected);
-    }
-
-    #[test]
-    fn keys_are_sorted_distinct_and_of_the_record_alone(records in prop::collection::vec(normalised_record(), 1..6), rules in rules()) {
+    fn keys_are_sorted_distinct_and_of_the_record_alone(
+        records in prop::collection::vec(normalised_record(), 1..6),
+        rules in rules(),
+    ) {
         for record in &records {
             let keys = rules.keys(record);
             prop_assert!(keys.is_sorted_by(|left, right| left < right));
@@ -167,82 +99,42 @@ proptest! {
     }
 
     #[test]
-    fn a_richer_record_keeps_its_keys(left in normalised_record(), right in normalised_record(), rules in rules()) {
+    fn a_richer_record_keeps_its_keys(
+        left in normalised_record(),
+        right in normalised_record(),
+        rules in rules(),
+    ) {
         let mut both = left.clone();
         both.names.extend(right.names);
         both.emails.extend(right.emails);
         both.addresses.extend(right.addresses);
         let richer: BTreeSet<BlockingKey> = rules.keys(&both).into_iter().collect();
         for key in rules.keys(&left) {
-            prop_assert!(richer.contains(&key) || combinations(rules.rule(key), &both) > MAX_KEYS_PER_RULE);
+            prop_assert!(
+                richer.contains(&key) || combinations(rules.rule(key), &both) > MAX_KEYS_PER_RULE
+            );
         }
     }
 
     #[test]
-    fn a_rule_yields_a_key_for_every_combination_of_different_values(record in normalised_record(), rules in rules()) {
+    fn a_rule_yields_a_key_for_every_combination_of_different_values(
+        record in normalised_record(),
+        rules in rules(),
+    ) {
         for (index, rule) in rules.0.iter().enumerate() {
-            let found = rules.keys(&record).into_iter().filter(|key| rule_of(*key) == index).count();
-            prop_assert_eq!(found, combinations(rule, &record).min(MAX_KEYS_PER_RULE), "{}", rule.name);
+            let found = rules
+                .keys(&record)
+                .into_iter()
+                .filter(|key| rule_of(*key) == index)
+                .count();
+            prop_assert_eq!(
+                found,
+                combinations(rule, &record).min(MAX_KEYS_PER_RULE),
+                "{}",
+                rule.name
+            );
         }
     }
-
-    #[test]
-    fn shared_values_and_nothing_else_are_dropped(mut records in prop::collection::vec(normalised_record(), 1..20), rules in rules()) {
-        let candidates = Candidates::new(&records, &rules);
-        let count = |found: &dyn Fn(&NormalisedRecord) -> bool| records.iter().filter(|record| found(record)).count();
-        let bound = |element: Element| rules.0.iter().filter(|rule| rule.shared_value && rule.key == [element]).map(|rule| rule.max_records).min().unwrap_or(usize::MAX);
-        let expected: Vec<NormalisedRecord> = records.iter().map(|record| {
-            let mut kept = record.clone();
-            kept.emails.retain(|email| count(&|other| other.emails.iter().any(|candidate| candidate.address == email.address)) <= bound(Element::Email));
-            kept.phones.retain(|phone| count(&|other| other.phones.contains(phone)) <= bound(Element::Phone));
-            kept.identifiers.retain(|identifier| count(&|other| other.identifiers.contains(identifier)) <= bound(Element::Identifier));
-            kept
-        }).collect();
-        for record in &mut records {
-            rules.drop_shared(record, |key| candidates.is_inactive(key));
-        }
-        prop_assert_eq!(records, expected);
-    }
-
-    #[test]
-    fn samples_of_a_rule_are_its_pairs(records in prop::collection::vec(normalised_record(), 0..14), rules in rules(), limit in 0..20_usize) {
-        let candidates = Candidates::new(&records, &rules);
-        for index in 0..rules.0.len() {
-            let alone = BlockingRules(vec![rules.0[index].clone()]);
-            let expected = pairs_by_brute_force(&records, &alone);
-            let all: BTreeSet<(usize, usize)> = candidates.sample_of_rule(index, usize::MAX).into_iter().collect();
-            prop_assert_eq!(&all, &expected);
-            let some = candidates.sample_of_rule(index, limit);
-            prop_assert!(some.len() >= limit.min(expected.len()) && some.iter().all(|pair| expected.contains(pair)));
-        }
-    }
-}
-
-#[test]
-fn pairs_come_in_one_order_however_many_threads_there_are() {
-    let records: Vec<NormalisedRecord> = (0..4_000_u32)
-        .map(|row| {
-            normalised(&[
-                email(&format!("person{}@x.org", row / 3)),
-                name("Ann", &format!("Lee{}", row % 50)),
-                birth_date(&format!("19{:02}-03-24", row % 90)),
-            ])
-        })
-        .collect();
-    let rules = BlockingRules(vec![
-        rule(vec![Element::Email], 10, true),
-        rule(vec![Element::FamilyName, Element::BirthDate], 20, false),
-    ]);
-    let pairs = |threads| {
-        in_pool(threads, || {
-            Candidates::new(&records, &rules)
-                .map_pairs(|left, right| (left % 5 > 0).then_some((left, right)))
-        })
-    };
-    let alone = pairs(1);
-    assert!(alone.len() > 3_000, "{} pairs", alone.len());
-    assert_eq!(pairs(2), alone);
-    assert_eq!(pairs(7), alone);
 }
 
 #[test]

@@ -39,12 +39,10 @@ fn employer(value: &str) -> Attribute {
 }
 
 type Maker = fn(&str) -> Attribute;
+/// A level, and two texts whose attributes fall in it.
+type Example = (&'static str, &'static str, &'static str);
 
-fn table() -> Vec<(
-    Comparison,
-    Maker,
-    Vec<(&'static str, &'static str, &'static str)>,
-)> {
+fn table() -> Vec<(Comparison, Maker, Vec<Example>)> {
     vec![
         (
             Comparison::GivenName,

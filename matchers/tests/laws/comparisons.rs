@@ -87,36 +87,76 @@ proptest! {
     fn symmetric_and_within_its_levels(left in normalised_record(), right in normalised_record()) {
         for comparison in all_comparisons() {
             let agreement = comparison.compare(&left, &right);
-            prop_assert_eq!(agreement, comparison.compare(&right, &left), "{}", comparison);
-            prop_assert!(agreement.is_none_or(|agreement| usize::from(agreement.level) < comparison.levels().len()));
+            prop_assert_eq!(
+                agreement,
+                comparison.compare(&right, &left),
+                "{}",
+                comparison
+            );
+            prop_assert!(
+                agreement.is_none_or(
+                    |agreement| usize::from(agreement.level) < comparison.levels().len()
+                )
+            );
         }
     }
 
     #[test]
     fn names_of_few_letters_compare_symmetrically(names in prop::collection::vec("[a-d]{1,9}", 6)) {
-        let record = |parts: &[String]| normalised(&[Attribute::Name(PersonName { given: parts[0].clone(), middle: parts[1].clone(), family: parts[2].clone(), ..PersonName::default() })]);
+        let record = |parts: &[String]| {
+            normalised(&[Attribute::Name(PersonName {
+                given: parts[0].clone(),
+                middle: parts[1].clone(),
+                family: parts[2].clone(),
+                ..PersonName::default()
+            })])
+        };
         let (left, right) = (record(&names[..3]), record(&names[3..]));
-        for comparison in [Comparison::GivenName, Comparison::MiddleName, Comparison::FamilyName] {
-            prop_assert_eq!(comparison.compare(&left, &right), comparison.compare(&right, &left), "{} of {:?}", comparison, names);
+        for comparison in [
+            Comparison::GivenName,
+            Comparison::MiddleName,
+            Comparison::FamilyName,
+        ] {
+            prop_assert_eq!(
+                comparison.compare(&left, &right),
+                comparison.compare(&right, &left),
+                "{} of {:?}",
+                comparison,
+                names
+            );
         }
     }
 
     /// Two exceptions. Names stand in each other's place: given and family name may agree at `swapped` though one side lacks
     /// the part. Addresses without a common part: both are present, yet there is nothing to compare.
     #[test]
-    fn none_exactly_where_a_side_is_missing(left in normalised_record(), right in normalised_record()) {
+    fn none_exactly_where_a_side_is_missing(
+        left in normalised_record(),
+        right in normalised_record(),
+    ) {
         for comparison in all_comparisons() {
             let both = comparison.is_present(&left) && comparison.is_present(&right);
             let level = level_of(&comparison, &left, &right);
             match comparison {
                 Comparison::GivenName | Comparison::FamilyName if !both => {
-                    let allowed = level.is_none_or(|level| comparison.levels()[usize::from(level)] == "swapped");
+                    let allowed = level
+                        .is_none_or(|level| comparison.levels()[usize::from(level)] == "swapped");
                     prop_assert!(allowed, "{} is {:?} with a side missing", comparison, level);
                 }
                 Comparison::Address if both && level.is_none() => {
-                    let common = left.addresses.iter().flat_map(|one| right.addresses.iter().map(move |other| (one, other))).any(|(one, other)| {
-                        [(&one.street, &other.street), (&one.city, &other.city), (&one.postcode, &other.postcode)].iter().any(|(one, other)| !one.is_empty() && !other.is_empty())
-                    });
+                    let common = left
+                        .addresses
+                        .iter()
+                        .flat_map(|one| right.addresses.iter().map(move |other| (one, other)))
+                        .any(|(one, other)| {
+                            [
+                                (&one.street, &other.street),
+                                (&one.city, &other.city),
+                                (&one.postcode, &other.postcode),
+                            ]
+                            .iter()
+                            .any(|(one, other)| !one.is_empty() && !other.is_empty())
+                        });
                     prop_assert!(!common, "addresses with a common part must compare");
                 }
                 _ => prop_assert_eq!(level.is_some(), both, "{}", comparison),
@@ -126,26 +166,53 @@ proptest! {
 
     /// Gender is left out: a record has one, a further value replaces it.
     #[test]
-    fn a_further_value_never_weakens_the_level(attributes in stated_attributes(), more in attribute(), right in normalised_record()) {
+    fn a_further_value_never_weakens_the_level(
+        attributes in stated_attributes(),
+        more in attribute(),
+        right in normalised_record(),
+    ) {
         let before = NormalisedRecord::new(&attributes, Region::US);
         let mut extended = attributes;
-        extended.push(StatedAttribute { attribute: more, stated_at_ms: 0 });
+        extended.push(StatedAttribute {
+            attribute: more,
+            stated_at_ms: 0,
+        });
         let after = NormalisedRecord::new(&extended, Region::US);
-        for comparison in all_comparisons().into_iter().filter(|comparison| *comparison != Comparison::Gender) {
+        for comparison in all_comparisons()
+            .into_iter()
+            .filter(|comparison| *comparison != Comparison::Gender)
+        {
             if let Some(level) = level_of(&comparison, &before, &right) {
                 let strengthened = level_of(&comparison, &after, &right);
-                prop_assert!(strengthened.is_some_and(|after| after <= level), "{}: {:?} became {:?}", comparison, level, strengthened);
+                prop_assert!(
+                    strengthened.is_some_and(|after| after <= level),
+                    "{}: {:?} became {:?}",
+                    comparison,
+                    level,
+                    strengthened
+                );
             }
         }
     }
 
     #[test]
-    fn the_order_of_values_does_not_matter(attributes in prop::collection::vec(attribute(), 0..7), right in normalised_record()) {
-        let one_gender: Vec<Attribute> = attributes.into_iter().filter(|attribute| !matches!(attribute, Attribute::Gender(_))).collect();
+    fn the_order_of_values_does_not_matter(
+        attributes in prop::collection::vec(attribute(), 0..7),
+        right in normalised_record(),
+    ) {
+        let one_gender: Vec<Attribute> = attributes
+            .into_iter()
+            .filter(|attribute| !matches!(attribute, Attribute::Gender(_)))
+            .collect();
         let reversed: Vec<Attribute> = one_gender.iter().rev().cloned().collect();
         let (forwards, backwards) = (normalised(&one_gender), normalised(&reversed));
         for comparison in all_comparisons() {
-            prop_assert_eq!(comparison.compare(&forwards, &right), comparison.compare(&backwards, &right), "{}", comparison);
+            prop_assert_eq!(
+                comparison.compare(&forwards, &right),
+                comparison.compare(&backwards, &right),
+                "{}",
+                comparison
+            );
         }
     }
 }
@@ -156,13 +223,21 @@ proptest! {
     #[test]
     fn a_complete_record_agrees_with_itself_at_the_strongest_level(record in complete_record()) {
         for comparison in all_comparisons() {
-            prop_assert_eq!(level_of(&comparison, &record, &record), Some(0), "{}", comparison);
+            prop_assert_eq!(
+                level_of(&comparison, &record, &record),
+                Some(0),
+                "{}",
+                comparison
+            );
         }
     }
 
     #[test]
     fn a_comparison_reads_back_from_its_name(text in ".{0,12}") {
-        for comparison in all_comparisons().into_iter().chain([Comparison::Custom(text.clone()), Comparison::Identifier(text.clone())]) {
+        for comparison in all_comparisons().into_iter().chain([
+            Comparison::Custom(text.clone()),
+            Comparison::Identifier(text.clone()),
+        ]) {
             prop_assert_eq!(Comparison::from(comparison.to_string()), comparison);
         }
     }
@@ -171,8 +246,14 @@ proptest! {
     fn swapped_names_are_found_whatever_the_names(given in "[b-d]{5,8}", family in "[f-h]{5,8}") {
         let written = [name(&given, &family)];
         let swapped = [name(&family, &given)];
-        prop_assert_eq!(level_name(&Comparison::GivenName, &written, &swapped), "swapped");
-        prop_assert_eq!(level_name(&Comparison::FamilyName, &written, &swapped), "swapped");
+        prop_assert_eq!(
+            level_name(&Comparison::GivenName, &written, &swapped),
+            "swapped"
+        );
+        prop_assert_eq!(
+            level_name(&Comparison::FamilyName, &written, &swapped),
+            "swapped"
+        );
     }
 
     #[test]
@@ -180,7 +261,13 @@ proptest! {
         let record = normalised(&[Attribute::Name(written)]);
         for comparison in [Comparison::FamilyName, Comparison::Generation] {
             let expected = comparison.is_present(&record).then_some(0);
-            prop_assert_eq!(level_of(&comparison, &record, &record), expected, "{} of {:?}", comparison, record.names);
+            prop_assert_eq!(
+                level_of(&comparison, &record, &record),
+                expected,
+                "{} of {:?}",
+                comparison,
+                record.names
+            );
         }
     }
 }

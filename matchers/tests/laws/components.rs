@@ -45,13 +45,19 @@ proptest! {
 
     #[test]
     fn components_equal_the_oracle((count, edges) in graph()) {
-        prop_assert_eq!(connected_components(count, edges.iter().copied()), components_by_labels(count, &edges));
+        prop_assert_eq!(
+            connected_components(count, edges.iter().copied()),
+            components_by_labels(count, &edges)
+        );
     }
 
     #[test]
     fn order_and_direction_of_edges_do_not_matter((count, edges) in graph()) {
         let turned = edges.iter().rev().map(|(left, right)| (*right, *left));
-        prop_assert_eq!(connected_components(count, turned), connected_components(count, edges.iter().copied()));
+        prop_assert_eq!(
+            connected_components(count, turned),
+            connected_components(count, edges.iter().copied())
+        );
     }
 }
 

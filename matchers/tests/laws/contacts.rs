@@ -56,15 +56,25 @@ proptest! {
 
     #[test]
     fn an_email_does_not_depend_on_case(written in email_text()) {
-        prop_assert_eq!(normalise_email(&written.to_uppercase()), normalise_email(&written.to_lowercase()));
+        prop_assert_eq!(
+            normalise_email(&written.to_uppercase()),
+            normalise_email(&written.to_lowercase())
+        );
     }
 
     #[test]
     fn an_identifier_is_total_and_idempotent(scheme in any_text(), value in any_text()) {
         if let Some(once) = normalise_identifier(&Identifier { scheme, value }) {
             prop_assert!(once.value.len() >= 3);
-            prop_assert!(once.value.bytes().all(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase()));
-            let again = normalise_identifier(&Identifier { scheme: once.scheme.clone(), value: once.value.clone() });
+            prop_assert!(
+                once.value
+                    .bytes()
+                    .all(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase())
+            );
+            let again = normalise_identifier(&Identifier {
+                scheme: once.scheme.clone(),
+                value: once.value.clone(),
+            });
             prop_assert_eq!(again, Some(once));
         }
     }
@@ -74,13 +84,24 @@ proptest! {
     #![proptest_config(cases(700))]
 
     #[test]
-    fn a_phone_is_total_and_e164_stays_as_it_is(written in prop_oneof![any_text(), "[+(]{0,2}[0-9 ()./-]{5,22}( ?(x|ext\\.?) ?[0-9]{1,4})?"]) {
+    fn a_phone_is_total_and_e164_stays_as_it_is(
+        written in prop_oneof![any_text(), "[+(]{0,2}[0-9 ()./-]{5,22}( ?(x|ext\\.?) ?[0-9]{1,4})?"],
+    ) {
         for region in [Region::US, Region::GB, Region::DE] {
             if let Some(once) = normalise_phone(&written, region) {
                 let digits = once.strip_prefix('+').unwrap_or(&once);
-                prop_assert!(digits.bytes().all(|byte| byte.is_ascii_digit()), "{written:?} became {once:?}");
+                prop_assert!(
+                    digits.bytes().all(|byte| byte.is_ascii_digit()),
+                    "{written:?} became {once:?}"
+                );
                 if once.starts_with('+') && once.len() > 8 {
-                    prop_assert_eq!(normalise_phone(&once, Region::FR), Some(once.clone()), "{:?} in {:?}", written, region);
+                    prop_assert_eq!(
+                        normalise_phone(&once, Region::FR),
+                        Some(once.clone()),
+                        "{:?} in {:?}",
+                        written,
+                        region
+                    );
                 }
             }
         }
@@ -325,6 +346,7 @@ fn known_identifiers() {
         ("a100200", Some("A100200")),
         ("  0042.17 ", Some("004217")),
         ("ÄB-12", Some("AB12")),
+        ("a-1b", Some("A1B")),
         ("12", None),
         ("", None),
         ("n/a", None),

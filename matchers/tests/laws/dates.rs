@@ -38,20 +38,44 @@ proptest! {
     #[test]
     fn total_and_plausible(written in prop_oneof![any_text(), date_text()]) {
         if let Some(date) = normalise_date(&written) {
-            prop_assert!((1200..=2100).contains(&date.year) && date.month <= 99 && date.day <= 99, "{:?} became {:?}", written, date);
+            prop_assert!(
+                (1200..=2100).contains(&date.year) && date.month <= 99 && date.day <= 99,
+                "{:?} became {:?}",
+                written,
+                date
+            );
         }
     }
 
     #[test]
     fn what_is_shown_reads_back(written in prop_oneof![any_text(), date_text()]) {
         if let Some(date) = normalise_date(&written) {
-            prop_assert_eq!(normalise_date(&date.to_string()), Some(date), "{:?} shows as {}", written, date);
+            prop_assert_eq!(
+                normalise_date(&date.to_string()),
+                Some(date),
+                "{:?} shows as {}",
+                written,
+                date
+            );
         }
     }
 
     #[test]
     fn every_layout_says_the_same(year in 1905..2100_u16, month in 1..13_u8, day in 2..29_u8) {
-        const MONTHS: [&str; 12] = ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"];
+        const MONTHS: [&str; 12] = [
+            "January",
+            "February",
+            "March",
+            "April",
+            "May",
+            "June",
+            "July",
+            "August",
+            "September",
+            "October",
+            "November",
+            "December",
+        ];
         let expected = PartialDate { year, month, day };
         let name = MONTHS[usize::from(month) - 1];
         let short = &name[..3];
@@ -78,17 +102,46 @@ proptest! {
     }
 
     #[test]
-    fn a_month_written_out_may_stand_first(year in 1905..2100_u16, month in 0..12_usize, day in 2..29_u8) {
-        let name = ["January", "February", "March", "April", "May", "June", "July", "August", "Sept", "October", "November", "December"][month];
-        let expected = PartialDate { year, month: month as u8 + 1, day };
-        prop_assert_eq!(normalise_date(&format!("{name} {day}, {year}")), Some(expected), "{} {}, {}", name, day, year);
-        prop_assert_eq!(normalise_date(&format!("{name} {year}")), Some(PartialDate { day: 0, ..expected }), "{} {}", name, year);
+    fn a_month_written_out_may_stand_first(
+        year in 1905..2100_u16,
+        month in 0..12_usize,
+        day in 2..29_u8,
+    ) {
+        let name = [
+            "January", "February", "March", "April", "May", "June", "July", "August", "Sept",
+            "October", "November", "December",
+        ][month];
+        let expected = PartialDate {
+            year,
+            month: month as u8 + 1,
+            day,
+        };
+        prop_assert_eq!(
+            normalise_date(&format!("{name} {day}, {year}")),
+            Some(expected),
+            "{} {}, {}",
+            name,
+            day,
+            year
+        );
+        prop_assert_eq!(
+            normalise_date(&format!("{name} {year}")),
+            Some(PartialDate { day: 0, ..expected }),
+            "{} {}",
+            name,
+            year
+        );
     }
 
     #[test]
     fn eight_digits_with_the_year_last(year in 1905..2100_u16, month in 1..13_u8, day in 2..29_u8) {
         let written = format!("{month:02}{day:02}{year}");
-        prop_assert_eq!(normalise_date(&written), Some(PartialDate { year, month, day }), "{}", written);
+        prop_assert_eq!(
+            normalise_date(&written),
+            Some(PartialDate { year, month, day }),
+            "{}",
+            written
+        );
     }
 }
 
@@ -100,6 +153,8 @@ fn known_dates() {
         ("03/24/1978", Some("1978-03-24")),
         ("24/03/1978", Some("1978-03-24")),
         ("24-03-1978", Some("1978-03-24")),
+        ("13/03/1978", Some("1978-03-13")),
+        ("12/03/1978", Some("1978-12-03")),
         ("24.03.1978", Some("1978-03-24")),
         ("03.24.1978", Some("1978-03-24")),
         ("04/03/1978", Some("1978-04-03")),
@@ -164,6 +219,11 @@ fn what_is_no_date_and_what_forms_put_in() {
         "42 years",
     ];
     assert_rows(written.map(|junk| (junk, read(junk), None)));
+}
+
+#[test]
+fn zeros_with_a_short_year_are_no_date() {
+    assert_rows(["00/00/00", "00-00-00", "00.00.00"].map(|junk| (junk, read(junk), None)));
 }
 
 #[test]

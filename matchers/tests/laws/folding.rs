@@ -13,7 +13,11 @@ proptest! {
     #[test]
     fn folded_text_is_words_of_lower_case_letters_and_digits(text in any_text()) {
         let folded = fold(&text);
-        prop_assert!(folded.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b' '));
+        prop_assert!(
+            folded
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b' ')
+        );
         prop_assert!(!folded.starts_with(' ') && !folded.ends_with(' ') && !folded.contains("  "));
     }
 

@@ -6,6 +6,7 @@ mod addresses;
 mod agglomeration;
 mod arbitrary;
 mod blocking;
+mod candidates;
 mod comparison_levels;
 mod comparisons;
 mod components;

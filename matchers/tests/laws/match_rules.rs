@@ -111,7 +111,9 @@ proptest! {
         let scorer = Scorer::new(model(&comparisons), &of_rules);
         let by_weight = Scorer::new(model(&comparisons), &pack("")).score(&left, &right);
         let score = scorer.score(&left, &right);
-        let strongest = effects(&of_rules.rules, &scorer, &left, &right).into_iter().max();
+        let strongest = effects(&of_rules.rules, &scorer, &left, &right)
+            .into_iter()
+            .max();
         let expected = match strongest {
             Some(RuleEffect::MustNotMatch) => Decision::NonMatch,
             Some(RuleEffect::MustMatch) => Decision::Match,
@@ -120,13 +122,26 @@ proptest! {
         };
         prop_assert_eq!(score.effect, strongest);
         prop_assert_eq!(score.decision, expected);
-        prop_assert_eq!(score.weight, by_weight.weight, "a rule changes the decision, not the weight");
+        prop_assert_eq!(
+            score.weight,
+            by_weight.weight,
+            "a rule changes the decision, not the weight"
+        );
         let named = scorer.explain(&left, &right).rule;
-        prop_assert_eq!(named, score.rule.map(|index| of_rules.rules[usize::from(index)].name.clone()));
+        prop_assert_eq!(
+            named,
+            score
+                .rule
+                .map(|index| of_rules.rules[usize::from(index)].name.clone())
+        );
     }
 
     #[test]
-    fn rules_are_symmetric(rules in prop::collection::vec(any_rule(), 1..5), left in normalised_record(), right in normalised_record()) {
+    fn rules_are_symmetric(
+        rules in prop::collection::vec(any_rule(), 1..5),
+        left in normalised_record(),
+        right in normalised_record(),
+    ) {
         let mut of_rules = pack("");
         of_rules.rules = rules;
         let scorer = Scorer::new(model(&all_comparisons()), &of_rules);

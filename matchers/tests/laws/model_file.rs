@@ -58,7 +58,10 @@ proptest! {
                 (level.m, level.u) = values.next().expect("a cycle");
             }
         }
-        written.comparisons[0].term_frequencies = Some(TermFrequencies { unlisted, listed: terms });
+        written.comparisons[0].term_frequencies = Some(TermFrequencies {
+            unlisted,
+            listed: terms,
+        });
         let text = written.to_json();
         let read = Model::from_json(&text).expect("a model that was written");
         prop_assert_eq!(&read.to_json(), &text);
@@ -69,7 +72,10 @@ proptest! {
     fn no_text_makes_the_reader_panic(text in ".{0,60}", at in any::<prop::sample::Index>()) {
         let _ = Model::from_json(&text);
         let whole = names_only().to_json();
-        prop_assert!(Model::from_json(&whole[..at.index(whole.len() - 1)]).is_err(), "a model cut short");
+        prop_assert!(
+            Model::from_json(&whole[..at.index(whole.len() - 1)]).is_err(),
+            "a model cut short"
+        );
     }
 
     #[test]

@@ -22,27 +22,64 @@ proptest! {
     #![proptest_config(cases(700))]
 
     #[test]
-    fn total_and_folded(given in any_text(), middle in any_text(), family in any_text(), suffix in any_text(), full in any_text()) {
-        let name = normalise_name(&PersonName { given, middle, family, suffix, full });
+    fn total_and_folded(
+        given in any_text(),
+        middle in any_text(),
+        family in any_text(),
+        suffix in any_text(),
+        full in any_text(),
+    ) {
+        let name = normalise_name(&PersonName {
+            given,
+            middle,
+            family,
+            suffix,
+            full,
+        });
         for part in parts(&name) {
             prop_assert_eq!(fold(&part), part);
         }
-        prop_assert!(!name.given.contains(' '), "given is the first given name alone: {:?}", name);
+        prop_assert!(
+            !name.given.contains(' '),
+            "given is the first given name alone: {:?}",
+            name
+        );
         prop_assert!(["", "jr", "sr", "ii", "iii", "iv"].contains(&name.generation.as_str()));
     }
 
     #[test]
     fn case_and_accents_do_not_matter(given in "[A-Z][a-z]{1,8}", family in "[A-Z][a-z]{1,8}") {
-        let plain = PersonName { given: given.clone(), family: family.clone(), ..PersonName::default() };
-        let loud = PersonName { given: given.to_uppercase(), family: family.to_lowercase(), ..PersonName::default() };
-        let accented = PersonName { given: given.replace('e', "é").replace('o', "ö"), family: family.replace('a', "a\u{300}"), ..PersonName::default() };
+        let plain = PersonName {
+            given: given.clone(),
+            family: family.clone(),
+            ..PersonName::default()
+        };
+        let loud = PersonName {
+            given: given.to_uppercase(),
+            family: family.to_lowercase(),
+            ..PersonName::default()
+        };
+        let accented = PersonName {
+            given: given.replace('e', "é").replace('o', "ö"),
+            family: family.replace('a', "a\u{300}"),
+            ..PersonName::default()
+        };
         prop_assert_eq!(normalise_name(&plain), normalise_name(&loud));
         prop_assert_eq!(normalise_name(&plain), normalise_name(&accented));
     }
 
     #[test]
-    fn what_parts_say_wins_over_the_full_name(given in "[b-d]{3,6}", family in "[f-h]{3,6}", full in any_text()) {
-        let name = normalise_name(&PersonName { given: given.clone(), family: family.clone(), full, ..PersonName::default() });
+    fn what_parts_say_wins_over_the_full_name(
+        given in "[b-d]{3,6}",
+        family in "[f-h]{3,6}",
+        full in any_text(),
+    ) {
+        let name = normalise_name(&PersonName {
+            given: given.clone(),
+            family: family.clone(),
+            full,
+            ..PersonName::default()
+        });
         prop_assert_eq!((name.given, name.family), (given, family));
     }
 }

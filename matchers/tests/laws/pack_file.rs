@@ -335,7 +335,11 @@ proptest! {
     #[test]
     fn no_text_makes_the_reader_panic(text in ".{0,80}", at in any::<prop::sample::Index>()) {
         let _ = Pack::from_toml(&text);
-        let cut = SMALL.char_indices().map(|(at, _)| at).nth(at.index(SMALL.len())).expect("a position");
+        let cut = SMALL
+            .char_indices()
+            .map(|(at, _)| at)
+            .nth(at.index(SMALL.len()))
+            .expect("a position");
         let _ = Pack::from_toml(&SMALL[..cut]);
     }
 }

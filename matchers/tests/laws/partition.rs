@@ -14,7 +14,9 @@ use veridem_matchers::{
 };
 
 use crate::arbitrary::{all_comparisons, cases, normalised_record};
-use crate::fixtures::{email, model, normalised, pack, pack_of_thresholds};
+use crate::fixtures::{
+    address, birth_date, email, model, name, normalised, pack, pack_of_thresholds, phone,
+};
 use crate::population::{Chance, Population};
 
 const CAP: &str =
@@ -157,63 +159,182 @@ proptest! {
     #![proptest_config(cases(250))]
 
     #[test]
-    fn two_records_are_one_person_exactly_when_they_match(left in normalised_record(), right in normalised_record(), bounds in (0.001..0.999_f64, 0.001..0.999_f64), equal in any::<bool>()) {
+    fn two_records_are_one_person_exactly_when_they_match(
+        left in normalised_record(),
+        right in normalised_record(),
+        bounds in (0.001..0.999_f64, 0.001..0.999_f64),
+        equal in any::<bool>(),
+    ) {
         let matching = bounds.0.max(bounds.1);
-        let review = if equal { matching } else { bounds.0.min(bounds.1) };
-        let scorer = Scorer::new(model(&all_comparisons()), &pack_of_thresholds(matching, review, &[CAP, MUST, MUST_NOT].concat()));
+        let review = if equal {
+            matching
+        } else {
+            bounds.0.min(bounds.1)
+        };
+        let scorer = Scorer::new(
+            model(&all_comparisons()),
+            &pack_of_thresholds(matching, review, &[CAP, MUST, MUST_NOT].concat()),
+        );
         let records = [left, right];
         let edges = scored(&records, &scorer);
-        let clusters = partition_component(&[&records[0], &records[1]], &edges, &[], &everything, &scorer);
-        prop_assert_eq!(clusters.len() == 1, edges[0].2.decision == Decision::Match, "{:?}", edges[0].2);
-        let unnamed = partition_component(&[&records[0], &records[1]], &[], &[], &everything, &scorer);
+        let clusters = partition_component(
+            &[&records[0], &records[1]],
+            &edges,
+            &[],
+            &everything,
+            &scorer,
+        );
+        prop_assert_eq!(
+            clusters.len() == 1,
+            edges[0].2.decision == Decision::Match,
+            "{:?}",
+            edges[0].2
+        );
+        let unnamed =
+            partition_component(&[&records[0], &records[1]], &[], &[], &everything, &scorer);
         prop_assert_eq!(unnamed, clusters, "a pair that is not named is weighed");
     }
 
     #[test]
-    fn naming_fewer_edges_changes_nothing(records in prop::collection::vec(normalised_record(), 1..8), kept in any::<u64>()) {
+    fn naming_fewer_edges_changes_nothing(
+        records in prop::collection::vec(normalised_record(), 1..8),
+        kept in any::<u64>(),
+    ) {
         let scorer = Scorer::new(model(&all_comparisons()), &pack(&[MUST_NOT, CAP].concat()));
         let members: Vec<&NormalisedRecord> = records.iter().collect();
         let all = scored(&records, &scorer);
-        let some: Vec<Edge> = all.iter().enumerate().filter(|(index, _)| kept >> (index % 64) & 1 == 1).map(|(_, edge)| *edge).rev().collect();
+        let some: Vec<Edge> = all
+            .iter()
+            .enumerate()
+            .filter(|(index, _)| kept >> (index % 64) & 1 == 1)
+            .map(|(_, edge)| *edge)
+            .rev()
+            .collect();
         let clusters = partition_component(&members, &all, &[], &everything, &scorer);
-        prop_assert_eq!(partition_component(&members, &some, &[], &everything, &scorer), clusters);
+        prop_assert_eq!(
+            partition_component(&members, &some, &[], &everything, &scorer),
+            clusters
+        );
     }
 
     #[test]
-    fn records_that_must_not_match_never_share_a_cluster(records in prop::collection::vec(normalised_record(), 1..9)) {
+    fn records_that_must_not_match_never_share_a_cluster(
+        records in prop::collection::vec(normalised_record(), 1..9),
+    ) {
         let scorer = Scorer::new(model(&all_comparisons()), &pack(&[MUST, MUST_NOT].concat()));
         let members: Vec<&NormalisedRecord> = records.iter().collect();
         let edges = scored(&records, &scorer);
-        let matches: Vec<Edge> = edges.iter().filter(|(.., score)| score.decision == Decision::Match).copied().collect();
+        let matches: Vec<Edge> = edges
+            .iter()
+            .filter(|(.., score)| score.decision == Decision::Match)
+            .copied()
+            .collect();
         let clusters = partition_component(&members, &matches, &[], &everything, &scorer);
         for (left, right, score) in edges {
-            prop_assert!(score.effect != Some(RuleEffect::MustNotMatch) || !together(&clusters, left, right));
+            prop_assert!(
+                score.effect != Some(RuleEffect::MustNotMatch) || !together(&clusters, left, right)
+            );
         }
     }
 
     #[test]
-    fn a_steward_wins_over_scores(records in prop::collection::vec(normalised_record(), 2..8), places in any::<(prop::sample::Index, prop::sample::Index)>()) {
+    fn a_steward_wins_over_scores(
+        records in prop::collection::vec(normalised_record(), 2..8),
+        places in any::<(prop::sample::Index, prop::sample::Index)>(),
+    ) {
         let scorer = Scorer::new(model(&all_comparisons()), &pack(&[MUST, MUST_NOT].concat()));
         let members: Vec<&NormalisedRecord> = records.iter().collect();
         let edges = scored(&records, &scorer);
         let (one, other) = (places.0.index(records.len()), places.1.index(records.len()));
         prop_assume!(one != other);
         let (left, right) = (one.min(other), one.max(other));
-        let apart = partition_component(&members, &edges, &[(left, right, Link::Cannot)], &everything, &scorer);
+        let apart = partition_component(
+            &members,
+            &edges,
+            &[(left, right, Link::Cannot)],
+            &everything,
+            &scorer,
+        );
         prop_assert!(!together(&apart, left, right));
-        let joined = partition_component(&members, &edges, &[(left, right, Link::Must)], &everything, &scorer);
+        let joined = partition_component(
+            &members,
+            &edges,
+            &[(left, right, Link::Must)],
+            &everything,
+            &scorer,
+        );
         let free_of_rules = edges.iter().all(|(.., score)| score.effect.is_none());
-        prop_assert!(together(&joined, left, right) || !free_of_rules, "nothing is in the way of the steward's word");
+        prop_assert!(
+            together(&joined, left, right) || !free_of_rules,
+            "nothing is in the way of the steward's word"
+        );
     }
 
     #[test]
-    fn what_may_not_match_does_not_join(records in prop::collection::vec(normalised_record(), 1..8)) {
+    fn what_may_not_match_does_not_join(
+        records in prop::collection::vec(normalised_record(), 1..8),
+    ) {
         let scorer = Scorer::new(model(&all_comparisons()), &pack(MUST));
         let members: Vec<&NormalisedRecord> = records.iter().collect();
         let may_match = |left: usize, right: usize| left % 2 != right % 2;
-        let edges: Vec<Edge> = scored(&records, &scorer).into_iter().filter(|(left, right, _)| may_match(*left, *right)).collect();
+        let edges: Vec<Edge> = scored(&records, &scorer)
+            .into_iter()
+            .filter(|(left, right, _)| may_match(*left, *right))
+            .collect();
         let clusters = partition_component(&members, &edges, &[], &may_match, &scorer);
-        prop_assert!(clusters.iter().all(|cluster| cluster.len() <= 2), "two of one source in {clusters:?}");
+        prop_assert!(
+            clusters.iter().all(|cluster| cluster.len() <= 2),
+            "two of one source in {clusters:?}"
+        );
+    }
+}
+
+/// Three who agree on everything but the birth date, among so many others that not every pair is weighed in full.
+fn three_in_a_large_component(births: [&[&str]; 3]) -> Vec<NormalisedRecord> {
+    let of = |births: &[&str]| {
+        let known = births.iter().map(|written| birth_date(written));
+        let alike = [
+            name("Ann", "Zylberberg"),
+            email("ann.lee@x.org"),
+            phone("212-736-5000"),
+            address("12 High Street", "Boston", "02134"),
+        ];
+        normalised(&alike.into_iter().chain(known).collect::<Vec<_>>())
+    };
+    let others = std::iter::repeat_n(NormalisedRecord::default(), 400);
+    births.into_iter().map(of).chain(others).collect()
+}
+
+/// A rule that says "never through others" does not depend on how many others there are.
+#[test]
+fn records_that_must_not_match_stay_apart_in_large_components() {
+    let scorer = Scorer::new(model(&all_comparisons()), &pack(MUST_NOT));
+    for count in [3, 403] {
+        let records = three_in_a_large_component([&["1950-05-11"], &[], &["1978-03-24"]]);
+        let members: Vec<&NormalisedRecord> = records.iter().take(count).collect();
+        let edges = [(0, 1), (1, 2)]
+            .map(|(one, other)| (one, other, scorer.score(&records[one], &records[other])));
+        assert!(
+            edges
+                .iter()
+                .all(|(.., score)| score.decision == Decision::Match)
+        );
+        let clusters = partition_component(&members, &edges, &[], &everything, &scorer);
+        assert!(!together(&clusters, 0, 2), "{count} members");
+    }
+}
+
+#[test]
+fn what_may_not_match_stays_apart_in_large_components() {
+    let scorer = Scorer::new(model(&all_comparisons()), &pack(""));
+    let may_match = |left: usize, right: usize| (left, right) != (0, 2);
+    for count in [3, 403] {
+        let records = three_in_a_large_component([&[], &[], &[]]);
+        let members: Vec<&NormalisedRecord> = records.iter().take(count).collect();
+        let edges = [(0, 1), (1, 2)]
+            .map(|(one, other)| (one, other, scorer.score(&records[one], &records[other])));
+        let clusters = partition_component(&members, &edges, &[], &may_match, &scorer);
+        assert!(!together(&clusters, 0, 2), "{count} members");
     }
 }
 
@@ -253,8 +374,8 @@ fn a_capped_pair_stays_apart_where_both_thresholds_are_equal() {
     );
     let ann = normalised(&[
         email("ann.lee@x.org"),
-        crate::fixtures::name("Ann", "Zylberberg"),
-        crate::fixtures::birth_date("1978-03-24"),
+        name("Ann", "Zylberberg"),
+        birth_date("1978-03-24"),
     ]);
     let score = scorer.score(&ann, &ann);
     assert_eq!(

@@ -63,16 +63,27 @@ proptest! {
 
     #[test]
     fn any_text_goes_all_the_way(left in wild_record(), right in wild_record()) {
-        let (one, other) = (NormalisedRecord::new(&left, Region::US), NormalisedRecord::new(&right, Region::US));
+        let (one, other) = (
+            NormalisedRecord::new(&left, Region::US),
+            NormalisedRecord::new(&right, Region::US),
+        );
         let retail = Pack::retail();
-        let keys: BTreeSet<u64> = [&one, &other].into_iter().flat_map(|record| retail.blocking.keys(record)).collect();
+        let keys: BTreeSet<u64> = [&one, &other]
+            .into_iter()
+            .flat_map(|record| retail.blocking.keys(record))
+            .collect();
         prop_assert!(keys.len() <= 2 * 64 * retail.blocking.0.len());
         let scorer = Scorer::new(model(&all_comparisons()), &retail);
         prop_assert!(scorer.score(&one, &other).weight.0.is_finite());
         prop_assert_eq!(scorer.score(&one, &other), scorer.score(&other, &one));
-        let members = [("pos", left), ("erp", right)].map(|(source, attributes)| Record { key: RecordKey::new(source, "1"), attributes });
+        let members = [("pos", left), ("erp", right)].map(|(source, attributes)| Record {
+            key: RecordKey::new(source, "1"),
+            attributes,
+        });
         let golden = golden_record(members.iter(), &pack(""));
-        prop_assert!(golden.values.len() <= members.iter().map(|member| member.attributes.len()).sum());
+        prop_assert!(
+            golden.values.len() <= members.iter().map(|member| member.attributes.len()).sum()
+        );
     }
 }
 
@@ -82,16 +93,25 @@ proptest! {
     #[test]
     fn stating_everything_twice_changes_nothing(attributes in stated_attributes()) {
         let twice: Vec<StatedAttribute> = attributes.iter().chain(&attributes).cloned().collect();
-        prop_assert_eq!(NormalisedRecord::new(&twice, Region::US), NormalisedRecord::new(&attributes, Region::US));
+        prop_assert_eq!(
+            NormalisedRecord::new(&twice, Region::US),
+            NormalisedRecord::new(&attributes, Region::US)
+        );
     }
 
     #[test]
     fn a_normalised_record_reads_back(attributes in stated_attributes()) {
         let record = NormalisedRecord::new(&attributes, Region::US);
         let text = serde_json::to_string(&record).expect("JSON");
-        prop_assert_eq!(serde_json::from_str::<NormalisedRecord>(&text).expect("what was written"), record);
+        prop_assert_eq!(
+            serde_json::from_str::<NormalisedRecord>(&text).expect("what was written"),
+            record
+        );
         let stated = serde_json::to_string(&attributes).expect("JSON");
-        prop_assert_eq!(serde_json::from_str::<Vec<StatedAttribute>>(&stated).expect("what was written"), attributes);
+        prop_assert_eq!(
+            serde_json::from_str::<Vec<StatedAttribute>>(&stated).expect("what was written"),
+            attributes
+        );
     }
 }
 

@@ -64,38 +64,106 @@ proptest! {
     }
 
     #[test]
-    fn an_explanation_sums_to_the_weight(model in any_model(), left in normalised_record(), right in normalised_record()) {
+    fn an_explanation_sums_to_the_weight(
+        model in any_model(),
+        left in normalised_record(),
+        right in normalised_record(),
+    ) {
         let scorer = Scorer::new(model, &pack(""));
         let explanation = scorer.explain(&left, &right);
-        let sum: f64 = explanation.parts.iter().map(|part| part.weight.0 + part.term_adjustment.0).sum::<f64>() + explanation.prior_weight.0;
-        prop_assert!((sum - explanation.score.weight.0).abs() < 1e-9, "{} explained, {} decided", sum, explanation.score.weight.0);
+        let sum: f64 = explanation
+            .parts
+            .iter()
+            .map(|part| part.weight.0 + part.term_adjustment.0)
+            .sum::<f64>()
+            + explanation.prior_weight.0;
+        prop_assert!(
+            (sum - explanation.score.weight.0).abs() < 1e-9,
+            "{} explained, {} decided",
+            sum,
+            explanation.score.weight.0
+        );
         prop_assert_eq!(explanation.score, scorer.score(&left, &right));
         let levels: Vec<&str> = explanation.parts.iter().map(|part| part.level).collect();
         prop_assert_eq!(levels, scorer.levels(&left, &right));
-        let compared: Vec<&Comparison> = explanation.parts.iter().map(|part| &part.comparison).collect();
-        prop_assert_eq!(compared, scorer.model().comparisons.iter().map(|comparison| &comparison.comparison).collect::<Vec<_>>());
+        let compared: Vec<&Comparison> = explanation
+            .parts
+            .iter()
+            .map(|part| &part.comparison)
+            .collect();
+        prop_assert_eq!(
+            compared,
+            scorer
+                .model()
+                .comparisons
+                .iter()
+                .map(|comparison| &comparison.comparison)
+                .collect::<Vec<_>>()
+        );
     }
 
     #[test]
-    fn each_part_weighs_what_the_model_says(model in any_model(), left in normalised_record(), right in normalised_record()) {
+    fn each_part_weighs_what_the_model_says(
+        model in any_model(),
+        left in normalised_record(),
+        right in normalised_record(),
+    ) {
         let scorer = Scorer::new(model.clone(), &pack(""));
-        for (part, comparison) in scorer.explain(&left, &right).parts.iter().zip(&model.comparisons) {
-            let expected = comparison.levels.iter().find(|level| level.level == part.level).map_or(0.0, |level| (level.m / level.u).log2());
-            prop_assert!((part.weight.0 - expected).abs() < 1e-9, "{} {}", part.comparison, part.level);
-            prop_assert_eq!(part.level == "missing", comparison.comparison.compare(&left, &right).is_none());
+        for (part, comparison) in scorer
+            .explain(&left, &right)
+            .parts
+            .iter()
+            .zip(&model.comparisons)
+        {
+            let expected = comparison
+                .levels
+                .iter()
+                .find(|level| level.level == part.level)
+                .map_or(0.0, |level| (level.m / level.u).log2());
+            prop_assert!(
+                (part.weight.0 - expected).abs() < 1e-9,
+                "{} {}",
+                part.comparison,
+                part.level
+            );
+            prop_assert_eq!(
+                part.level == "missing",
+                comparison.comparison.compare(&left, &right).is_none()
+            );
         }
     }
 
     #[test]
-    fn missing_weighs_nothing_and_changes_nothing_else(model in any_model(), left in normalised_record(), right in normalised_record(), index in any::<prop::sample::Index>()) {
+    fn missing_weighs_nothing_and_changes_nothing_else(
+        model in any_model(),
+        left in normalised_record(),
+        right in normalised_record(),
+        index in any::<prop::sample::Index>(),
+    ) {
         prop_assume!(!model.comparisons.is_empty());
-        let removed = model.comparisons[index.index(model.comparisons.len())].comparison.clone();
+        let removed = model.comparisons[index.index(model.comparisons.len())]
+            .comparison
+            .clone();
         let scorer = Scorer::new(model, &pack(""));
-        let (whole, less) = (scorer.explain(&left, &right), scorer.explain(&without(&left, &removed), &right));
-        let is_name = |comparison: &Comparison| matches!(comparison, Comparison::GivenName | Comparison::FamilyName | Comparison::MiddleName | Comparison::Generation);
+        let (whole, less) = (
+            scorer.explain(&left, &right),
+            scorer.explain(&without(&left, &removed), &right),
+        );
+        let is_name = |comparison: &Comparison| {
+            matches!(
+                comparison,
+                Comparison::GivenName
+                    | Comparison::FamilyName
+                    | Comparison::MiddleName
+                    | Comparison::Generation
+            )
+        };
         for (before, after) in whole.parts.iter().zip(&less.parts) {
             if after.comparison == removed || (is_name(&removed) && is_name(&after.comparison)) {
-                prop_assert_eq!((after.level, after.weight, after.term_adjustment), ("missing", MatchWeight(0.0), MatchWeight(0.0)));
+                prop_assert_eq!(
+                    (after.level, after.weight, after.term_adjustment),
+                    ("missing", MatchWeight(0.0), MatchWeight(0.0))
+                );
             } else {
                 prop_assert_eq!(before, after);
             }
@@ -103,7 +171,12 @@ proptest! {
     }
 
     #[test]
-    fn decisions_follow_the_thresholds(model in any_model(), left in normalised_record(), right in normalised_record(), bounds in (0.001..0.999_f64, 0.001..0.999_f64)) {
+    fn decisions_follow_the_thresholds(
+        model in any_model(),
+        left in normalised_record(),
+        right in normalised_record(),
+        bounds in (0.001..0.999_f64, 0.001..0.999_f64),
+    ) {
         let (review, matching) = (bounds.0.min(bounds.1), bounds.0.max(bounds.1));
         let scorer = Scorer::new(model, &pack_of_thresholds(matching, review, ""));
         let score = scorer.score(&left, &right);
@@ -119,13 +192,23 @@ proptest! {
         prop_assert!((MatchProbability::from(scorer.review_weight()).0 - review).abs() < 1e-9);
         let by_probability = score.probability().0;
         prop_assert!((0.0..=1.0).contains(&by_probability));
-        prop_assert!((by_probability - matching).abs() < 1e-9 || (by_probability >= matching) == (score.decision == Decision::Match));
+        prop_assert!(
+            (by_probability - matching).abs() < 1e-9
+                || (by_probability >= matching) == (score.decision == Decision::Match)
+        );
     }
 
     #[test]
-    fn a_model_read_from_its_file_weighs_the_same(model in any_model(), left in normalised_record(), right in normalised_record()) {
+    fn a_model_read_from_its_file_weighs_the_same(
+        model in any_model(),
+        left in normalised_record(),
+        right in normalised_record(),
+    ) {
         let read = Model::from_json(&model.to_json()).expect("a model that was written");
-        prop_assert_eq!(Scorer::new(read, &pack("")).score(&left, &right), Scorer::new(model, &pack("")).score(&left, &right));
+        prop_assert_eq!(
+            Scorer::new(read, &pack("")).score(&left, &right),
+            Scorer::new(model, &pack("")).score(&left, &right)
+        );
     }
 }
 

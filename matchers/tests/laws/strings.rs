@@ -30,9 +30,18 @@ proptest! {
     #![proptest_config(cases(2_500))]
 
     #[test]
-    fn jaro_winkler_equals_strsim_on_ascii((left, right) in prop_oneof![near_pair("[a-f]{0,12}"), near_pair("[ -~]{0,80}")]) {
+    fn jaro_winkler_equals_strsim_on_ascii(
+        (left, right) in prop_oneof![near_pair("[a-f]{0,12}"), near_pair("[ -~]{0,80}")],
+    ) {
         let expected = strsim::jaro_winkler(&left, &right);
-        prop_assert!((jaro_winkler(&left, &right) - expected).abs() < 1e-9, "{:?} {:?}: {} {}", left, right, jaro_winkler(&left, &right), expected);
+        prop_assert!(
+            (jaro_winkler(&left, &right) - expected).abs() < 1e-9,
+            "{:?} {:?}: {} {}",
+            left,
+            right,
+            jaro_winkler(&left, &right),
+            expected
+        );
     }
 
     #[test]
@@ -42,14 +51,30 @@ proptest! {
     }
 
     #[test]
-    fn within_one_edit_equals_strsim((left, right) in prop_oneof![near_pair("[a-c]{0,7}"), near_pair("[ -~]{0,30}")]) {
+    fn within_one_edit_equals_strsim(
+        (left, right) in prop_oneof![near_pair("[a-c]{0,7}"), near_pair("[ -~]{0,30}")],
+    ) {
         let expected = strsim::osa_distance(&left, &right) <= 1;
-        prop_assert_eq!(within_one_edit(left.as_bytes(), right.as_bytes()), expected, "{:?} {:?}", left, right);
-        prop_assert_eq!(within_one_edit(right.as_bytes(), left.as_bytes()), expected, "{:?} {:?}", right, left);
+        prop_assert_eq!(
+            within_one_edit(left.as_bytes(), right.as_bytes()),
+            expected,
+            "{:?} {:?}",
+            left,
+            right
+        );
+        prop_assert_eq!(
+            within_one_edit(right.as_bytes(), left.as_bytes()),
+            expected,
+            "{:?} {:?}",
+            right,
+            left
+        );
     }
 
     #[test]
-    fn soundex_equals_rphonetic(word in prop_oneof!["[a-z]{1,14}", "[abhwsckz]{1,8}", "[a-z]{1,7} [a-z]{1,7}"]) {
+    fn soundex_equals_rphonetic(
+        word in prop_oneof!["[a-z]{1,14}", "[abhwsckz]{1,8}", "[a-z]{1,7} [a-z]{1,7}"],
+    ) {
         let expected = Soundex::default().encode(&word);
         prop_assert_eq!(format!("{:0<4}", soundex(&word)), expected, "{}", word);
     }
@@ -62,13 +87,26 @@ proptest! {
     fn jaro_winkler_equals_strsim_on_unicode(left in any_text(), right in any_text()) {
         let shorten = |text: &str| text.chars().take(200).collect::<String>();
         let (left, right) = (shorten(&left), shorten(&right));
-        prop_assert!((jaro_winkler(&left, &right) - strsim::jaro_winkler(&left, &right)).abs() < 1e-9);
+        prop_assert!(
+            (jaro_winkler(&left, &right) - strsim::jaro_winkler(&left, &right)).abs() < 1e-9
+        );
     }
 
     #[test]
-    fn within_one_edit_of_bytes_equals_strsim(left in prop::collection::vec(any::<u8>(), 0..6), right in prop::collection::vec(any::<u8>(), 0..6)) {
-        let text = |bytes: &[u8]| bytes.iter().map(|byte| char::from(*byte)).collect::<String>();
-        prop_assert_eq!(within_one_edit(&left, &right), strsim::osa_distance(&text(&left), &text(&right)) <= 1);
+    fn within_one_edit_of_bytes_equals_strsim(
+        left in prop::collection::vec(any::<u8>(), 0..6),
+        right in prop::collection::vec(any::<u8>(), 0..6),
+    ) {
+        let text = |bytes: &[u8]| {
+            bytes
+                .iter()
+                .map(|byte| char::from(*byte))
+                .collect::<String>()
+        };
+        prop_assert_eq!(
+            within_one_edit(&left, &right),
+            strsim::osa_distance(&text(&left), &text(&right)) <= 1
+        );
     }
 
     #[test]

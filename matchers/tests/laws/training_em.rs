@@ -163,7 +163,9 @@ proptest! {
     #![proptest_config(cases(500))]
 
     #[test]
-    fn a_pattern_reads_back(levels in prop::collection::vec(prop::option::of(0..15_usize), 0..=32)) {
+    fn a_pattern_reads_back(
+        levels in prop::collection::vec(prop::option::of(0..15_usize), 0..=32),
+    ) {
         let pattern = Pattern::of_levels(levels.iter().copied());
         for (index, level) in levels.iter().enumerate() {
             prop_assert_eq!(pattern.level(index), *level);
@@ -171,14 +173,32 @@ proptest! {
     }
 
     #[test]
-    fn counts_count(levels in prop::collection::vec((0..3_usize, prop::option::of(0..2_usize)), 0..60)) {
-        let pattern = |(one, other): &(usize, Option<usize>)| Pattern::of_levels([Some(*one), *other].into_iter());
+    fn counts_count(
+        levels in prop::collection::vec((0..3_usize, prop::option::of(0..2_usize)), 0..60),
+    ) {
+        let pattern = |(one, other): &(usize, Option<usize>)| {
+            Pattern::of_levels([Some(*one), *other].into_iter())
+        };
         let counts = PatternCounts::of_patterns(levels.iter().map(pattern));
-        prop_assert!(counts.iter().collect::<Vec<_>>().is_sorted_by(|left, right| left.0 < right.0));
+        prop_assert!(
+            counts
+                .iter()
+                .collect::<Vec<_>>()
+                .is_sorted_by(|left, right| left.0 < right.0)
+        );
         for (counted, count) in counts.iter() {
-            prop_assert_eq!(levels.iter().filter(|levels| pattern(levels) == counted).count() as f64, count);
+            prop_assert_eq!(
+                levels
+                    .iter()
+                    .filter(|levels| pattern(levels) == counted)
+                    .count() as f64,
+                count
+            );
         }
-        prop_assert_eq!(counts.iter().map(|(_, count)| count).sum::<f64>(), levels.len() as f64);
+        prop_assert_eq!(
+            counts.iter().map(|(_, count)| count).sum::<f64>(),
+            levels.len() as f64
+        );
     }
 
     #[test]
@@ -186,12 +206,20 @@ proptest! {
         let parameters = truth();
         let (first, second, third) = levels;
         let pattern = Pattern::of_levels([Some(first), Some(second), third, None].into_iter());
-        let likelihood = |of: &[Vec<f64>]| of[0][first] * of[1][second] * third.map_or(1.0, |level| of[2][level]);
-        let (matching, different) = (parameters.prior * likelihood(&parameters.m), (1.0 - parameters.prior) * likelihood(&parameters.u));
+        let likelihood = |of: &[Vec<f64>]| {
+            of[0][first] * of[1][second] * third.map_or(1.0, |level| of[2][level])
+        };
+        let (matching, different) = (
+            parameters.prior * likelihood(&parameters.m),
+            (1.0 - parameters.prior) * likelihood(&parameters.u),
+        );
         let expected = matching / (matching + different);
         prop_assert!((parameters.match_probability(pattern, None) - expected).abs() < 1e-9);
-        let by_the_first = parameters.match_probability(pattern, Some(&[true, false, false, false]));
-        let alone = parameters.prior * parameters.m[0][first] / (parameters.prior * parameters.m[0][first] + (1.0 - parameters.prior) * parameters.u[0][first]);
+        let by_the_first =
+            parameters.match_probability(pattern, Some(&[true, false, false, false]));
+        let alone = parameters.prior * parameters.m[0][first]
+            / (parameters.prior * parameters.m[0][first]
+                + (1.0 - parameters.prior) * parameters.u[0][first]);
         prop_assert!((by_the_first - alone).abs() < 1e-9);
     }
 }

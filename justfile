@@ -1,0 +1,35 @@
+# What CI checks, one recipe a check.
+
+default: check
+
+# Everything that .ci/run runs.
+check: test fmt clippy doc deny bench-compile
+
+test:
+    cargo test --workspace
+
+fmt:
+    cargo fmt --all --check
+
+clippy:
+    cargo clippy --workspace --all-targets -- -D warnings
+
+doc:
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+
+# Advisories need their database from the network: `just advisories` where it can be had.
+deny:
+    cargo deny --all-features check licenses bans sources
+
+advisories:
+    cargo deny --all-features check advisories
+
+bench-compile:
+    cargo bench --no-run --profile dev
+
+# Quality of `dedupe` without flags on every set below a folder (<set>/*.csv and truth.csv).
+quality DATA OUT="benches/runs":
+    bash benches/quality.sh {{DATA}} {{OUT}}
+
+load RECORDS="100000":
+    cargo bench --bench load -- --records {{RECORDS}}
