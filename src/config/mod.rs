@@ -1,4 +1,4 @@
-//! Configuration in two stages: what a person wrote ([`WrittenConfig`]), and what we run with ([`Config`]). Every mistake is
+//! Configuration in two stages: what a person wrote (`WrittenConfig`), and what we run with ([`Config`]). Every mistake is
 //! reported at once.
 
 use std::collections::BTreeMap;

@@ -137,14 +137,21 @@ impl Engine {
             return Ok(());
         }
         tracing::info!(tenant = tenant.as_str(), "index is built from the store");
+        // The index says that it is up to date only with its last commit: a crash before that starts anew.
         let mut first = 0;
+        let mut last_document = None;
         loop {
             let records = self.store.records_from(tenant, first, REBUILD_BATCH)?;
             let Some(last) = records.last() else { break };
             first = last.number + 1;
             for record in &records {
-                index.stage(IndexDocument::of(record), last_change);
+                index.stage(IndexDocument::of(record), 0);
             }
+            index.commit()?;
+            last_document = records.last().map(IndexDocument::of);
+        }
+        if let Some(document) = last_document {
+            index.stage(document, last_change);
             index.commit()?;
         }
         Ok(())

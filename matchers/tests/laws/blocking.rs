@@ -1,5 +1,6 @@
 //! Blocking keys: what a record yields alone.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
@@ -8,7 +9,9 @@ use veridem_matchers::block::{BlockingKey, BlockingRule, BlockingRules, Element,
 use veridem_matchers::normalise::NormalisedRecord;
 
 use crate::arbitrary::{cases, normalised_record};
-use crate::fixtures::{birth_date, email, identifier, name, normalised, phone};
+use crate::fixtures::{
+    address, assert_rows, birth_date, custom, email, identifier, name, normalised, phone,
+};
 
 const ELEMENTS: [Element; 21] = [
     Element::GivenName,
@@ -135,6 +138,66 @@ proptest! {
             );
         }
     }
+}
+
+#[test]
+fn each_element_yields_its_values() {
+    let record = normalised(&[
+        name("Bob", "Garcia Lopez"),
+        birth_date("1978-12-07"),
+        birth_date("1981"),
+        email("ann.lee@x.org"),
+        email("bob@x.org"),
+        phone("212-736-5000"),
+        identifier("Loyalty", "A-100"),
+        address("12 East Trotter Avenue", "Boston", "02134"),
+        custom("employer", "Acme Ltd"),
+    ]);
+    let table: [(Element, &[&str]); 20] = [
+        (Element::GivenName, &["bob"]),
+        (Element::GivenNameInitial, &["b"]),
+        (Element::GivenNameSoundex, &["B1"]),
+        (Element::FamilyName, &["garcia lopez"]),
+        (Element::FamilyNameSoundex, &["G624", "G62", "L12"]),
+        (Element::SortedName, &["bob garcia lopez"]),
+        (Element::SortedNamePrefix, &["bob garc"]),
+        (Element::BirthDate, &["1978-12-07"]),
+        (Element::BirthYear, &["1978", "1981"]),
+        (Element::BirthDayMonth, &["7-12"]),
+        (Element::Email, &["ann.lee@x.org", "bob@x.org"]),
+        (Element::EmailLocal, &["ann.lee"]),
+        (Element::Phone, &["+12127365000"]),
+        (Element::PhoneTail, &["7365000"]),
+        (Element::Identifier, &["loyalty\u{1f}A100"]),
+        (Element::Postcode, &["02134"]),
+        (Element::PostcodePrefix, &["021"]),
+        (Element::City, &["boston"]),
+        (Element::StreetLine, &["12 T636"]),
+        (Element::Custom, &["employer\u{1f}acme ltd"]),
+    ];
+    assert_rows(table.map(|(element, expected)| {
+        let found: Vec<String> = element
+            .values(&record)
+            .into_iter()
+            .map(Cow::into_owned)
+            .collect();
+        (
+            element,
+            found,
+            expected.iter().map(|value| (*value).to_owned()).collect(),
+        )
+    }));
+    let roots = Element::GivenNameRoot.values(&record);
+    assert!(
+        roots.iter().any(|root| root == "robert") && roots.iter().any(|root| root == "bob"),
+        "{roots:?}"
+    );
+    let nothing = normalised(&[name("B", ""), phone("999")]);
+    let alone: Vec<Element> = ELEMENTS
+        .into_iter()
+        .filter(|element| !element.values(&nothing).is_empty())
+        .collect();
+    assert_eq!(alone, [Element::GivenNameInitial], "an initial is no name");
 }
 
 #[test]

@@ -84,27 +84,42 @@ proptest! {
     #![proptest_config(cases(700))]
 
     #[test]
-    fn a_phone_is_total_and_e164_stays_as_it_is(
+    fn a_phone_is_total_and_digits(
         written in prop_oneof![any_text(), "[+(]{0,2}[0-9 ()./-]{5,22}( ?(x|ext\\.?) ?[0-9]{1,4})?"],
     ) {
         for region in [Region::US, Region::GB, Region::DE] {
             if let Some(once) = normalise_phone(&written, region) {
                 let digits = once.strip_prefix('+').unwrap_or(&once);
+                prop_assert!(!digits.is_empty());
                 prop_assert!(
                     digits.bytes().all(|byte| byte.is_ascii_digit()),
                     "{written:?} became {once:?}"
                 );
-                if once.starts_with('+') && once.len() > 8 {
-                    prop_assert_eq!(
-                        normalise_phone(&once, Region::FR),
-                        Some(once.clone()),
-                        "{:?} in {:?}",
-                        written,
-                        region
-                    );
-                }
             }
         }
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(60))]
+
+    #[test]
+    fn one_number_in_every_notation(area in "[2-9]0[2-9]", exchange in "[2-9][02-9]{2}", line in "[0-9]{4}") {
+        let expected = Some(format!("+1{area}{exchange}{line}"));
+        let notations = [
+            format!("{area}{exchange}{line}"),
+            format!("({area}) {exchange}-{line}"),
+            format!("{area}.{exchange}.{line}"),
+            format!("1-{area}-{exchange}-{line}"),
+            format!("+1 {area} {exchange} {line}"),
+            format!("+1{area}{exchange}{line}"),
+        ];
+        for written in notations {
+            let found = normalise_phone(&written, Region::US);
+            prop_assert_eq!(found, expected.clone(), "{:?}", written);
+        }
+        let abroad = format!("+1 {area} {exchange} {line}");
+        prop_assert_eq!(normalise_phone(&abroad, Region::DE), expected);
     }
 }
 

@@ -221,3 +221,15 @@ fn records_that_say_nothing_weigh_the_prior() {
     assert!((score.probability().0 - 0.001).abs() < 1e-12);
     assert_eq!(score.decision, Decision::NonMatch);
 }
+
+#[test]
+fn a_weight_at_a_threshold_has_reached_it() {
+    let nothing = normalised(&[]);
+    let at = |matching: f64, review: f64| {
+        let scorer = Scorer::new(model(&[]), &pack_of_thresholds(matching, review, ""));
+        scorer.score(&nothing, &nothing).decision
+    };
+    assert_eq!(at(0.001, 0.000_5), Decision::Match);
+    assert_eq!(at(0.5, 0.001), Decision::Review);
+    assert_eq!(at(0.5, 0.002), Decision::NonMatch);
+}

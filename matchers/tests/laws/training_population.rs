@@ -103,6 +103,20 @@ fn u_is_recovered() {
     }
 }
 
+/// Among few records with many duplicates some random pairs match; they must not pass for chance agreement.
+#[test]
+fn matches_among_the_random_pairs_do_not_raise_u() {
+    let population = Population::new(9, 150, 1.0);
+    let share = 1.0 / population.records.len() as f64;
+    for comparison in [Comparison::Email, Comparison::Phone] {
+        let u = levels(&population.train(|_, _| true), &comparison)[0].u;
+        assert!(
+            u < share * 0.3,
+            "{comparison}: u is {u}, {share} of the random pairs match"
+        );
+    }
+}
+
 #[test]
 fn the_prior_is_recovered() {
     let records = POPULATION.records.len() as f64;
