@@ -14,9 +14,11 @@ pub fn link_of(score: &PairScore, scorer: &Scorer) -> Link {
     match score.effect {
         Some(RuleEffect::MustNotMatch) => Link::Cannot,
         Some(RuleEffect::MustMatch) => Link::Must,
-        Some(RuleEffect::CapAtReview) => {
-            Link::Weight(score.weight.0.min(scorer.review_weight().0) - scorer.match_weight().0)
-        }
+        // Below the join weight of 0 also where both thresholds are one: capped evidence alone joins nobody.
+        Some(RuleEffect::CapAtReview) => Link::Weight(
+            (score.weight.0.min(scorer.review_weight().0) - scorer.match_weight().0)
+                .min(-f64::MIN_POSITIVE),
+        ),
         None => Link::Weight(score.weight.0 - scorer.match_weight().0),
     }
 }

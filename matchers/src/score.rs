@@ -259,6 +259,18 @@ fn compile(rule: &MatchRule, model: &Model) -> Option<CompiledRule> {
         }
     }
     let mut exceptions = Vec::new();
+    let lacking = |comparison: &Comparison| {
+        *comparison != Comparison::Identifier("*".to_owned())
+            && !model
+                .comparisons
+                .iter()
+                .any(|candidate| candidate.comparison == *comparison)
+    };
+    if rule.unless.iter().any(|(comparison, levels)| {
+        lacking(comparison) && level_mask(comparison, levels) & MISSING_BIT != 0
+    }) {
+        return None;
+    }
     for (comparison, levels) in &rule.unless {
         let is_meant = |candidate: &Comparison| match (comparison, candidate) {
             (Comparison::Identifier(scheme), Comparison::Identifier(_)) if scheme == "*" => true,

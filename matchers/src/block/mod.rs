@@ -51,7 +51,9 @@ impl BlockingRule {
     fn push_keys(&self, rule_index: usize, record: &NormalisedRecord, keys: &mut Vec<BlockingKey>) {
         let mut hashers = vec![Xxh3::new()];
         for element in &self.key {
-            let values = element.values(record);
+            let mut values = element.values(record);
+            values.sort_unstable();
+            values.dedup();
             hashers = hashers
                 .iter()
                 .flat_map(|hasher| values.iter().map(move |value| extended(hasher, value)))

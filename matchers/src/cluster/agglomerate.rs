@@ -5,7 +5,7 @@
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 /// What is known of a pair of members.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -20,7 +20,8 @@ pub enum Link {
 
 /// A weight beyond which more evidence does not outvote the others in a mean.
 const WEIGHT_BOUND: f64 = 12.0;
-/// Members up to which every pair is weighed; in larger components pairs that no blocking rule brings count as [`UNSEEN_WEIGHT`].
+/// Members up to which every pair is weighed beforehand. In larger components a pair that no blocking rule brings counts as
+/// [`UNSEEN_WEIGHT`] until the clusters of its members are about to join.
 const MAX_MEMBERS_WEIGHED_IN_FULL: usize = 400;
 /// A pair that shares no blocking key is rather not a match.
 const UNSEEN_WEIGHT: f64 = -3.0;
@@ -44,6 +45,27 @@ struct Sum {
     cannot: bool,
 }
 
+impl Sum {
+    fn of(link: Link) -> Self {
+        let (weight, cannot) = match link {
+            Link::Weight(weight) => (weight.clamp(-WEIGHT_BOUND, WEIGHT_BOUND), false),
+            Link::Must => (WEIGHT_BOUND, false),
+            Link::Cannot => (-WEIGHT_BOUND, true),
+        };
+        Self {
+            weight,
+            pairs: 1,
+            cannot,
+        }
+    }
+
+    fn add(&mut self, other: Self) {
+        self.weight += other.weight;
+        self.pairs += other.pairs;
+        self.cannot |= other.cannot;
+    }
+}
+
 struct Proposal {
     mean: f64,
     left: usize,
@@ -60,7 +82,7 @@ impl Component<'_> {
         }
         let mut state = State::new(self);
         state.join_must_links(&self.links);
-        state.join_by_mean(self.join_weight);
+        state.join_by_mean(self.join_weight, self);
         let mut clusters: Vec<Vec<usize>> = state
             .clusters
             .into_iter()
@@ -78,45 +100,32 @@ struct State {
     clusters: Vec<Vec<usize>>,
     /// Sums towards other clusters, by cluster; kept on both sides.
     sums: Vec<FxHashMap<usize, Sum>>,
+    /// Pairs of members that are weighed.
+    known: FxHashSet<(usize, usize)>,
 }
 
 impl State {
     fn new(component: &Component<'_>) -> Self {
         let count = component.members;
         let mut sums: Vec<FxHashMap<usize, Sum>> = vec![FxHashMap::default(); count];
+        let mut known: FxHashSet<(usize, usize)> = FxHashSet::default();
         let mut insert = |left: usize, right: usize, link: Link| {
-            let sum = match link {
-                Link::Weight(weight) => Sum {
-                    weight: weight.clamp(-WEIGHT_BOUND, WEIGHT_BOUND),
-                    pairs: 1,
-                    cannot: false,
-                },
-                Link::Must => Sum {
-                    weight: WEIGHT_BOUND,
-                    pairs: 1,
-                    cannot: false,
-                },
-                Link::Cannot => Sum {
-                    weight: -WEIGHT_BOUND,
-                    pairs: 1,
-                    cannot: true,
-                },
-            };
-            sums[left].insert(right, sum);
-            sums[right].insert(left, sum);
+            known.insert((left, right));
+            sums[left].insert(right, Sum::of(link));
+            sums[right].insert(left, Sum::of(link));
         };
         for (left, right, link) in &component.links {
             insert(*left, *right, *link);
         }
         if count <= MAX_MEMBERS_WEIGHED_IN_FULL {
-            let known: rustc_hash::FxHashSet<(usize, usize)> = component
+            let linked: FxHashSet<(usize, usize)> = component
                 .links
                 .iter()
                 .map(|(left, right, _)| (*left, *right))
                 .collect();
             for left in 0..count {
                 for right in left + 1..count {
-                    if !known.contains(&(left, right)) {
+                    if !linked.contains(&(left, right)) {
                         insert(left, right, (component.weigh)(left, right));
                     }
                 }
@@ -125,6 +134,7 @@ impl State {
         Self {
             clusters: (0..count).map(|member| vec![member]).collect(),
             sums,
+            known,
         }
     }
 
@@ -152,7 +162,29 @@ impl State {
             .unwrap_or(member)
     }
 
-    fn join_by_mean(&mut self, join_weight: f64) {
+    /// Weighs the pairs between two clusters that nothing was known of: whether they join is never decided by a guess.
+    fn weigh_unseen(&mut self, left: usize, right: usize, component: &Component<'_>) {
+        let pairs: Vec<(usize, usize)> = self.clusters[left]
+            .iter()
+            .flat_map(|one| {
+                self.clusters[right]
+                    .iter()
+                    .map(move |other| (*one.min(other), *one.max(other)))
+            })
+            .filter(|pair| !self.known.contains(pair))
+            .collect();
+        let Some(mut sum) = self.sums[left].get(&right).copied() else {
+            return;
+        };
+        for (one, other) in pairs {
+            sum.add(Sum::of((component.weigh)(one, other)));
+            self.known.insert((one, other));
+        }
+        self.sums[left].insert(right, sum);
+        self.sums[right].insert(left, sum);
+    }
+
+    fn join_by_mean(&mut self, join_weight: f64, component: &Component<'_>) {
         let mut proposals = BinaryHeap::new();
         for left in 0..self.clusters.len() {
             self.propose(left, join_weight, &mut proposals, |right| right > left);
@@ -160,6 +192,15 @@ impl State {
         while let Some(proposal) = proposals.pop() {
             let (left, right) = (proposal.left, proposal.right);
             if (self.clusters[left].len(), self.clusters[right].len()) != proposal.sizes {
+                continue;
+            }
+            let pairs = self.clusters[left].len() * self.clusters[right].len();
+            if self.sums[left]
+                .get(&right)
+                .is_some_and(|sum| (sum.pairs as usize) < pairs)
+            {
+                self.weigh_unseen(left, right, component);
+                self.propose(left, join_weight, &mut proposals, |other| other == right);
                 continue;
             }
             self.join(left, right);
@@ -212,9 +253,7 @@ impl State {
                 pairs: 0,
                 cannot: false,
             });
-            known.weight += sum.weight;
-            known.pairs += sum.pairs;
-            known.cannot |= sum.cannot;
+            known.add(sum);
             let joined = *known;
             self.sums[other].insert(left, joined);
         }

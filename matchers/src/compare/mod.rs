@@ -60,7 +60,7 @@ impl Comparison {
 
     /// Whether the text that it was read from names a comparison.
     pub(crate) fn is_spelled_out(&self) -> bool {
-        !matches!(self, Self::Custom(name) if name.starts_with('?'))
+        !matches!(self, Self::Custom(name) if name.starts_with("\0?"))
     }
 
     /// Whether the record has a value that this comparison looks at.
@@ -148,7 +148,7 @@ impl std::fmt::Display for Comparison {
             Self::Address => formatter.write_str("address"),
             Self::Gender => formatter.write_str("gender"),
             Self::Identifier(scheme) => write!(formatter, "identifier.{scheme}"),
-            Self::Custom(name) => match name.strip_prefix('?') {
+            Self::Custom(name) => match name.strip_prefix("\0?") {
                 Some(unknown) => formatter.write_str(unknown),
                 None => write!(formatter, "custom.{name}"),
             },
@@ -178,8 +178,8 @@ impl From<String> for Comparison {
             "gender" => Self::Gender,
             other => match other.split_once('.') {
                 Some(("identifier", scheme)) => Self::Identifier(scheme.to_owned()),
-                Some(("custom", name)) if !name.is_empty() => Self::Custom(name.to_owned()),
-                _ => Self::Custom(format!("?{other}")),
+                Some(("custom", name)) => Self::Custom(name.to_owned()),
+                _ => Self::Custom(format!("\0?{other}")),
             },
         }
     }

@@ -32,7 +32,8 @@ fn jaro(left: &[u8], right: &[u8]) -> f64 {
     for (index, byte) in left.iter().enumerate() {
         let start = index.saturating_sub(window);
         let end = (index + window + 1).min(right.len());
-        let free = |position: &usize| right_matched >> position & 1 == 0 && right[*position] == *byte;
+        let free =
+            |position: &usize| right_matched >> position & 1 == 0 && right[*position] == *byte;
         if let Some(position) = (start..end).find(free) {
             left_matched |= 1 << index;
             right_matched |= 1 << position;

@@ -127,7 +127,7 @@ impl Stated<'_> {
                 completeness(&self.comparable).cmp(&completeness(&other.comparable))
             }
             Criterion::RecordOrder | Criterion::OnlyValue => {
-                (other.record, &other.stated.attribute).cmp(&(self.record, &self.stated.attribute))
+                (other.record, &other.stated).cmp(&(self.record, &self.stated))
             }
         }
     }
@@ -171,7 +171,9 @@ fn survivor(slot: String, mut values: Vec<Stated<'_>>, pack: &Pack) -> Option<Su
         values[index].frequency = values
             .iter()
             .filter(|other| other.comparable == values[index].comparable)
-            .count();
+            .map(|other| other.record)
+            .collect::<std::collections::BTreeSet<_>>()
+            .len();
     }
     let criteria = pack
         .survivorship
@@ -217,14 +219,28 @@ fn completeness(comparable: &NormalisedRecord) -> usize {
             + address.region.len()
             + address.postcode.len()
     });
-    let date = comparable
-        .birth_dates
-        .iter()
-        .map(|date| if date.is_complete() { 8 } else { 4 });
+    let date = comparable.birth_dates.iter().map(|date| {
+        if date.is_complete() {
+            8
+        } else if date.month > 1 {
+            6
+        } else {
+            4
+        }
+    });
     let texts = comparable
         .phones
         .iter()
         .map(String::len)
         .chain(comparable.emails.iter().map(|email| email.address.len()));
-    name.chain(address).chain(date).chain(texts).sum()
+    let others = comparable
+        .identifiers
+        .iter()
+        .map(|identifier| identifier.value.len())
+        .chain(comparable.customs.iter().map(|custom| custom.value.len()));
+    name.chain(address)
+        .chain(date)
+        .chain(texts)
+        .chain(others)
+        .sum()
 }

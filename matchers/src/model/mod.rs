@@ -99,6 +99,17 @@ pub struct Model {
 impl Model {
     /// Reads a model file.
     pub fn from_json(json: &str) -> Result<Self, ModelError> {
+        #[derive(Deserialize)]
+        struct Version {
+            format_version: u32,
+        }
+        if let Ok(Version {
+            format_version: found,
+        }) = serde_json::from_str(json)
+            && found != MODEL_FORMAT_VERSION
+        {
+            return Err(ModelError::UnknownVersion { found });
+        }
         let model: Self = serde_json::from_str(json)?;
         model.validate()?;
         Ok(model)
@@ -140,6 +151,15 @@ impl Model {
         }
         for comparison in &self.comparisons {
             let name = comparison.comparison.to_string();
+            if self
+                .comparisons
+                .iter()
+                .filter(|other| other.comparison == comparison.comparison)
+                .count()
+                > 1
+            {
+                return Err(invalid(&name, "stands here twice".to_owned()));
+            }
             let expected = comparison.comparison.levels();
             if !comparison
                 .levels

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::text::{compact, fold, is_placeholder, is_placeholder_digits};
+use super::text::{compact, fold, is_placeholder};
 use crate::record::PostalAddress;
 
 /// Street words with the one form in which they are compared (USPS publication 28, appendix C, and British, Australian,
@@ -12,15 +12,15 @@ const STREET_WORDS: &[(&str, &str)] = &[
     ("ave", "av"),
     ("avenue", "av"),
     ("avn", "av"),
-    ("boulevard", "blvd"),
     ("boul", "blvd"),
+    ("boulevard", "blvd"),
     ("bvd", "blvd"),
     ("circle", "cir"),
     ("circuit", "cct"),
     ("close", "cl"),
     ("court", "ct"),
-    ("crescent", "cr"),
     ("cres", "cr"),
+    ("crescent", "cr"),
     ("crt", "ct"),
     ("drive", "dr"),
     ("drv", "dr"),
@@ -53,8 +53,8 @@ const STREET_WORDS: &[(&str, &str)] = &[
     ("str", "st"),
     ("strasse", "st"),
     ("street", "st"),
-    ("terrace", "ter"),
     ("terr", "ter"),
+    ("terrace", "ter"),
     ("trail", "trl"),
     ("turnpike", "tpke"),
     ("west", "w"),
@@ -140,12 +140,26 @@ pub fn normalise_address(written: &PostalAddress) -> NormalisedAddress {
         unit.extend(words.next().map(str::to_owned));
     }
     while let Some(word) = words.next() {
+        if UNIT_WORDS.contains(&word) && words.peek() == Some(&"unit") {
+            continue;
+        }
+        if word == "no"
+            && number.is_empty()
+            && words
+                .peek()
+                .is_some_and(|next| next.starts_with(|letter: char| letter.is_ascii_digit()))
+        {
+            continue;
+        }
         if UNIT_WORDS.contains(&word)
             && (!street.is_empty() || number.is_empty())
             && words.peek().is_some()
         {
             unit.extend(words.next().map(str::to_owned));
-        } else if number.is_empty() && word.starts_with(|letter: char| letter.is_ascii_digit()) {
+        } else if number.is_empty()
+            && word.starts_with(|letter: char| letter.is_ascii_digit())
+            && !is_ordinal(word)
+        {
             number = word.to_owned();
         } else {
             street.push(street_word(word));
@@ -168,8 +182,15 @@ fn street_word(word: &str) -> &str {
         .map_or(word, |index| STREET_WORDS[index].1)
 }
 
+fn is_ordinal(word: &str) -> bool {
+    ["st", "nd", "rd", "th"].iter().any(|ending| {
+        word.strip_suffix(ending)
+            .is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))
+    })
+}
+
 fn unit_words(written: &str) -> Vec<String> {
-    fold(written)
+    known(written)
         .split(' ')
         .filter(|word| !word.is_empty() && !UNIT_WORDS.contains(word))
         .map(str::to_owned)
@@ -188,7 +209,10 @@ fn known(written: &str) -> String {
 fn normalise_postcode(written: &str) -> String {
     let mut postcode = compact(written);
     let all_digits = postcode.bytes().all(|byte| byte.is_ascii_digit());
-    if all_digits && is_placeholder_digits(&postcode) && postcode != "12345"
+    if all_digits
+        && postcode
+            .bytes()
+            .all(|byte| Some(&byte) == postcode.as_bytes().first())
         || is_placeholder(&postcode.to_ascii_lowercase())
     {
         return String::new();

@@ -44,7 +44,7 @@ impl PartialDate {
 impl std::fmt::Display for PartialDate {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(formatter, "{:04}", self.year)?;
-        if self.month > 0 {
+        if self.month > 0 || self.day > 0 {
             write!(formatter, "-{:02}", self.month)?;
         }
         if self.day > 0 {
@@ -66,9 +66,12 @@ impl std::fmt::Display for PartialDate {
 /// ```
 pub fn normalise_date(written: &str) -> Option<PartialDate> {
     let text = written.trim();
-    let date_text = match text.find(['T', ' ']) {
-        Some(at) if text[at..].contains(':') => &text[..at],
-        _ => text,
+    let date_text = match text.find(':') {
+        Some(colon) => {
+            let hour = text[..colon].trim_end_matches(|letter: char| letter.is_ascii_digit());
+            hour.strip_suffix(['T', ' ']).unwrap_or(hour)
+        }
+        None => text,
     };
     let parts: Vec<&str> = date_text
         .split(|letter: char| !letter.is_ascii_alphanumeric())
@@ -81,17 +84,17 @@ pub fn normalise_date(written: &str) -> Option<PartialDate> {
             month: 0,
             day: 0,
         },
-        [year, month] if year.len() == 4 => PartialDate {
+        [year, month] if is_year(year) => PartialDate {
             year: year.parse().ok()?,
             month: month_number(month)?,
             day: 0,
         },
-        [month, year] if year.len() == 4 => PartialDate {
+        [month, year] if is_year(year) => PartialDate {
             year: year.parse().ok()?,
             month: month_number(month)?,
             day: 0,
         },
-        [year, month, day] if year.len() == 4 => PartialDate {
+        [year, month, day] if is_year(year) => PartialDate {
             year: year.parse().ok()?,
             month: month_number(month)?,
             day: small(day)?,
@@ -100,6 +103,10 @@ pub fn normalise_date(written: &str) -> Option<PartialDate> {
         _ => return None,
     };
     is_plausible(date).then_some(date)
+}
+
+fn is_year(part: &str) -> bool {
+    part.len() == 4 && part.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn from_digits(digits: &str) -> Option<PartialDate> {
@@ -111,8 +118,11 @@ fn from_digits(digits: &str) -> Option<PartialDate> {
         digits[4..6].parse().ok()?,
         digits[6..].parse().ok()?,
     );
-    if (1000..=2999).contains(&year) {
-        return Some(PartialDate { year, month, day });
+    let year_first = PartialDate { year, month, day };
+    if (1200..=2100).contains(&year)
+        && ((1..=12).contains(&month) || !(1900..=2100).contains(&digits[4..].parse::<u16>().ok()?))
+    {
+        return Some(year_first);
     }
     with_year_last(&digits[..2], &digits[2..4], &digits[4..], false)
 }
@@ -139,6 +149,10 @@ fn with_year_last(first: &str, second: &str, year: &str, day_first: bool) -> Opt
         });
     }
     let (first, second) = (small(first)?, small(second)?);
+    // `00/00/00` is an empty date, not a year.
+    if (first, second, year) == (0, 0, 2000) {
+        return None;
+    }
     let day_first = if day_first {
         second <= 12
     } else {

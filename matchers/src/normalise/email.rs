@@ -103,11 +103,11 @@ impl NormalisedEmail {
 /// assert!(normalise_email("none@none.com").is_none());
 /// ```
 pub fn normalise_email(written: &str) -> Option<NormalisedEmail> {
-    let trimmed = written.trim().trim_matches(['<', '>', '"', '\'', ';', ',']);
-    let lower = trimmed
-        .strip_prefix("mailto:")
-        .unwrap_or(trimmed)
-        .to_lowercase();
+    let trimmed = written.trim_matches(|letter: char| {
+        letter.is_whitespace() || ['<', '>', '"', '\'', ';', ',', '.'].contains(&letter)
+    });
+    let folded = trimmed.to_lowercase();
+    let lower = folded.strip_prefix("mailto:").unwrap_or(&folded);
     let (local, domain) = lower.rsplit_once('@')?;
     let domain = domain.trim_matches('.');
     let shaped = !local.is_empty()
@@ -134,7 +134,7 @@ pub fn normalise_email(written: &str) -> Option<NormalisedEmail> {
     };
     let bare: String = mailbox
         .chars()
-        .filter(char::is_ascii_alphanumeric)
+        .filter(|letter| letter.is_alphanumeric())
         .collect();
     let placeholder = mailbox.is_empty()
         || PLACEHOLDER_LOCALS.contains(&bare.as_str())

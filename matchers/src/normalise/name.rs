@@ -120,27 +120,21 @@ pub fn normalise_name(name: &PersonName) -> NormalisedName {
             family = without(full_family, &given);
         }
     }
+    // Only the whole name is judged: a Johnny Cash and a Christopher Guest have a surname.
+    let whole = [given.as_slice(), &middle, &family].concat().join(" ");
+    if PLACEHOLDER_NAMES.contains(&whole.as_str()) {
+        return NormalisedName::default();
+    }
     if middle.is_empty() && given.len() > 1 {
         middle = given.split_off(1);
     } else {
         given.truncate(1);
     }
-    if PLACEHOLDER_NAMES.contains(&format!("{} {}", given.join(" "), family.join(" ")).trim()) {
-        return NormalisedName::default();
-    }
     NormalisedName {
-        given: known(given.join(" ")),
+        given: given.join(" "),
         middle: middle.join(" "),
-        family: known(family.join(" ")),
+        family: family.join(" "),
         generation,
-    }
-}
-
-fn known(part: String) -> String {
-    if PLACEHOLDER_NAMES.contains(&part.as_str()) {
-        String::new()
-    } else {
-        part
     }
 }
 

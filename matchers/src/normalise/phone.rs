@@ -1,6 +1,9 @@
 //! Phone numbers to E.164.
 
-use rlibphonenumber::{PhoneNumber, Region};
+use std::borrow::Cow;
+
+use rlibphonenumber::{NumberLengthType, PhoneNumber, Region};
+use unicode_normalization::UnicodeNormalization;
 
 use super::text::is_placeholder_digits;
 
@@ -15,6 +18,12 @@ use super::text::is_placeholder_digits;
 /// assert_eq!(normalise_phone("555-555-5555", Region::US), None);
 /// ```
 pub fn normalise_phone(written: &str, region: Region) -> Option<String> {
+    // Digits of other scripts are read as ours.
+    let written: Cow<'_, str> = if written.is_ascii() {
+        written.into()
+    } else {
+        written.nfkc().collect()
+    };
     let digits: String = written
         .chars()
         .filter_map(|letter| letter.to_digit(10))
@@ -23,8 +32,22 @@ pub fn normalise_phone(written: &str, region: Region) -> Option<String> {
     if !(7..=17).contains(&digits.len()) || is_placeholder_digits(&digits) {
         return None;
     }
-    let parsed = PhoneNumber::parse(written, Some(region)).ok();
-    let Some(number) = parsed.filter(|number| number.is_possible_with_reason().is_ok()) else {
+    let possible = |text: &str| {
+        PhoneNumber::parse(text, Some(region))
+            .ok()
+            .filter(|number| {
+                matches!(
+                    number.is_possible_with_reason(),
+                    Ok(NumberLengthType::IsPossible)
+                )
+            })
+    };
+    let plus = if written.trim_start().starts_with('+') {
+        "+"
+    } else {
+        ""
+    };
+    let Some(number) = possible(&written).or_else(|| possible(&format!("{plus}{digits}"))) else {
         return Some(digits);
     };
     (!is_placeholder_digits(&number.get_national_significant_number())).then(|| number.to_string())

@@ -9,9 +9,10 @@ pub use match_rule::{MatchRule, RuleEffect};
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
+use rlibphonenumber::PHONE_NUMBER_UTIL;
 use serde::{Deserialize, Serialize};
 
-use crate::block::{BlockingRules, MAX_RULES};
+use crate::block::{BlockingRules, Element, MAX_RULES};
 use crate::golden::SurvivorshipRules;
 use crate::normalise::Region;
 
@@ -123,7 +124,7 @@ impl Pack {
                 ),
             ));
         }
-        if Region::from_code(&self.default_region).is_err() {
+        if !is_known_region(&self.default_region) {
             return Err(invalid(
                 "default_region".into(),
                 "must be an ISO 3166 code of two letters, for example US".into(),
@@ -156,10 +157,16 @@ impl Pack {
             if rule.max_records < 2 {
                 return Err(invalid(setting, "max_records must be at least 2".into()));
             }
-            if rule.shared_value && rule.key.len() != 1 {
+            if rule.shared_value
+                && !matches!(
+                    rule.key.as_slice(),
+                    [Element::Email | Element::Phone | Element::Identifier]
+                )
+            {
                 return Err(invalid(
                     setting,
-                    "shared_value needs a key of one element".into(),
+                    "shared_value needs the key [\"email\"], [\"phone\"] or [\"identifier\"]"
+                        .into(),
                 ));
             }
         }
@@ -169,6 +176,16 @@ impl Pack {
         }
         Ok(())
     }
+}
+
+/// Whether phone numbers are known of the country: `from_code` takes any two letters.
+fn is_known_region(code: &str) -> bool {
+    code.len() == 2
+        && Region::from_code(code).is_ok_and(|region| {
+            PHONE_NUMBER_UTIL
+                .get_country_code_for_region(region)
+                .is_some()
+        })
 }
 
 impl FromStr for Pack {

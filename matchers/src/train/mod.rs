@@ -192,10 +192,14 @@ fn possible_pairs(
     if random.is_empty() {
         return all.max(1.0);
     }
-    let sample: Vec<(usize, usize)> = (0..2000_usize)
-        .map(|step| (step * 7919 % count, (step * 104_729 + 1) % count))
-        .filter(|(left, right)| left != right)
-        .collect();
+    let sample = random_pairs(
+        count,
+        &TrainingOptions {
+            seed: 3,
+            random_pairs: 2000,
+            pairs_per_rule: 0,
+        },
+    );
     let allowed = sample
         .iter()
         .filter(|(left, right)| may_match(*left.min(right), *left.max(right)))

@@ -59,7 +59,9 @@ proptest! {
 
     #[test]
     fn b_cubed_equals_the_mean_over_records(records in records()) {
-        prop_assume!(!records.is_empty());
+        if records.is_empty() {
+            return Ok(());
+        }
         let (mut precision, mut recall) = (0.0, 0.0);
         for (cluster, truth) in &records {
             let both = records

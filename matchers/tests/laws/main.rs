@@ -1,6 +1,5 @@
-//! The laws of matching, each held by a test that can fail. One module a subject, in the order in which data flows;
-//! `arbitrary` and `fixtures` are what they share.
-#![allow(clippy::unwrap_used, reason = "a test may fail")]
+//! The laws of matching, each held by a test that can fail: a module a subject. `arbitrary`, `fixtures` and `population` are
+//! what they share. Drawn cases are the same in every run; `PROPTEST_RNG_SEED` and `PROPTEST_CASES` draw others and more.
 
 mod addresses;
 mod agglomeration;
@@ -22,6 +21,7 @@ mod model_file;
 mod names;
 mod pack_file;
 mod partition;
+mod phones;
 mod population;
 mod records;
 mod scoring;
