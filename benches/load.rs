@@ -318,22 +318,17 @@ async fn main() -> anyhow::Result<()> {
     let (achieved, latencies) = load(&server.channel, loaded, 8).await?;
     rows.push(server.row("SubmitSignals, 8 streams, load", 0.0, achieved, &latencies));
 
+    let resolve = |index: usize| {
+        let mut client = ResolutionServiceClient::new(server.channel.clone());
+        let request = v1::ResolveRequest {
+            attributes: questions[index % questions.len()].clone(),
+            max_identities: 5,
+            ids_only: false,
+        };
+        async move { client.resolve(request).await.map(drop) }
+    };
     for (name, rate) in [("Resolve", 500.0), ("Resolve, faster", 1_500.0)] {
-        let (achieved, latencies) = drive(rate, seconds, |index| {
-            let mut client = ResolutionServiceClient::new(server.channel.clone());
-            let attributes = questions[index % questions.len()].clone();
-            async move {
-                client
-                    .resolve(v1::ResolveRequest {
-                        attributes,
-                        max_identities: 5,
-                        ids_only: false,
-                    })
-                    .await
-                    .map(drop)
-            }
-        })
-        .await?;
+        let (achieved, latencies) = drive(rate, seconds, resolve).await?;
         rows.push(server.row(name, rate, achieved, &latencies));
     }
     let (achieved, latencies) = drive(2_000.0, seconds, |index| {
@@ -364,25 +359,11 @@ async fn main() -> anyhow::Result<()> {
     };
     let (achieved, latencies) = drive(submit_rate, seconds, submit(0)).await?;
     rows.push(server.row("SubmitSignal, durable", submit_rate, achieved, &latencies));
-    let resolve = drive(500.0, seconds, |index| {
-        let mut client = ResolutionServiceClient::new(server.channel.clone());
-        let attributes = questions[index % questions.len()].clone();
-        async move {
-            client
-                .resolve(v1::ResolveRequest {
-                    attributes,
-                    max_identities: 5,
-                    ids_only: false,
-                })
-                .await
-                .map(drop)
-        }
-    });
-    let (resolve, submitted) = tokio::join!(
-        resolve,
+    let (resolved, submitted) = tokio::join!(
+        drive(500.0, seconds, resolve),
         drive(submit_rate, seconds, submit(extra_count / 2))
     );
-    let (achieved, latencies) = resolve?;
+    let (achieved, latencies) = resolved?;
     rows.push(server.row(
         "Resolve while 1,000 signals/s come",
         500.0,
