@@ -146,14 +146,6 @@ fn explain(arguments: &ExplainArguments) -> anyhow::Result<Explanation> {
     let (inactive, active): (Vec<u64>, Vec<u64>) = shared
         .into_iter()
         .partition(|key| candidates.is_inactive(*key));
-    let names = |keys: Vec<u64>| {
-        let mut names: Vec<String> = keys
-            .into_iter()
-            .map(|key| pack.blocking.rule(key).name.clone())
-            .collect();
-        names.dedup();
-        names
-    };
     Ok(Explanation {
         decision: explanation.score.decision,
         match_weight: explanation.score.weight.0,
@@ -170,7 +162,7 @@ fn explain(arguments: &ExplainArguments) -> anyhow::Result<Explanation> {
             })
             .collect(),
         rule: explanation.rule,
-        shared_blocking_rules: names(active),
-        inactive_blocking_rules: names(inactive),
+        shared_blocking_rules: pack.blocking.names_of(active),
+        inactive_blocking_rules: pack.blocking.names_of(inactive),
     })
 }

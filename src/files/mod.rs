@@ -3,10 +3,12 @@
 
 mod columns;
 mod read;
+mod roles;
 mod rows;
 mod write;
 
-pub use columns::{ColumnRole, Mapping, MappingError};
+pub use columns::{Mapping, MappingError};
 pub use read::{Input, ReadOptions, Reject, read_records};
+pub use roles::ColumnRole;
 pub use rows::{Format, InputError, Rows};
 pub use write::{Cell, ColumnType, TableWriter};

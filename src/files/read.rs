@@ -1,6 +1,7 @@
 //! Records of bulk files: flat rows by column, or signals folded into their source records.
 
 use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
 
 use rustc_hash::FxHashMap;
 use veridem_matchers::normalise::normalise_date;
@@ -9,7 +10,8 @@ use veridem_matchers::{
     StatedAttribute,
 };
 
-use super::columns::{ColumnRole, Mapping, SAMPLE_ROWS};
+use super::columns::{Mapping, SAMPLE_ROWS};
+use super::roles::ColumnRole;
 use super::rows::{Format, InputError, Rows};
 use crate::resolver::{Fold, Signal};
 
@@ -329,7 +331,7 @@ fn append(text: &mut String, value: String) {
     text.push_str(&value);
 }
 
-/// Seconds or milliseconds since the epoch, or a date; 0 where it is neither.
+/// Milliseconds since the epoch of a number (seconds or milliseconds), a moment or a date; 0 where it is none.
 fn time_of(value: &str) -> i64 {
     if let Ok(number) = value.parse::<i64>() {
         return if number.abs() < 100_000_000_000 {
@@ -338,8 +340,29 @@ fn time_of(value: &str) -> i64 {
             number
         };
     }
-    normalise_date(value).map_or(0, |date| {
-        (i64::from(date.year) * 372 + i64::from(date.month) * 31 + i64::from(date.day) - 1970 * 372)
-            * 86_400_000
-    })
+    let midnight = || normalise_date(value).map(|date| format!("{date} 00:00:00"));
+    let time = humantime::parse_rfc3339_weak(value)
+        .ok()
+        .or_else(|| humantime::parse_rfc3339_weak(&midnight()?).ok());
+    time.and_then(|time| time.duration_since(UNIX_EPOCH).ok())
+        .map_or(0, |since| since.as_millis() as i64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::time_of;
+
+    #[test]
+    fn numbers_and_dates_of_one_moment_are_one_time() {
+        for written in [
+            "1577934671",
+            "1577934671000",
+            "2020-01-02T03:11:11Z",
+            "2020-01-02 03:11:11",
+        ] {
+            assert_eq!(time_of(written), 1_577_934_671_000, "{written}");
+        }
+        assert_eq!(time_of("01/02/2020"), 1_577_923_200_000);
+        assert_eq!(time_of("soon"), 0);
+    }
 }

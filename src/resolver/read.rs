@@ -141,7 +141,7 @@ impl Engine {
             answers.push(RankedIdentity {
                 identity,
                 explanation: self.matcher.scorer.explain(&asked, &comparable),
-                shared_blocking_rules: self.rule_names(
+                shared_blocking_rules: self.matcher.pack.blocking.names_of(
                     keys.iter()
                         .filter(|key| record.keys.binary_search(key).is_ok())
                         .copied(),
@@ -158,14 +158,6 @@ impl Engine {
             .pack
             .blocking
             .drop_shared(record, |key| inactive.contains(&key));
-    }
-
-    fn rule_names(&self, keys: impl Iterator<Item = u64>) -> Vec<String> {
-        let mut names: Vec<String> = keys
-            .map(|key| self.matcher.pack.blocking.rule(key).name.clone())
-            .collect();
-        names.dedup();
-        names
     }
 
     /// What lives of an identity id.
@@ -323,7 +315,7 @@ impl Engine {
         };
         Ok(MatchAnswer {
             explanation,
-            shared_blocking_rules: self.rule_names(active.into_iter()),
+            shared_blocking_rules: self.matcher.pack.blocking.names_of(active),
             word,
             identities,
             why_not,
@@ -341,7 +333,11 @@ impl Engine {
             return "a steward decided that they are different persons".to_owned();
         }
         if active.is_empty() {
-            let rules = self.rule_names(inactive.iter().copied());
+            let rules = self
+                .matcher
+                .pack
+                .blocking
+                .names_of(inactive.iter().copied());
             return if rules.is_empty() {
                 "they share no blocking key, so they are never compared".to_owned()
             } else {

@@ -5,6 +5,7 @@ mod bulk;
 mod crash;
 mod laws;
 mod publishing;
+mod refusals;
 mod sample;
 mod service;
 mod support;

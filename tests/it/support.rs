@@ -208,3 +208,17 @@ pub fn sample_directory() -> std::path::PathBuf {
 pub fn message(signal: &Signal) -> v1::Signal {
     veridem::api::signal_message(signal)
 }
+
+/// Submits one signal and returns its ack.
+pub async fn submit(
+    running: &Running,
+    signal: veridem::resolver::Signal,
+) -> Result<v1::SignalAck, tonic::Status> {
+    let response = running
+        .resolution()
+        .submit_signal(v1::SubmitSignalRequest {
+            signal: Some(message(&signal)),
+        })
+        .await?;
+    Ok(response.into_inner().ack.expect("an ack"))
+}

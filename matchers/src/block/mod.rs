@@ -102,6 +102,16 @@ impl BlockingRules {
         &self.0[rule_of(key)]
     }
 
+    /// The names of the rules that yielded sorted keys, each once.
+    pub fn names_of(&self, keys: impl IntoIterator<Item = BlockingKey>) -> Vec<String> {
+        let mut names: Vec<String> = keys
+            .into_iter()
+            .map(|key| self.rule(key).name.clone())
+            .collect();
+        names.dedup();
+        names
+    }
+
     /// Takes the shared values out of a record: what too many people use is evidence of none of them.
     pub fn drop_shared(
         &self,
