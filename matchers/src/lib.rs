@@ -28,7 +28,7 @@ pub use evaluate::{Evaluation, Measure, evaluate};
 pub use golden::{GoldenRecord, golden_record};
 pub use model::{MatchProbability, MatchWeight, Model};
 pub use normalise::NormalisedRecord;
-pub use partition::{Edge, link_of, partition_component};
+pub use partition::{Edge, partition_component};
 pub use record::{
     Attribute, CustomAttribute, Identifier, PersonName, PostalAddress, Record, RecordKey,
     StatedAttribute,

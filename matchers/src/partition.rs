@@ -9,17 +9,12 @@ use crate::score::{Decision, PairScore, Scorer};
 /// A scored pair of members, `left < right`.
 pub type Edge = (usize, usize, PairScore);
 
-/// What a score says to the clustering.
-pub fn link_of(score: &PairScore, scorer: &Scorer) -> Link {
+/// A match rule's word on a pair.
+fn link_of(score: &PairScore) -> Option<Link> {
     match score.effect {
-        Some(RuleEffect::MustNotMatch) => Link::Cannot,
-        Some(RuleEffect::MustMatch) => Link::Must,
-        // Below the join weight of 0 also where both thresholds are one: capped evidence alone joins nobody.
-        Some(RuleEffect::CapAtReview) => Link::Weight(
-            (score.weight.0.min(scorer.review_weight().0) - scorer.match_weight().0)
-                .min(-f64::MIN_POSITIVE),
-        ),
-        None => Link::Weight(score.weight.0 - scorer.match_weight().0),
+        Some(RuleEffect::MustNotMatch) => Some(Link::Cannot),
+        Some(RuleEffect::MustMatch) => Some(Link::Must),
+        Some(RuleEffect::CapAtReview) | None => None,
     }
 }
 
@@ -40,30 +35,24 @@ pub fn partition_component(
     {
         return vec![vec![0, 1]];
     }
-    let overridden = |left: usize, right: usize| {
-        overrides
-            .iter()
-            .any(|(one, other, _)| (*one, *other) == (left, right))
-    };
-    let mut links: Vec<(usize, usize, Link)> = overrides.to_vec();
-    links.extend(
-        edges
-            .iter()
-            .filter(|(left, right, _)| !overridden(*left, *right))
-            .map(|(left, right, score)| (*left, *right, link_of(score, scorer))),
-    );
-    let weigh = |left: usize, right: usize| {
-        if may_match(left, right) {
-            link_of(&scorer.score(members[left], members[right]), scorer)
+    let compare = |left: usize, right: usize| {
+        let (evidence, score) = scorer.evidence(members[left], members[right]);
+        let link = if may_match(left, right) {
+            link_of(&score)
         } else {
-            Link::Cannot
-        }
+            Some(Link::Cannot)
+        };
+        (evidence, link)
     };
     Component {
         members: members.len(),
-        links,
-        weigh: &weigh,
-        join_weight: 0.0,
+        pairs: edges
+            .iter()
+            .map(|(left, right, _)| (*left, *right))
+            .collect(),
+        links: overrides.to_vec(),
+        compare: &compare,
+        weigh: &|evidence| scorer.join_weight(evidence),
     }
     .clusters()
 }

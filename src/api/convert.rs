@@ -224,6 +224,7 @@ pub(super) fn explanation(
         match_weight: explanation.score.weight.0,
         match_probability: explanation.score.probability().0,
         prior_weight: explanation.prior_weight.0,
+        household_adjustment: explanation.household_adjustment.0,
         parts: parts.collect(),
         rule: explanation.rule.clone().unwrap_or_default(),
         shared_blocking_rules,

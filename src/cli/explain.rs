@@ -39,6 +39,7 @@ struct Explanation {
     match_weight: f64,
     match_probability: f64,
     prior_weight: f64,
+    household_adjustment: f64,
     parts: Vec<Part>,
     rule: Option<String>,
     shared_blocking_rules: Vec<String>,
@@ -78,6 +79,10 @@ pub(super) fn run(arguments: &ExplainArguments) -> anyhow::Result<()> {
             part.comparison, part.level, part.weight, part.term_frequency_adjustment
         );
     }
+    println!(
+        "{:<28}{:<18}{:>9.2}",
+        "perhaps one household", "", explanation.household_adjustment
+    );
     println!(
         "{:<28}{:<18}{:>9.2}   probability {:.6}",
         "sum", "", explanation.match_weight, explanation.match_probability
@@ -151,6 +156,7 @@ fn explain(arguments: &ExplainArguments) -> anyhow::Result<Explanation> {
         match_weight: explanation.score.weight.0,
         match_probability: MatchProbability::from(explanation.score.weight).0,
         prior_weight: explanation.prior_weight.0,
+        household_adjustment: explanation.household_adjustment.0,
         parts: explanation
             .parts
             .into_iter()

@@ -69,16 +69,17 @@ fn effect_words(effect: RuleEffect) -> &'static str {
 
 fn steps(pair: &ExamplePair) -> Vec<Step<'_>> {
     let explanation = &pair.explanation;
-    let mut reached = explanation.prior_weight.0;
-    let mut steps = vec![Step {
-        name: "prior".to_owned(),
+    let whole = |name: &str, from: f64, weight: f64, class| Step {
+        name: name.to_owned(),
         values: None,
         level: String::new(),
         is_missing: false,
-        from: 0.0,
-        weight: reached,
-        class: "quiet",
-    }];
+        from,
+        weight,
+        class,
+    };
+    let mut reached = explanation.prior_weight.0;
+    let mut steps = vec![whole("prior", 0.0, reached, "quiet")];
     for part in &explanation.parts {
         let name = part.comparison.to_string();
         let values = pair
@@ -116,6 +117,11 @@ fn steps(pair: &ExamplePair) -> Vec<Step<'_>> {
             });
             reached += adjustment;
         }
+    }
+    let household = explanation.household_adjustment.0;
+    if household != 0.0 {
+        let class = evidence_class(household);
+        steps.push(whole("perhaps one household", reached, household, class));
     }
     steps
 }

@@ -29,6 +29,8 @@ fn comparison_model(comparison: Comparison, m: f64, u: f64) -> ComparisonModel {
         .levels()
         .iter()
         .map(|level| LevelParameters {
+            household: 0.3,
+            term_frequency: None,
             level: (*level).to_owned(),
             m,
             u,
@@ -43,6 +45,7 @@ fn comparison_model(comparison: Comparison, m: f64, u: f64) -> ComparisonModel {
 
 fn model(comparisons: Vec<ComparisonModel>, prior: f64) -> Model {
     Model {
+        household_prior: 0.0005,
         format_version: MODEL_FORMAT_VERSION,
         trained_on_records: 1000,
         prior,
@@ -71,8 +74,9 @@ fn example(name: &str) -> ExamplePair {
         explanation: PairExplanation {
             score,
             prior_weight: MatchWeight(-10.0),
+            household_adjustment: MatchWeight(-0.5),
             parts: vec![
-                part(Comparison::GivenName, "similar", 6.0, 1.5),
+                part(Comparison::GivenName, "similar", 6.5, 1.5),
                 part(Comparison::Email, "missing", 0.0, 0.0),
                 part(Comparison::Custom(name.to_owned()), "exact", 9.0, 0.0),
             ],

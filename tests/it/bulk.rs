@@ -364,7 +364,9 @@ fn mistakes_in_settings_are_named() {
     write(
         path,
         "rules.toml",
-        rules.replacen("family_name = [\"exact\"", "family_nam = [\"exact\"", 1),
+        format!(
+            "{rules}\n[[rules]]\nname = \"namesakes\"\neffect = \"cap_at_review\"\nwhen = {{ family_nam = [\"exact\"] }}\n"
+        ),
     );
     let message = bad(&["check", "--rules", "rules.toml"], path, 1);
     assert!(message.contains("family_nam"), "{message}");

@@ -496,6 +496,7 @@ fn decisions_explain_themselves() {
         .explain_match(&tenant(), &key("pos/1"), &key("ecommerce/1"))
         .expect("both are known");
     let sum: f64 = found.explanation.prior_weight.0
+        + found.explanation.household_adjustment.0
         + found
             .explanation
             .parts

@@ -310,6 +310,7 @@ async fn explanations_exports_and_unknown_ids() {
         .as_ref()
         .expect("a pair is explained");
     let sum: f64 = explanation.prior_weight
+        + explanation.household_adjustment
         + explanation
             .parts
             .iter()

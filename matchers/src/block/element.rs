@@ -25,11 +25,15 @@ pub enum Element {
     FamilyName,
     /// Soundex of the family name and of each long part of a compound one.
     FamilyNameSoundex,
+    /// Soundex of each given and family name, so that swapped names and records with only one of them meet.
+    NamePartSoundex,
+    /// Each given and family name.
+    NamePart,
     /// Given and family name in alphabetical order, so that swapped names meet.
     SortedName,
     /// First four letters of the given and the family name in alphabetical order.
     SortedNamePrefix,
-    /// Complete birth date.
+    /// Birth date as far as it is known.
     BirthDate,
     /// Year of birth.
     BirthYear,
@@ -51,6 +55,8 @@ pub enum Element {
     PostcodePrefix,
     /// City.
     City,
+    /// Postcode, or the city where there is none.
+    Place,
     /// House number and the longest word of the street.
     StreetLine,
     /// Custom attribute with its name.
@@ -77,6 +83,10 @@ impl Element {
                 .iter()
                 .flat_map(|name| family_soundexes(&name.family))
                 .collect(),
+            Self::NamePartSoundex => name_parts(record)
+                .map(|part| Cow::Owned(soundex(part)))
+                .collect(),
+            Self::NamePart => name_parts(record).map(Cow::Borrowed).collect(),
             Self::SortedName => names(record, |name| {
                 sorted_pair(whole(&name.given)?, whole(&name.family)?)
             }),
@@ -86,7 +96,6 @@ impl Element {
             Self::BirthDate => record
                 .birth_dates
                 .iter()
-                .filter(|date| date.is_complete())
                 .map(|date| Cow::Owned(date.to_string()))
                 .collect(),
             Self::BirthYear => record
@@ -149,6 +158,11 @@ impl Element {
                 .iter()
                 .filter_map(|address| whole(&address.city))
                 .collect(),
+            Self::Place => record
+                .addresses
+                .iter()
+                .filter_map(|address| whole(&address.postcode).or_else(|| whole(&address.city)))
+                .collect(),
             Self::StreetLine => record
                 .addresses
                 .iter()
@@ -170,7 +184,7 @@ impl Element {
             | Self::GivenNameSoundex
             | Self::GivenNameInitial => *comparison == Comparison::GivenName,
             Self::FamilyName | Self::FamilyNameSoundex => *comparison == Comparison::FamilyName,
-            Self::SortedName | Self::SortedNamePrefix => {
+            Self::SortedName | Self::SortedNamePrefix | Self::NamePart | Self::NamePartSoundex => {
                 matches!(comparison, Comparison::GivenName | Comparison::FamilyName)
             }
             Self::BirthDate | Self::BirthYear | Self::BirthDayMonth => {
@@ -179,7 +193,7 @@ impl Element {
             Self::Email | Self::EmailLocal => *comparison == Comparison::Email,
             Self::Phone | Self::PhoneTail => *comparison == Comparison::Phone,
             Self::Identifier => matches!(comparison, Comparison::Identifier(_)),
-            Self::Postcode | Self::PostcodePrefix | Self::City | Self::StreetLine => {
+            Self::Postcode | Self::PostcodePrefix | Self::City | Self::Place | Self::StreetLine => {
                 *comparison == Comparison::Address
             }
             Self::Custom => matches!(comparison, Comparison::Custom(_)),
@@ -192,6 +206,22 @@ fn names<'a>(
     value: impl Fn(&'a NormalisedName) -> Option<Cow<'a, str>>,
 ) -> Vec<Cow<'a, str>> {
     record.names.iter().filter_map(value).collect()
+}
+
+/// Given names, and family names whole and by the long parts of a compound one.
+fn name_parts(record: &NormalisedRecord) -> impl Iterator<Item = &str> {
+    record
+        .names
+        .iter()
+        .flat_map(|name| [name.given.as_str(), name.family.as_str()])
+        .filter(|part| part.len() > 1)
+        .flat_map(|part| {
+            let compound = part.contains(' ');
+            let long = part
+                .split(' ')
+                .filter(move |word| compound && word.len() >= 4);
+            std::iter::once(part).chain(long)
+        })
 }
 
 fn whole(value: &str) -> Option<Cow<'_, str>> {

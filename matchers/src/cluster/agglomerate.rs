@@ -1,88 +1,69 @@
-//! Constrained average linkage: clusters join, strongest first, while the mean weight of *all* pairs between them speaks for
-//! one person, so that a chain of lucky pairs does not pull strangers together (Sokal and Michener 1958, with the cannot-link
-//! constraints of Davidson and Ravi 2005).
+//! Constrained agglomeration: clusters join, the strongest evidence first, while everything that is known between them, taken
+//! together, speaks for one person, so that a chain of lucky pairs does not pull strangers together (agglomerative linkage after
+//! Sokal and Michener 1958, with the cannot-link constraints of Davidson and Ravi 2005).
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-/// What is known of a pair of members.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// A word on a pair that no evidence outweighs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Link {
-    /// Evidence for (positive) or against (negative) one person: the match weight.
-    Weight(f64),
-    /// A steward's or a rule's word that they are one person.
+    /// They are one person.
     Must,
-    /// A steward's or a rule's word that they are not.
+    /// They are not.
     Cannot,
 }
 
-/// A weight beyond which more evidence does not outvote the others in a mean.
-const WEIGHT_BOUND: f64 = 12.0;
-/// Members up to which every pair is weighed beforehand. In larger components a pair that no blocking rule brings counts as
-/// [`UNSEEN_WEIGHT`] until the clusters of its members are about to join.
-const MAX_MEMBERS_WEIGHED_IN_FULL: usize = 400;
-/// A pair that shares no blocking key is rather not a match.
-const UNSEEN_WEIGHT: f64 = -3.0;
-
-/// A connected component of records. Members are indices in an order that does not depend on arrival (by record key).
-pub struct Component<'a> {
-    /// Number of members.
-    pub members: usize,
-    /// Known links, `left < right`.
-    pub links: Vec<(usize, usize, Link)>,
-    /// Weighs a pair that no known link names.
-    pub weigh: &'a dyn Fn(usize, usize) -> Link,
-    /// The mean weight from which on two clusters join.
-    pub join_weight: f64,
+/// What the pairs between two clusters say, taken together.
+pub trait Evidence: Clone {
+    /// Adds what further pairs say.
+    fn add(&mut self, other: &Self);
 }
 
-#[derive(Clone, Copy)]
-struct Sum {
-    weight: f64,
-    pairs: u32,
+/// Members up to which every pair is compared beforehand. In larger components a pair that blocking did not bring says nothing
+/// until the clusters of its members are about to join.
+const MAX_MEMBERS_COMPARED_IN_FULL: usize = 400;
+
+/// A connected component of records. Members are indices in an order that does not depend on arrival (by record key).
+pub struct Component<'a, E> {
+    /// Number of members.
+    pub members: usize,
+    /// The pairs that blocking brought, `left < right`.
+    pub pairs: Vec<(usize, usize)>,
+    /// Words on pairs, `left < right`; they win over those of `compare`.
+    pub links: Vec<(usize, usize, Link)>,
+    /// What a pair says, and a rule's word on it.
+    pub compare: &'a dyn Fn(usize, usize) -> (E, Option<Link>),
+    /// The weight of evidence: from 0 on two clusters join.
+    pub weigh: &'a dyn Fn(&E) -> f64,
+}
+
+#[derive(Clone)]
+struct Between<E> {
+    evidence: E,
+    pairs: usize,
     cannot: bool,
 }
 
-impl Sum {
-    fn of(link: Link) -> Self {
-        let (weight, cannot) = match link {
-            Link::Weight(weight) => (weight.clamp(-WEIGHT_BOUND, WEIGHT_BOUND), false),
-            Link::Must => (WEIGHT_BOUND, false),
-            Link::Cannot => (-WEIGHT_BOUND, true),
-        };
-        Self {
-            weight,
-            pairs: 1,
-            cannot,
-        }
-    }
-
-    fn add(&mut self, other: Self) {
-        self.weight += other.weight;
-        self.pairs += other.pairs;
-        self.cannot |= other.cannot;
-    }
-}
-
 struct Proposal {
-    mean: f64,
+    weight: f64,
     left: usize,
     right: usize,
     /// Sizes at the time of the proposal: when one has changed, the proposal is stale.
     sizes: (usize, usize),
 }
 
-impl Component<'_> {
+impl<E: Evidence> Component<'_, E> {
     /// The clusters: each sorted, in the order of their smallest member. A pure function of the component.
     pub fn clusters(&self) -> Vec<Vec<usize>> {
         if self.members <= 1 {
             return (0..self.members).map(|member| vec![member]).collect();
         }
         let mut state = State::new(self);
-        state.join_must_links(&self.links);
-        state.join_by_mean(self.join_weight, self);
+        state.join_must_links();
+        state.join_by_weight();
         let mut clusters: Vec<Vec<usize>> = state
             .clusters
             .into_iter()
@@ -96,59 +77,88 @@ impl Component<'_> {
     }
 }
 
-struct State {
+struct State<'a, E> {
+    component: &'a Component<'a, E>,
+    links: FxHashMap<(usize, usize), Link>,
     clusters: Vec<Vec<usize>>,
-    /// Sums towards other clusters, by cluster; kept on both sides.
-    sums: Vec<FxHashMap<usize, Sum>>,
-    /// Pairs of members that are weighed.
-    known: FxHashSet<(usize, usize)>,
+    /// What is known towards other clusters, by cluster; kept on the side of the smaller index.
+    between: Vec<FxHashMap<usize, Between<E>>>,
+    /// The other clusters of which something is known.
+    neighbours: Vec<FxHashSet<usize>>,
+    /// Pairs of members that are compared, kept where not all are.
+    known: Option<FxHashSet<(usize, usize)>>,
+    must: Vec<(usize, usize)>,
 }
 
-impl State {
-    fn new(component: &Component<'_>) -> Self {
+impl<'a, E: Evidence> State<'a, E> {
+    fn new(component: &'a Component<'a, E>) -> Self {
         let count = component.members;
-        let mut sums: Vec<FxHashMap<usize, Sum>> = vec![FxHashMap::default(); count];
-        let mut known: FxHashSet<(usize, usize)> = FxHashSet::default();
-        let mut insert = |left: usize, right: usize, link: Link| {
-            known.insert((left, right));
-            sums[left].insert(right, Sum::of(link));
-            sums[right].insert(left, Sum::of(link));
-        };
-        for (left, right, link) in &component.links {
-            insert(*left, *right, *link);
-        }
-        if count <= MAX_MEMBERS_WEIGHED_IN_FULL {
-            let linked: FxHashSet<(usize, usize)> = component
+        let in_full = count <= MAX_MEMBERS_COMPARED_IN_FULL;
+        let mut state = Self {
+            component,
+            links: component
                 .links
                 .iter()
-                .map(|(left, right, _)| (*left, *right))
-                .collect();
+                .map(|(left, right, link)| ((*left, *right), *link))
+                .collect(),
+            clusters: (0..count).map(|member| vec![member]).collect(),
+            between: (0..count).map(|_| FxHashMap::default()).collect(),
+            neighbours: vec![FxHashSet::default(); count],
+            known: (!in_full).then(FxHashSet::default),
+            must: Vec::new(),
+        };
+        let mut compare = |left: usize, right: usize| {
+            let between = state.compare(left, right);
+            state.neighbours[left].insert(right);
+            state.neighbours[right].insert(left);
+            state.between[left].insert(right, between);
+            if let Some(known) = &mut state.known {
+                known.insert((left, right));
+            }
+        };
+        if in_full {
             for left in 0..count {
                 for right in left + 1..count {
-                    if !linked.contains(&(left, right)) {
-                        insert(left, right, (component.weigh)(left, right));
-                    }
+                    compare(left, right);
                 }
             }
+        } else {
+            let links = component
+                .links
+                .iter()
+                .map(|(left, right, _)| (*left, *right));
+            let mut pairs: Vec<_> = component.pairs.iter().copied().chain(links).collect();
+            pairs.sort_unstable();
+            pairs.dedup();
+            for (left, right) in pairs {
+                compare(left, right);
+            }
         }
-        Self {
-            clusters: (0..count).map(|member| vec![member]).collect(),
-            sums,
-            known,
+        state.must.sort_unstable();
+        state
+    }
+
+    fn compare(&mut self, left: usize, right: usize) -> Between<E> {
+        let (evidence, by_rule) = (self.component.compare)(left, right);
+        let link = self.links.get(&(left, right)).copied().or(by_rule);
+        if link == Some(Link::Must) {
+            self.must.push((left, right));
+        }
+        Between {
+            evidence,
+            pairs: 1,
+            cannot: link == Some(Link::Cannot),
         }
     }
 
     /// Joins what must be joined, in the order of members; a must-link across a cannot-link is left to a steward.
-    fn join_must_links(&mut self, links: &[(usize, usize, Link)]) {
-        let mut must: Vec<(usize, usize)> = links
-            .iter()
-            .filter(|(.., link)| *link == Link::Must)
-            .map(|(left, right, _)| (*left, *right))
-            .collect();
-        must.sort_unstable();
-        for (left, right) in must {
+    fn join_must_links(&mut self) {
+        for (left, right) in std::mem::take(&mut self.must) {
             let (left, right) = (self.cluster_of(left), self.cluster_of(right));
-            let cannot = self.sums[left].get(&right).is_some_and(|sum| sum.cannot);
+            let (left, right) = (left.min(right), left.max(right));
+            let cannot = self.between[left]
+                .get(&right)
+                .is_some_and(|between| between.cannot);
             if left != right && !cannot {
                 self.join(left, right);
             }
@@ -162,100 +172,106 @@ impl State {
             .unwrap_or(member)
     }
 
-    /// Weighs the pairs between two clusters that nothing was known of: whether they join is never decided by a guess.
-    fn weigh_unseen(&mut self, left: usize, right: usize, component: &Component<'_>) {
-        let pairs: Vec<(usize, usize)> = self.clusters[left]
+    /// Compares the pairs between two clusters that nothing was known of: whether they join is never decided by a part.
+    fn compare_unseen(&mut self, left: usize, right: usize) {
+        let known = self.known.take().unwrap_or_default();
+        let unseen: Vec<(usize, usize)> = self.clusters[left]
             .iter()
             .flat_map(|one| {
                 self.clusters[right]
                     .iter()
                     .map(move |other| (*one.min(other), *one.max(other)))
             })
-            .filter(|pair| !self.known.contains(pair))
+            .filter(|pair| !known.contains(pair))
             .collect();
-        let Some(mut sum) = self.sums[left].get(&right).copied() else {
-            return;
-        };
-        for (one, other) in pairs {
-            sum.add(Sum::of((component.weigh)(one, other)));
-            self.known.insert((one, other));
+        let mut known = known;
+        let found: Vec<Between<E>> = unseen
+            .iter()
+            .map(|(one, other)| self.compare(*one, *other))
+            .collect();
+        known.extend(unseen);
+        self.known = Some(known);
+        if let Some(between) = self.between[left].get_mut(&right) {
+            for further in &found {
+                between.evidence.add(&further.evidence);
+                between.pairs += 1;
+                between.cannot |= further.cannot;
+            }
         }
-        self.sums[left].insert(right, sum);
-        self.sums[right].insert(left, sum);
     }
 
-    fn join_by_mean(&mut self, join_weight: f64, component: &Component<'_>) {
+    fn join_by_weight(&mut self) {
         let mut proposals = BinaryHeap::new();
         for left in 0..self.clusters.len() {
-            self.propose(left, join_weight, &mut proposals, |right| right > left);
+            for right in self.between[left].keys() {
+                self.propose(left, *right, &mut proposals);
+            }
         }
         while let Some(proposal) = proposals.pop() {
             let (left, right) = (proposal.left, proposal.right);
-            if (self.clusters[left].len(), self.clusters[right].len()) != proposal.sizes {
+            let sizes = (self.clusters[left].len(), self.clusters[right].len());
+            if sizes != proposal.sizes {
                 continue;
             }
-            let pairs = self.clusters[left].len() * self.clusters[right].len();
-            if self.sums[left]
+            let compared = self.between[left]
                 .get(&right)
-                .is_some_and(|sum| (sum.pairs as usize) < pairs)
-            {
-                self.weigh_unseen(left, right, component);
-                self.propose(left, join_weight, &mut proposals, |other| other == right);
+                .map_or(0, |between| between.pairs);
+            if compared < sizes.0 * sizes.1 {
+                self.compare_unseen(left, right);
+                self.propose(left, right, &mut proposals);
                 continue;
             }
             self.join(left, right);
-            self.propose(left, join_weight, &mut proposals, |_| true);
-        }
-    }
-
-    fn propose(
-        &self,
-        cluster: usize,
-        join_weight: f64,
-        proposals: &mut BinaryHeap<Proposal>,
-        wanted: impl Fn(usize) -> bool,
-    ) {
-        for (other, sum) in self.sums[cluster]
-            .iter()
-            .filter(|(other, sum)| wanted(**other) && !sum.cannot)
-        {
-            let (left, right) = (cluster.min(*other), cluster.max(*other));
-            let sizes = (self.clusters[left].len(), self.clusters[right].len());
-            let unseen = (sizes.0 * sizes.1) as f64 - f64::from(sum.pairs);
-            let mean = (sum.weight + unseen * UNSEEN_WEIGHT) / (sizes.0 * sizes.1) as f64;
-            if mean >= join_weight {
-                proposals.push(Proposal {
-                    mean,
-                    left,
-                    right,
-                    sizes,
-                });
+            for other in &self.neighbours[left] {
+                self.propose(left.min(*other), left.max(*other), &mut proposals);
             }
         }
     }
 
-    /// Puts `right` into `left`; a cluster keeps the index of its smallest member.
+    fn propose(&self, left: usize, right: usize, proposals: &mut BinaryHeap<Proposal>) {
+        let Some(between) = self.between[left].get(&right) else {
+            return;
+        };
+        let weight = (self.component.weigh)(&between.evidence);
+        if weight >= 0.0 && !between.cannot {
+            proposals.push(Proposal {
+                weight,
+                left,
+                right,
+                sizes: (self.clusters[left].len(), self.clusters[right].len()),
+            });
+        }
+    }
+
+    /// Puts `right` into `left`, the smaller index; a cluster keeps the index of its smallest member.
     fn join(&mut self, left: usize, right: usize) {
-        let (left, right) = (left.min(right), left.max(right));
         let moved = std::mem::take(&mut self.clusters[right]);
         self.clusters[left].extend(moved);
-        let mut taken: Vec<(usize, Sum)> =
-            std::mem::take(&mut self.sums[right]).into_iter().collect();
-        taken.sort_unstable_by_key(|(other, _)| *other);
-        self.sums[left].remove(&right);
-        for (other, sum) in taken {
-            self.sums[other].remove(&right);
-            if other == left {
+        self.between[left].remove(&right);
+        self.neighbours[left].remove(&right);
+        let mut others: Vec<usize> = std::mem::take(&mut self.neighbours[right])
+            .into_iter()
+            .filter(|other| *other != left)
+            .collect();
+        others.sort_unstable();
+        for other in others {
+            let Some(further) = self.between[right.min(other)].remove(&right.max(other)) else {
                 continue;
+            };
+            self.neighbours[other].remove(&right);
+            self.neighbours[other].insert(left);
+            self.neighbours[left].insert(other);
+            match self.between[left.min(other)].entry(left.max(other)) {
+                std::collections::hash_map::Entry::Vacant(vacant) => {
+                    vacant.insert(further);
+                }
+                std::collections::hash_map::Entry::Occupied(mut known) => {
+                    let known = known.get_mut();
+                    known.evidence.add(&further.evidence);
+                    known.pairs += further.pairs;
+                    known.cannot |= further.cannot;
+                }
             }
-            let known = self.sums[left].entry(other).or_insert(Sum {
-                weight: 0.0,
-                pairs: 0,
-                cannot: false,
-            });
-            known.add(sum);
-            let joined = *known;
-            self.sums[other].insert(left, joined);
         }
     }
 }
@@ -275,10 +291,10 @@ impl PartialOrd for Proposal {
 }
 
 impl Ord for Proposal {
-    /// The strongest mean first, then the smallest members.
+    /// The strongest evidence first, then the smallest members.
     fn cmp(&self, other: &Self) -> Ordering {
-        self.mean
-            .total_cmp(&other.mean)
+        self.weight
+            .total_cmp(&other.weight)
             .then_with(|| (other.left, other.right).cmp(&(self.left, self.right)))
     }
 }

@@ -4,7 +4,14 @@ use super::strings::{jaro_winkler, within_one_edit};
 use crate::normalise::NormalisedEmail;
 
 /// Levels of an e-mail address, strongest first.
-pub const EMAIL_LEVELS: &[&str] = &["exact", "similar", "same_local", "somewhat", "different"];
+pub const EMAIL_LEVELS: &[&str] = &[
+    "exact",
+    "similar",
+    "same_local",
+    "same_name",
+    "somewhat",
+    "different",
+];
 /// Levels of a phone number, strongest first.
 pub const PHONE_LEVELS: &[&str] = &["exact", "similar", "different"];
 /// Levels of an identifier, strongest first.
@@ -18,17 +25,18 @@ pub fn emails(left: &NormalisedEmail, right: &NormalisedEmail) -> u8 {
         return 0;
     }
     let (one, other) = (left.local(), right.local());
+    let of_name = left.of_name || right.of_name;
     if one.len() >= 5 && one == other {
-        return 2;
+        return if of_name { 3 } else { 2 };
     }
     if within_one_edit(left.address.as_bytes(), right.address.as_bytes()) {
         return 1;
     }
     let similarity = jaro_winkler(one, other);
     if similarity >= 0.94 && one.len().min(other.len()) >= 5 {
-        return 1;
+        return if of_name { 3 } else { 1 };
     }
-    if similarity >= 0.85 { 3 } else { 4 }
+    if similarity >= 0.85 { 4 } else { 5 }
 }
 
 /// The level of two phone numbers in E.164 or bare digits.

@@ -83,6 +83,30 @@ impl Comparison {
         }
     }
 
+    /// Whether two persons of one household may share the value: a surname, an address, a phone. What is a person's own tells
+    /// them apart.
+    pub fn is_shared_in_household(&self) -> bool {
+        !matches!(
+            self,
+            Self::GivenName
+                | Self::MiddleName
+                | Self::Generation
+                | Self::BirthDate
+                | Self::Gender
+                | Self::Identifier(_)
+        )
+    }
+
+    /// How often two persons of one household are alike in what is a person's own: fathers and sons of one name, twins (one in
+    /// some thirty births, Pison, Monden and Smits 2015; few pairs of a household are siblings).
+    pub(crate) fn alike_in_household(&self) -> f64 {
+        match self {
+            Self::GivenName | Self::BirthDate => 0.01,
+            Self::Identifier(_) => 0.05,
+            _ => 0.0,
+        }
+    }
+
     /// Compares a pair; `None` where a side is missing.
     pub fn compare<'a>(
         &self,
@@ -124,8 +148,8 @@ impl Comparison {
                 let comparable = one.name == *name && other.name == *name;
                 comparable.then(|| {
                     let level = contact::customs(&one.value, &other.value);
-                    if level == 0 {
-                        Agreement::on(0, &one.value)
+                    if level + 1 < contact::CUSTOM_LEVELS.len() as u8 {
+                        Agreement::on(level, &one.value, &other.value)
                     } else {
                         Agreement::at(level)
                     }
@@ -185,29 +209,29 @@ impl From<String> for Comparison {
     }
 }
 
-/// The level in which a pair falls, and the value agreed on where its rarity matters.
+/// The level in which a pair falls, and the values compared where their rarity matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Agreement<'a> {
     /// Index into [`Comparison::levels`]; 0 is the strongest.
     pub level: u8,
-    /// The value whose term frequency adjusts the weight.
-    pub term: Option<&'a str>,
+    /// The two values, the smaller first, whose term frequencies adjust the weight.
+    pub terms: Option<(&'a str, &'a str)>,
 }
 
 impl<'a> Agreement<'a> {
     fn at(level: u8) -> Self {
-        Self { level, term: None }
+        Self { level, terms: None }
     }
 
-    fn on(level: u8, term: &'a str) -> Self {
+    fn on(level: u8, one: &'a str, other: &'a str) -> Self {
         Self {
             level,
-            term: Some(term),
+            terms: Some((one.min(other), one.max(other))),
         }
     }
 }
 
-/// The strongest agreement among all values of both sides; on equal level the smaller term, so that order does not matter.
+/// The strongest agreement among all values of both sides; on equal level the smaller terms, so that order does not matter.
 fn strongest<'a, T>(
     left: &'a [T],
     right: &'a [T],
@@ -216,5 +240,5 @@ fn strongest<'a, T>(
     left.iter()
         .flat_map(|one| right.iter().map(move |other| (one, other)))
         .filter_map(|(one, other)| compare(one, other))
-        .min_by_key(|agreement| (agreement.level, agreement.term))
+        .min_by_key(|agreement| (agreement.level, agreement.terms))
 }

@@ -17,14 +17,7 @@ pub const GIVEN_NAME_LEVELS: &[&str] = &[
     "different",
 ];
 /// Levels of a family name, strongest first.
-pub const FAMILY_NAME_LEVELS: &[&str] = &[
-    "exact",
-    "similar",
-    "part",
-    "swapped",
-    "somewhat",
-    "different",
-];
+pub const FAMILY_NAME_LEVELS: &[&str] = &["exact", "similar", "part", "somewhat", "different"];
 /// Levels of a middle name, strongest first.
 pub const MIDDLE_NAME_LEVELS: &[&str] = &["exact", "initial", "similar", "different"];
 
@@ -42,7 +35,7 @@ pub fn given_names<'a>(
         return Some(if one.len() == 1 {
             Agreement::at(3)
         } else {
-            Agreement::on(0, one)
+            Agreement::on(0, one, other)
         });
     }
     if one.len() == 1 || other.len() == 1 {
@@ -50,13 +43,13 @@ pub fn given_names<'a>(
         return Some(Agreement::at(if agrees { 3 } else { 7 }));
     }
     if are_nicknames(one, other) {
-        return Some(Agreement::at(1));
+        return Some(Agreement::on(1, one, other));
     }
     let similarity = jaro_winkler(one, other);
     if similarity >= 0.92
         || (one.len().min(other.len()) >= 4 && within_one_edit(one.as_bytes(), other.as_bytes()))
     {
-        return Some(Agreement::at(2));
+        return Some(Agreement::on(2, one, other));
     }
     if swapped(left, right) {
         return Some(Agreement::at(5));
@@ -67,17 +60,18 @@ pub fn given_names<'a>(
     Some(Agreement::at(if similarity >= 0.8 { 6 } else { 7 }))
 }
 
-/// Compares family names; `None` where one is missing.
+/// Compares family names; `None` where one is missing, or where given and family name are swapped: the given name says so, and it
+/// counts once.
 pub fn family_names<'a>(
     left: &'a NormalisedName,
     right: &'a NormalisedName,
 ) -> Option<Agreement<'a>> {
     let (one, other) = (left.family.as_str(), right.family.as_str());
     if one.is_empty() || other.is_empty() {
-        return swapped(left, right).then(|| Agreement::at(3));
+        return None;
     }
     if one == other {
-        return Some(Agreement::on(0, one));
+        return Some(Agreement::on(0, one, other));
     }
     let similarity = jaro_winkler(one, other);
     let long_enough = one.len().min(other.len()) >= 4;
@@ -85,15 +79,15 @@ pub fn family_names<'a>(
         || (long_enough && within_one_edit(one.as_bytes(), other.as_bytes()))
         || spelled_together(one, other)
     {
-        return Some(Agreement::at(1));
+        return Some(Agreement::on(1, one, other));
     }
     if shares_part(one, other) {
         return Some(Agreement::at(2));
     }
     if swapped(left, right) {
-        return Some(Agreement::at(3));
+        return None;
     }
-    Some(Agreement::at(if similarity >= 0.8 { 4 } else { 5 }))
+    Some(Agreement::at(if similarity >= 0.8 { 3 } else { 4 }))
 }
 
 /// Compares middle names; `None` where one is missing.

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::compare::Comparison;
 
 /// The format of model files that this version writes and reads.
-pub const MODEL_FORMAT_VERSION: u32 = 1;
+pub const MODEL_FORMAT_VERSION: u32 = 2;
 /// Comparisons that a model may have.
 pub const MAX_COMPARISONS: usize = 32;
 
@@ -48,8 +48,14 @@ pub struct LevelParameters {
     pub level: String,
     /// Probability of the level given a match, among pairs where both sides are present.
     pub m: f64,
-    /// Probability of the level given a non-match, among pairs where both sides are present.
+    /// Probability of the level given two persons of one household, among pairs where both sides are present.
+    pub household: f64,
+    /// Probability of the level given strangers, among pairs where both sides are present.
     pub u: f64,
+    /// Harmonic mean, over strangers at this level, of the frequency of the rarer of the two values: what rarer values add to
+    /// the weight is measured from here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub term_frequency: Option<f64>,
 }
 
 /// A comparison with its trained parameters.
@@ -72,13 +78,21 @@ impl ComparisonModel {
         MatchWeight((parameters.m / parameters.u).log2())
     }
 
-    /// What the rarity of the agreed value adds to the weight of its level: log2 of u over the term's frequency.
-    pub fn term_adjustment(&self, level: u8, term: &str) -> MatchWeight {
-        self.term_frequencies
-            .as_ref()
-            .map_or(MatchWeight(0.0), |frequencies| {
-                MatchWeight((self.levels[usize::from(level)].u / frequencies.of(term)).log2())
-            })
+    /// What the rarity of the compared values adds to the weight of their level: log2 of the level's mean frequency over that of
+    /// the rarer value. For equal values this is Winkler's adjustment, log2 of u over the frequency; values that are merely alike
+    /// are a typing error where one of them is rare, and a coincidence where both are frequent.
+    pub fn term_adjustment(&self, level: u8, terms: (&str, &str)) -> MatchWeight {
+        let mean = self.levels[usize::from(level)].term_frequency;
+        let adjustment = |frequencies: &TermFrequencies| {
+            let rarer = frequencies.of(terms.0).min(frequencies.of(terms.1));
+            Some((mean? / rarer).log2())
+        };
+        MatchWeight(
+            self.term_frequencies
+                .as_ref()
+                .and_then(adjustment)
+                .unwrap_or_default(),
+        )
     }
 }
 
@@ -92,6 +106,8 @@ pub struct Model {
     pub trained_on_records: u64,
     /// Probability that two random records match.
     pub prior: f64,
+    /// Probability that two random records are of two persons of one household; 0 where no comparison tells them apart.
+    pub household_prior: f64,
     /// The comparisons.
     pub comparisons: Vec<ComparisonModel>,
 }
@@ -123,7 +139,16 @@ impl Model {
 
     /// The weight of the prior alone.
     pub fn prior_weight(&self) -> MatchWeight {
-        MatchWeight((self.prior / (1.0 - self.prior)).log2())
+        MatchWeight((self.prior / (1.0 - self.prior - self.household_prior)).log2())
+    }
+
+    /// How much more usual pairs of strangers are than pairs of one household, as a weight; `None` where the model knows no
+    /// households.
+    pub fn household_weight(&self) -> Option<MatchWeight> {
+        (self.household_prior > 0.0).then(|| {
+            let strangers = 1.0 - self.prior - self.household_prior;
+            MatchWeight((self.household_prior / strangers).log2())
+        })
     }
 
     fn validate(&self) -> Result<(), ModelError> {
@@ -141,6 +166,12 @@ impl Model {
             return Err(invalid(
                 "(model)",
                 "prior must lie between 0 and 1".to_owned(),
+            ));
+        }
+        if !(0.0..0.5).contains(&self.household_prior) || self.prior + self.household_prior >= 1.0 {
+            return Err(invalid(
+                "(model)",
+                "household_prior must lie between 0 and 0.5, and with prior below 1".to_owned(),
             ));
         }
         if self.comparisons.len() > MAX_COMPARISONS {
@@ -172,14 +203,27 @@ impl Model {
                     format!("levels must be {}", expected.join(", ")),
                 ));
             }
-            if let Some(level) = comparison
-                .levels
-                .iter()
-                .find(|level| !is_probability(level.m) || !is_probability(level.u))
-            {
+            if let Some(level) = comparison.levels.iter().find(|level| {
+                ![level.m, level.household, level.u]
+                    .into_iter()
+                    .all(is_probability)
+            }) {
                 return Err(invalid(
                     &name,
-                    format!("level {}: m and u must lie between 0 and 1", level.level),
+                    format!(
+                        "level {}: m, household and u must lie between 0 and 1",
+                        level.level
+                    ),
+                ));
+            }
+            if comparison.levels.iter().any(|level| {
+                level
+                    .term_frequency
+                    .is_some_and(|mean| !is_probability(mean))
+            }) {
+                return Err(invalid(
+                    &name,
+                    "term_frequency of a level must lie between 0 and 1".to_owned(),
                 ));
             }
             if comparison

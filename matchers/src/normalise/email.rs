@@ -86,12 +86,24 @@ pub struct NormalisedEmail {
     pub address: String,
     /// Length of the local part in bytes: `address[..local_length]` is what stands before the `@`.
     pub local_length: u8,
+    /// Whether what stands before the `@` is made of the record's own name. Two such agree because the names do, which the names
+    /// have said already.
+    #[serde(default)]
+    pub of_name: bool,
 }
 
 impl NormalisedEmail {
     /// What stands before the `@`.
     pub fn local(&self) -> &str {
         &self.address[..usize::from(self.local_length)]
+    }
+
+    /// Notes whether the local part holds one of the names, which are lower-case letters, three or more.
+    pub(super) fn compare_to_names<'a>(&mut self, names: impl IntoIterator<Item = &'a str>) {
+        let local = self.local();
+        self.of_name = names
+            .into_iter()
+            .any(|name| name.len() >= 3 && local.contains(name));
     }
 }
 
@@ -142,6 +154,7 @@ pub fn normalise_email(written: &str) -> Option<NormalisedEmail> {
         || PLACEHOLDER_DOMAINS.contains(&domain);
     (!placeholder).then(|| NormalisedEmail {
         local_length: mailbox.len() as u8,
+        of_name: false,
         address: format!("{mailbox}@{domain}"),
     })
 }

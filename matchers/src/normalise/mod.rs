@@ -62,6 +62,12 @@ impl NormalisedRecord {
         for stated in attributes {
             record.add(&stated.attribute, region);
         }
+        for email in &mut record.emails {
+            let names = record.names.iter();
+            email.compare_to_names(
+                names.flat_map(|name| [name.given.as_str(), name.family.as_str()]),
+            );
+        }
         record
     }
 

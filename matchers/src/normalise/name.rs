@@ -76,6 +76,18 @@ const PLACEHOLDER_NAMES: &[&str] = &[
     "walkin",
 ];
 
+/// Words that stand for both names where a form wants two: `Customer Customer`.
+const PLACEHOLDER_WORDS: &[&str] = &[
+    "anonymous",
+    "cash",
+    "customer",
+    "guest",
+    "none",
+    "store",
+    "test",
+    "unknown",
+];
+
 /// A name taken apart; every part folded to lower-case ASCII, empty where unknown.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct NormalisedName {
@@ -122,7 +134,8 @@ pub fn normalise_name(name: &PersonName) -> NormalisedName {
     }
     // Only the whole name is judged: a Johnny Cash and a Christopher Guest have a surname.
     let whole = [given.as_slice(), &middle, &family].concat().join(" ");
-    if PLACEHOLDER_NAMES.contains(&whole.as_str()) {
+    let repeated = given == family && PLACEHOLDER_WORDS.contains(&given.join(" ").as_str());
+    if repeated || PLACEHOLDER_NAMES.contains(&whole.as_str()) {
         return NormalisedName::default();
     }
     if middle.is_empty() && given.len() > 1 {

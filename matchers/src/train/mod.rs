@@ -4,7 +4,7 @@
 mod em;
 mod patterns;
 
-pub use em::{EmParameters, EmResult, maximise_expectation};
+pub use em::{EmParameters, EmResult, Learning, Posterior, maximise_expectation};
 pub use patterns::{Pattern, PatternCounts};
 
 use rayon::prelude::*;
@@ -44,6 +44,8 @@ const MIN_PRESENT_RECORDS: usize = 10;
 const MIN_SESSION_PAIRS: usize = 20;
 /// How strongly the default m holds against what is observed, in matches.
 const M_PRIOR_STRENGTH: f64 = 5.0;
+/// Random pairs from which on a level's term frequency is known.
+const MIN_TERM_PAIRS: f64 = 30.0;
 const ROUNDS: usize = 3;
 
 /// Trains a model on normalised records. `may_match` tells which pairs count (false for two records of one source when
@@ -81,40 +83,88 @@ pub fn train(
     let all_counts = PatternCounts::of_candidates(records, &comparisons, candidates, &may_match);
     let possible_pairs = possible_pairs(records.len(), &random, &may_match);
 
+    let household = household_of(&comparisons, &u_random);
+    let tells_persons_apart = comparisons
+        .iter()
+        .any(|comparison| !comparison.is_shared_in_household());
     let mut parameters = EmParameters {
         prior: 1e-4,
+        household_prior: if tells_persons_apart { 1e-5 } else { 0.0 },
         m: default_m(&comparisons),
+        household,
         u: u_random.clone(),
     };
     for _ in 0..ROUNDS {
-        parameters.m = m_of_sessions(&comparisons, rules, &sessions, &parameters);
-        parameters.prior = prior_of(&all_counts, possible_pairs, &parameters);
+        learn_from_sessions(&comparisons, rules, &sessions, &mut parameters);
+        learn_priors(&all_counts, possible_pairs, &mut parameters);
         // Random pairs hold matches too; where records have many duplicates they would pass for chance agreement.
-        parameters.u = without_matches(&u_random, &parameters, &random_counts);
+        parameters.u = of_strangers(&u_random, &parameters, &random_counts);
     }
+    let models = comparisons.iter().enumerate().map(|(index, comparison)| {
+        let frequencies = term_frequencies(records, comparison);
+        let means = frequencies
+            .as_ref()
+            .map(|frequencies| mean_term_frequencies(comparison, frequencies, records, &random));
+        let levels = comparison.levels().iter().enumerate();
+        ComparisonModel {
+            comparison: comparison.clone(),
+            levels: levels
+                .map(|(level, name)| LevelParameters {
+                    level: (*name).to_owned(),
+                    m: parameters.m[index][level],
+                    household: parameters.household[index][level],
+                    u: parameters.u[index][level],
+                    term_frequency: means.as_ref().and_then(|means| means[level]),
+                })
+                .collect(),
+            term_frequencies: frequencies,
+        }
+    });
     Model {
         format_version: MODEL_FORMAT_VERSION,
         trained_on_records: records.len() as u64,
         prior: parameters.prior,
-        comparisons: comparisons
-            .iter()
-            .enumerate()
-            .map(|(index, comparison)| ComparisonModel {
-                comparison: comparison.clone(),
-                levels: comparison
-                    .levels()
-                    .iter()
-                    .enumerate()
-                    .map(|(level, name)| LevelParameters {
-                        level: (*name).to_owned(),
-                        m: parameters.m[index][level],
-                        u: parameters.u[index][level],
-                    })
-                    .collect(),
-                term_frequencies: term_frequencies(records, comparison),
-            })
-            .collect(),
+        household_prior: parameters.household_prior,
+        comparisons: models.collect(),
     }
+}
+
+/// The harmonic mean, by level, of the frequency of the rarer of two values over random pairs; `None` for a level that too few of
+/// them fall in.
+fn mean_term_frequencies(
+    comparison: &Comparison,
+    frequencies: &TermFrequencies,
+    records: &[NormalisedRecord],
+    random: &[(usize, usize)],
+) -> Vec<Option<f64>> {
+    let levels = comparison.levels().len();
+    let sums = random
+        .par_chunks(8192)
+        .map(|pairs| {
+            let mut sums = vec![(0.0, 0.0); levels];
+            for (left, right) in pairs {
+                let agreement = comparison.compare(&records[*left], &records[*right]);
+                let Some((level, terms)) =
+                    agreement.and_then(|agreement| Some((agreement.level, agreement.terms?)))
+                else {
+                    continue;
+                };
+                let rarer = frequencies.of(terms.0).min(frequencies.of(terms.1));
+                let sum: &mut (f64, f64) = &mut sums[usize::from(level)];
+                sum.0 += 1.0;
+                sum.1 += 1.0 / rarer;
+            }
+            sums
+        })
+        .collect::<Vec<_>>();
+    (0..levels)
+        .map(|level| {
+            let (count, inverse) = sums.iter().fold((0.0, 0.0), |total, sums| {
+                (total.0 + sums[level].0, total.1 + sums[level].1)
+            });
+            (count >= MIN_TERM_PAIRS).then(|| count / inverse)
+        })
+        .collect()
 }
 
 fn present_comparisons(records: &[NormalisedRecord]) -> Vec<Comparison> {
@@ -246,82 +296,102 @@ fn default_m_of(levels: usize) -> Vec<f64> {
     m.iter().map(|value| value / total).collect()
 }
 
-/// m of each comparison from the sessions whose rule does not fix it, weighed by the matches that each found.
-fn m_of_sessions(
-    comparisons: &[Comparison],
-    rules: &BlockingRules,
-    sessions: &[(usize, PatternCounts)],
-    start: &EmParameters,
-) -> Vec<Vec<f64>> {
-    let mut sums: Vec<Vec<f64>> = comparisons
-        .iter()
-        .map(|comparison| vec![0.0; comparison.levels().len()])
-        .collect();
-    let results: Vec<(usize, EmResult)> = sessions
-        .par_iter()
-        .map(|(rule, counts)| {
-            let free: Vec<bool> = comparisons
-                .iter()
-                .map(|comparison| !rules.0[*rule].fixes(comparison))
-                .collect();
-            (
-                *rule,
-                maximise_expectation(
-                    counts,
-                    &EmParameters {
-                        prior: 0.3,
-                        ..start.clone()
-                    },
-                    &free,
-                ),
-            )
-        })
-        .collect();
-    for (rule, result) in &results {
-        for (index, _) in comparisons
-            .iter()
-            .enumerate()
-            .filter(|(_, comparison)| !rules.0[*rule].fixes(comparison))
-        {
-            let expected = &result.expected_levels[index];
-            for (sum, expected) in sums[index].iter_mut().zip(expected) {
-                *sum += expected;
-            }
-        }
-    }
+/// How two persons of one household compare before anything is seen: they share what a household shares; in what is a person's
+/// own they are strangers, but for namesakes (father and son) and twins.
+fn household_of(comparisons: &[Comparison], u: &[Vec<f64>]) -> Vec<Vec<f64>> {
     comparisons
         .iter()
-        .zip(&sums)
-        .map(|(comparison, observed)| {
-            let pseudo: Vec<f64> = default_m_of(comparison.levels().len())
-                .iter()
-                .map(|value| value * M_PRIOR_STRENGTH)
-                .collect();
-            smoothed(observed, &pseudo)
+        .zip(u)
+        .map(|(comparison, u)| {
+            if comparison.is_shared_in_household() {
+                return default_m_of(u.len());
+            }
+            let alike = comparison.alike_in_household();
+            let mut household: Vec<f64> = u.iter().map(|u| u * (1.0 - alike)).collect();
+            household[0] += alike;
+            household
         })
         .collect()
 }
 
-/// The prior that explains the candidate pairs: every other pair is taken for a non-match.
-fn prior_of(counts: &PatternCounts, possible_pairs: f64, parameters: &EmParameters) -> f64 {
-    let mut prior = parameters.prior;
-    for _ in 0..30 {
-        let at = EmParameters {
-            prior,
-            ..parameters.clone()
+/// m and household probabilities of each comparison from the sessions whose rule does not fix it, weighed by the pairs that each
+/// found.
+fn learn_from_sessions(
+    comparisons: &[Comparison],
+    rules: &BlockingRules,
+    sessions: &[(usize, PatternCounts)],
+    parameters: &mut EmParameters,
+) {
+    let is_free = |rule: usize, comparison: &Comparison| !rules.0[rule].fixes(comparison);
+    let start = EmParameters {
+        prior: 0.3,
+        household_prior: if parameters.household_prior > 0.0 {
+            0.1
+        } else {
+            0.0
+        },
+        ..parameters.clone()
+    };
+    let results: Vec<(usize, EmResult)> = sessions
+        .par_iter()
+        .map(|(rule, counts)| {
+            let learning = Learning {
+                free: comparisons
+                    .iter()
+                    .map(|comparison| is_free(*rule, comparison))
+                    .collect(),
+                household: comparisons
+                    .iter()
+                    .map(Comparison::is_shared_in_household)
+                    .collect(),
+            };
+            (*rule, maximise_expectation(counts, &start, &learning))
+        })
+        .collect();
+    for (index, comparison) in comparisons.iter().enumerate() {
+        let sum_of = |expected: &dyn Fn(&EmResult) -> Vec<f64>| {
+            let mut sums = vec![0.0; comparison.levels().len()];
+            for (_, result) in results
+                .iter()
+                .filter(|(rule, _)| is_free(*rule, comparison))
+            {
+                for (sum, expected) in sums.iter_mut().zip(expected(result)) {
+                    *sum += expected;
+                }
+            }
+            let pseudo: Vec<f64> = default_m_of(sums.len())
+                .iter()
+                .map(|value| value * M_PRIOR_STRENGTH)
+                .collect();
+            smoothed(&sums, &pseudo)
         };
-        let expected: f64 = counts
-            .iter()
-            .map(|(pattern, count)| at.match_probability(pattern, None) * count)
-            .sum();
-        prior = (expected / possible_pairs).clamp(1e-9, 0.5);
+        parameters.m[index] = sum_of(&|result| result.expected_matches[index].clone());
+        if comparison.is_shared_in_household() {
+            parameters.household[index] =
+                sum_of(&|result| result.expected_households[index].clone());
+        }
     }
-    prior
 }
 
-/// u of random pairs less the part that matches among them have in it. Matches among the random pairs are found by the model
-/// itself, so that what a block's matches have in common does not leak in.
-fn without_matches(
+/// The priors that explain the candidate pairs: every other pair is taken for two strangers.
+fn learn_priors(counts: &PatternCounts, possible_pairs: f64, parameters: &mut EmParameters) {
+    for _ in 0..30 {
+        let (mut matches, mut households) = (0.0, 0.0);
+        for (pattern, count) in counts.iter() {
+            let posterior = parameters.posterior(pattern, None);
+            matches += posterior.matching * count;
+            households += posterior.household * count;
+        }
+        parameters.prior = (matches / possible_pairs).clamp(1e-9, 0.5);
+        if parameters.household_prior > 0.0 {
+            parameters.household_prior = (households / possible_pairs).clamp(1e-9, 0.4);
+        }
+    }
+}
+
+/// u of random pairs less the part that matches and households among them have in it. These are found by the model itself, so
+/// that what a block's matches have in common does not leak in.
+fn of_strangers(
     u_random: &[Vec<f64>],
     parameters: &EmParameters,
     random: &PatternCounts,
@@ -331,7 +401,8 @@ fn without_matches(
         .map(|levels| vec![0.5; levels.len()])
         .collect();
     for (pattern, count) in random.iter() {
-        let rest = count * (1.0 - parameters.match_probability(pattern, None));
+        let posterior = parameters.posterior(pattern, None);
+        let rest = count * (1.0 - posterior.matching - posterior.household);
         for (index, levels) in kept.iter_mut().enumerate() {
             if let Some(level) = pattern.level(index) {
                 levels[level] += rest;

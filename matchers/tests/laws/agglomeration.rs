@@ -4,19 +4,60 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use veridem_matchers::cluster::{Component, Link};
+use veridem_matchers::cluster::{Component, Evidence, Link};
 
 use crate::arbitrary::cases;
 
-type Links = Vec<(usize, usize, Link)>;
+/// What is known of a pair in these tests: a weight or a word.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Known {
+    Weight(f64),
+    Must,
+    Cannot,
+}
+
+/// Evidence whose weight is the mean of all pairs.
+#[derive(Clone)]
+struct Mean {
+    sum: f64,
+    pairs: f64,
+}
+
+impl Evidence for Mean {
+    fn add(&mut self, other: &Self) {
+        self.sum += other.sum;
+        self.pairs += other.pairs;
+    }
+}
+
+type Links = Vec<(usize, usize, Known)>;
 type Clusters = Vec<Vec<usize>>;
 
-fn clusters_of(members: usize, links: &Links, weigh: &dyn Fn(usize, usize) -> Link) -> Clusters {
+/// Clusters of the real thing: weights come when a pair is compared, words are known beforehand.
+fn clusters_of(members: usize, links: &Links, weigh: &dyn Fn(usize, usize) -> Known) -> Clusters {
+    let known = by_pair(links);
+    let compare = |left: usize, right: usize| {
+        let known = known.get(&(left, right)).copied();
+        let (weight, link) = match known.unwrap_or_else(|| weigh(left, right)) {
+            Known::Weight(weight) => (weight.clamp(-12.0, 12.0), None),
+            Known::Must => (12.0, Some(Link::Must)),
+            Known::Cannot => (-12.0, Some(Link::Cannot)),
+        };
+        let evidence = Mean {
+            sum: weight,
+            pairs: 1.0,
+        };
+        (evidence, link)
+    };
     Component {
         members,
-        links: links.clone(),
-        weigh,
-        join_weight: 0.0,
+        pairs: links
+            .iter()
+            .map(|(left, right, _)| (*left, *right))
+            .collect(),
+        links: Vec::new(),
+        compare: &compare,
+        weigh: &|evidence: &Mean| evidence.sum / evidence.pairs,
     }
     .clusters()
 }
@@ -25,16 +66,16 @@ fn clusters_of(members: usize, links: &Links, weigh: &dyn Fn(usize, usize) -> Li
 /// the way; then the two clusters with the highest mean of all pairs join, the smallest members first among equals.
 fn clusters_by_oracle(
     members: usize,
-    links: &BTreeMap<(usize, usize), Link>,
-    unseen: f64,
+    links: &BTreeMap<(usize, usize), Known>,
+    unseen: Option<f64>,
 ) -> Clusters {
-    let bounded = |link: Option<&Link>| match link {
-        Some(Link::Weight(weight)) => weight.clamp(-12.0, 12.0),
-        Some(Link::Must) => 12.0,
-        Some(Link::Cannot) => -12.0,
-        None => unseen,
+    let bounded = |link: Option<&Known>| match link {
+        Some(Known::Weight(weight)) => weight.clamp(-12.0, 12.0),
+        Some(Known::Must) => 12.0,
+        Some(Known::Cannot) => -12.0,
+        None => unseen.expect("every pair is known"),
     };
-    let pairs = |left: &[usize], right: &[usize]| -> Vec<Option<&Link>> {
+    let pairs = |left: &[usize], right: &[usize]| -> Vec<Option<&Known>> {
         left.iter()
             .flat_map(|one| {
                 right
@@ -50,7 +91,7 @@ fn clusters_by_oracle(
         clusters[left].sort_unstable();
         clusters.sort_unstable();
     };
-    for ((one, other), _) in links.iter().filter(|(_, link)| **link == Link::Must) {
+    for ((one, other), _) in links.iter().filter(|(_, link)| **link == Known::Must) {
         let place = |member: &usize| {
             clusters
                 .iter()
@@ -58,7 +99,8 @@ fn clusters_by_oracle(
                 .expect("a cluster")
         };
         let (left, right) = (place(one).min(place(other)), place(one).max(place(other)));
-        if left != right && !pairs(&clusters[left], &clusters[right]).contains(&Some(&Link::Cannot))
+        if left != right
+            && !pairs(&clusters[left], &clusters[right]).contains(&Some(&Known::Cannot))
         {
             join(&mut clusters, left, right);
         }
@@ -69,7 +111,7 @@ fn clusters_by_oracle(
             for right in left + 1..clusters.len() {
                 let between = pairs(&clusters[left], &clusters[right]);
                 let forbidden =
-                    between.contains(&Some(&Link::Cannot)) || between.iter().all(Option::is_none);
+                    between.contains(&Some(&Known::Cannot)) || between.iter().all(Option::is_none);
                 let mean =
                     between.iter().map(|link| bounded(*link)).sum::<f64>() / between.len() as f64;
                 if !forbidden && mean >= 0.0 && best.is_none_or(|(highest, ..)| mean > highest) {
@@ -85,8 +127,8 @@ fn clusters_by_oracle(
 }
 
 /// Whole weights, so that sums are exact in any order and ties are real ties.
-fn any_link() -> impl Strategy<Value = Link> {
-    prop_oneof![8 => (-15..16_i32).prop_map(|weight| Link::Weight(f64::from(weight))), 1 => Just(Link::Must), 1 => Just(Link::Cannot)]
+fn any_known() -> impl Strategy<Value = Known> {
+    prop_oneof![8 => (-15..16_i32).prop_map(|weight| Known::Weight(f64::from(weight))), 1 => Just(Known::Must), 1 => Just(Known::Cannot)]
 }
 
 /// Members and a link for every pair.
@@ -96,7 +138,7 @@ fn component(most: usize) -> impl Strategy<Value = (usize, Links)> {
             .flat_map(|left| (left + 1..members).map(move |right| (left, right)))
             .collect();
         let count = pairs.len();
-        prop::collection::vec(any_link(), count).prop_map(move |links| {
+        prop::collection::vec(any_known(), count).prop_map(move |links| {
             (
                 members,
                 pairs
@@ -113,7 +155,7 @@ fn component(most: usize) -> impl Strategy<Value = (usize, Links)> {
 fn fractional() -> impl Strategy<Value = (usize, Links)> {
     prop::collection::vec(-12.0..12.0_f64, 45).prop_map(|weights| {
         let pairs = (0..10).flat_map(|left| (left + 1..10).map(move |right| (left, right)));
-        let weigh = |((left, right), weight)| (left, right, Link::Weight(weight));
+        let weigh = |((left, right), weight)| (left, right, Known::Weight(weight));
         (10, pairs.zip(weights).map(weigh).collect())
     })
 }
@@ -130,7 +172,7 @@ fn in_two_orders(
     })
 }
 
-fn by_pair(links: &Links) -> BTreeMap<(usize, usize), Link> {
+fn by_pair(links: &Links) -> BTreeMap<(usize, usize), Known> {
     links
         .iter()
         .map(|(left, right, link)| ((*left, *right), *link))
@@ -143,7 +185,7 @@ fn together(clusters: &Clusters, left: usize, right: usize) -> bool {
         .any(|cluster| cluster.contains(&left) && cluster.contains(&right))
 }
 
-fn never(_: usize, _: usize) -> Link {
+fn never(_: usize, _: usize) -> Known {
     panic!("every pair is known")
 }
 
@@ -154,7 +196,7 @@ proptest! {
     fn equals_the_oracle((members, links) in prop_oneof![component(7), component(12)]) {
         prop_assert_eq!(
             clusters_of(members, &links, &never),
-            clusters_by_oracle(members, &by_pair(&links), 0.0)
+            clusters_by_oracle(members, &by_pair(&links), None)
         );
     }
 
@@ -179,16 +221,16 @@ proptest! {
         let clusters = clusters_of(members, &links, &never);
         let cannot: Vec<(usize, usize)> = links
             .iter()
-            .filter(|(.., link)| *link == Link::Cannot)
+            .filter(|(.., link)| *link == Known::Cannot)
             .map(|(left, right, _)| (*left, *right))
             .collect();
         for (left, right, link) in &links {
             match link {
-                Link::Cannot => prop_assert!(
+                Known::Cannot => prop_assert!(
                     !together(&clusters, *left, *right),
                     "{left} and {right} cannot"
                 ),
-                Link::Must if !together(&clusters, *left, *right) => {
+                Known::Must if !together(&clusters, *left, *right) => {
                     let united: Vec<usize> = clusters
                         .iter()
                         .filter(|cluster| cluster.contains(left) || cluster.contains(right))
@@ -215,7 +257,7 @@ proptest! {
     ) {
         let all = by_pair(&links);
         let must_or_drawn =
-            |index: usize, link: Link| link == Link::Must || hidden >> (index % 64) & 1 == 0;
+            |index: usize, link: Known| link == Known::Must || hidden >> (index % 64) & 1 == 0;
         let named: Links = links
             .iter()
             .enumerate()
@@ -248,7 +290,7 @@ proptest! {
         let members = groups.len();
         let weight = |left: usize, right: usize| weights[(left * 7 + right) % weights.len()];
         let weigh = |left: usize, right: usize| {
-            Link::Weight(if groups[left] == groups[right] {
+            Known::Weight(if groups[left] == groups[right] {
                 weight(left, right)
             } else {
                 -weight(left, right)
@@ -262,7 +304,7 @@ proptest! {
             clusters_of(members, &Vec::new(), &weigh),
             crate::components::components_by_labels(members, &edges)
         );
-        let all_agree = |left: usize, right: usize| Link::Weight(weight(left, right));
+        let all_agree = |left: usize, right: usize| Known::Weight(weight(left, right));
         prop_assert_eq!(
             clusters_of(members, &Vec::new(), &all_agree),
             vec![(0..members).collect::<Vec<_>>()]
@@ -273,10 +315,11 @@ proptest! {
 proptest! {
     #![proptest_config(cases(6))]
 
-    /// Beyond 400 members a pair that is not named counts as a little against, whatever it would weigh.
+    /// Beyond 400 members a pair that is not named is compared when the clusters of its members are about to join.
     #[test]
     fn large_components_equal_the_oracle(
-        links in prop::collection::btree_map((0..40_usize, 0..40_usize), any_link(), 1..80),
+        links in prop::collection::btree_map((0..40_usize, 0..40_usize), any_known(), 1..80),
+        unseen in -12..12_i32,
     ) {
         let members = 401;
         let links: Links = links
@@ -284,10 +327,23 @@ proptest! {
             .filter(|((left, right), _)| left < right)
             .map(|((left, right), link)| (left * 10, right * 10, link))
             .collect();
-        prop_assert_eq!(
-            clusters_of(members, &links, &|_, _| Link::Weight(5.0)),
-            clusters_by_oracle(members, &by_pair(&links), -3.0)
-        );
+        let unseen = f64::from(unseen);
+        let clusters = clusters_of(members, &links, &|_, _| Known::Weight(unseen));
+        let known = by_pair(&links);
+        for cluster in &clusters {
+            for (place, left) in cluster.iter().enumerate() {
+                for right in &cluster[place + 1..] {
+                    prop_assert_ne!(known.get(&(*left, *right)), Some(&Known::Cannot));
+                }
+            }
+        }
+        // Where what was not named speaks against, two that join have been named and heard as one.
+        if unseen < 0.0 {
+            for cluster in clusters.iter().filter(|cluster| cluster.len() == 2) {
+                let named = known.get(&(cluster[0], cluster[1]));
+                prop_assert!(matches!(named, Some(Known::Must)) || matches!(named, Some(Known::Weight(weight)) if *weight >= 0.0));
+            }
+        }
     }
 }
 
@@ -295,26 +351,30 @@ proptest! {
 fn a_chain_of_lucky_pairs_does_not_pull_strangers_together() {
     let chain = |strangers: f64| {
         vec![
-            (0, 1, Link::Weight(9.0)),
-            (1, 2, Link::Weight(8.0)),
-            (0, 2, Link::Weight(strangers)),
+            (0, 1, Known::Weight(9.0)),
+            (1, 2, Known::Weight(8.0)),
+            (0, 2, Known::Weight(strangers)),
         ]
     };
     assert_eq!(clusters_of(3, &chain(-12.0), &never), [vec![0, 1], vec![2]]);
     assert_eq!(clusters_of(3, &chain(-1.0), &never), [vec![0, 1, 2]]);
     let cannot = vec![
-        (0, 1, Link::Weight(9.0)),
-        (1, 2, Link::Weight(8.0)),
-        (0, 2, Link::Cannot),
+        (0, 1, Known::Weight(9.0)),
+        (1, 2, Known::Weight(8.0)),
+        (0, 2, Known::Cannot),
     ];
     assert_eq!(clusters_of(3, &cannot, &never), [vec![0, 1], vec![2]]);
     let must = vec![
-        (0, 1, Link::Must),
-        (1, 2, Link::Must),
-        (0, 2, Link::Weight(-90.0)),
+        (0, 1, Known::Must),
+        (1, 2, Known::Must),
+        (0, 2, Known::Weight(-90.0)),
     ];
     assert_eq!(clusters_of(3, &must, &never), [vec![0, 1, 2]]);
-    let contradiction = vec![(0, 1, Link::Must), (1, 2, Link::Must), (0, 2, Link::Cannot)];
+    let contradiction = vec![
+        (0, 1, Known::Must),
+        (1, 2, Known::Must),
+        (0, 2, Known::Cannot),
+    ];
     assert_eq!(
         clusters_of(3, &contradiction, &never),
         [vec![0, 1], vec![2]]
@@ -324,9 +384,9 @@ fn a_chain_of_lucky_pairs_does_not_pull_strangers_together() {
 #[test]
 fn one_pair_does_not_outvote_the_others() {
     let links = vec![
-        (0, 1, Link::Weight(12.0)),
-        (1, 2, Link::Weight(1_000.0)),
-        (0, 2, Link::Weight(-13.0)),
+        (0, 1, Known::Weight(12.0)),
+        (1, 2, Known::Weight(1_000.0)),
+        (0, 2, Known::Weight(-13.0)),
     ];
     assert_eq!(
         clusters_of(3, &links, &never),
@@ -334,28 +394,18 @@ fn one_pair_does_not_outvote_the_others() {
         "both bounded to 12: the mean is 0"
     );
     let links = vec![
-        (0, 1, Link::Must),
-        (1, 2, Link::Weight(1_000.0)),
-        (0, 2, Link::Cannot),
+        (0, 1, Known::Must),
+        (1, 2, Known::Weight(1_000.0)),
+        (0, 2, Known::Cannot),
     ];
     assert_eq!(clusters_of(3, &links, &never), [vec![0, 1], vec![2]]);
 }
 
 #[test]
-fn the_join_weight_is_the_bound() {
-    let links = vec![(0, 1, Link::Weight(3.0))];
-    let joined = |join_weight: f64| {
-        Component {
-            members: 2,
-            links: links.clone(),
-            weigh: &never,
-            join_weight,
-        }
-        .clusters()
-        .len()
-            == 1
-    };
-    assert!(joined(2.9) && joined(3.0) && !joined(3.1));
+fn clusters_join_from_a_weight_of_0_on() {
+    let joined =
+        |weight: f64| clusters_of(2, &vec![(0, 1, Known::Weight(weight))], &never).len() == 1;
+    assert!(joined(0.1) && joined(0.0) && !joined(-0.1));
 }
 
 #[test]
@@ -366,10 +416,10 @@ fn no_members_one_member_and_each_pair_weighed_once() {
     let weigh = |left: usize, right: usize| {
         assert!(left < right);
         weighed.set(weighed.get() + 1);
-        Link::Weight(-1.0)
+        Known::Weight(-1.0)
     };
     assert_eq!(
-        clusters_of(400, &vec![(3, 4, Link::Must)], &weigh).len(),
+        clusters_of(400, &vec![(3, 4, Known::Must)], &weigh).len(),
         399
     );
     assert_eq!(

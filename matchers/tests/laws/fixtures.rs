@@ -99,6 +99,7 @@ pub fn model(comparisons: &[Comparison]) -> Model {
         format_version: MODEL_FORMAT_VERSION,
         trained_on_records: 1_000,
         prior: 0.001,
+        household_prior: 0.0005,
         comparisons: comparisons.iter().map(comparison_model).collect(),
     }
 }
@@ -109,19 +110,21 @@ fn comparison_model(comparison: &Comparison) -> ComparisonModel {
         .map(|level| 0.5_f64.powi(level as i32 + 1))
         .collect();
     let total: f64 = shares.iter().sum();
+    let has_terms = matches!(
+        comparison,
+        Comparison::GivenName | Comparison::FamilyName | Comparison::Custom(_)
+    );
     let level = |index: usize| LevelParameters {
         level: names[index].to_owned(),
         m: shares[index] / total,
+        household: shares[names.len() - 1 - index] / total,
         u: shares[names.len() - 1 - index] / total / 1.3,
+        term_frequency: (has_terms && index < 2).then_some(0.2),
     };
     let frequent = ["smith"; 60]
         .into_iter()
         .chain(["ann"; 30])
         .chain(["acme ltd"; 10]);
-    let has_terms = matches!(
-        comparison,
-        Comparison::GivenName | Comparison::FamilyName | Comparison::Custom(_)
-    );
     ComparisonModel {
         comparison: comparison.clone(),
         levels: (0..names.len()).map(level).collect(),

@@ -9,8 +9,7 @@ use veridem_matchers::cluster::{Link, connected_components};
 use veridem_matchers::normalise::NormalisedRecord;
 use veridem_matchers::rules::RuleEffect;
 use veridem_matchers::{
-    Decision, Edge, Model, Pack, PairScore, RecordKey, Scorer, evaluate, link_of,
-    partition_component,
+    Decision, Edge, Model, Pack, RecordKey, Scorer, evaluate, partition_component,
 };
 
 use crate::arbitrary::{all_comparisons, cases, normalised_record};
@@ -336,33 +335,6 @@ fn what_may_not_match_stays_apart_in_large_components() {
         let clusters = partition_component(&members, &edges, &[], &may_match, &scorer);
         assert!(!together(&clusters, 0, 2), "{count} members");
     }
-}
-
-#[test]
-fn what_a_score_says_to_the_clustering() {
-    let scorer = Scorer::new(model(&all_comparisons()), &pack(""));
-    let (at_match, at_review) = (scorer.match_weight().0, scorer.review_weight().0);
-    let link = |weight: f64, effect: Option<RuleEffect>| {
-        let score = PairScore {
-            weight: veridem_matchers::MatchWeight(weight),
-            decision: Decision::Review,
-            rule: effect.map(|_| 0),
-            effect,
-        };
-        link_of(&score, &scorer)
-    };
-    assert_eq!(link(at_match, None), Link::Weight(0.0));
-    assert_eq!(link(at_match + 3.0, None), Link::Weight(3.0));
-    assert_eq!(link(99.0, Some(RuleEffect::MustNotMatch)), Link::Cannot);
-    assert_eq!(link(-99.0, Some(RuleEffect::MustMatch)), Link::Must);
-    assert_eq!(
-        link(at_match + 3.0, Some(RuleEffect::CapAtReview)),
-        Link::Weight(at_review - at_match)
-    );
-    assert_eq!(
-        link(at_review - 1.0, Some(RuleEffect::CapAtReview)),
-        Link::Weight(at_review - 1.0 - at_match)
-    );
 }
 
 /// Where nothing is reviewed (both thresholds equal) "at most review" still keeps a pair apart.
