@@ -22,16 +22,20 @@ mod partition;
 mod record;
 pub mod rules;
 mod score;
+mod table;
 pub mod train;
 
 pub use evaluate::{Evaluation, Measure, evaluate};
 pub use golden::{GoldenRecord, golden_record};
 pub use model::{MatchProbability, MatchWeight, Model};
 pub use normalise::NormalisedRecord;
-pub use partition::{Edge, partition_component};
+pub use partition::{Edge, partition_component, partition_rows};
 pub use record::{
     Attribute, CustomAttribute, Identifier, PersonName, PostalAddress, Record, RecordKey,
     StatedAttribute,
 };
 pub use rules::Pack;
-pub use score::{ComparisonPart, Decision, MISSING_LEVEL, PairExplanation, PairScore, Scorer};
+pub use score::{
+    ComparisonPart, Decision, MISSING_LEVEL, PairExplanation, PairScore, Scorer, TableScorer,
+};
+pub use table::{Table, TableBuilder};

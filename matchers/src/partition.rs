@@ -4,7 +4,7 @@
 use crate::cluster::{Component, Link};
 use crate::normalise::NormalisedRecord;
 use crate::rules::RuleEffect;
-use crate::score::{Decision, PairScore, Scorer};
+use crate::score::{Decision, PairEvidence, PairScore, Scorer, TableScorer};
 
 /// A scored pair of members, `left < right`.
 pub type Edge = (usize, usize, PairScore);
@@ -27,7 +27,44 @@ pub fn partition_component(
     may_match: &dyn Fn(usize, usize) -> bool,
     scorer: &Scorer,
 ) -> Vec<Vec<usize>> {
-    if members.len() == 2
+    let evidence = |left: usize, right: usize| scorer.evidence(members[left], members[right]);
+    partition(
+        members.len(),
+        edges,
+        overrides,
+        may_match,
+        scorer,
+        &evidence,
+    )
+}
+
+/// [`partition_component`] of rows of a table, without overrides.
+pub fn partition_rows(
+    rows: &[usize],
+    edges: &[Edge],
+    may_match: &dyn Fn(usize, usize) -> bool,
+    scorer: &TableScorer<'_>,
+) -> Vec<Vec<usize>> {
+    let evidence = |left: usize, right: usize| scorer.evidence(rows[left], rows[right]);
+    partition(
+        rows.len(),
+        edges,
+        &[],
+        may_match,
+        scorer.scorer(),
+        &evidence,
+    )
+}
+
+fn partition(
+    members: usize,
+    edges: &[Edge],
+    overrides: &[(usize, usize, Link)],
+    may_match: &dyn Fn(usize, usize) -> bool,
+    scorer: &Scorer,
+    evidence: &dyn Fn(usize, usize) -> (PairEvidence, PairScore),
+) -> Vec<Vec<usize>> {
+    if members == 2
         && overrides.is_empty()
         && edges
             .iter()
@@ -36,7 +73,7 @@ pub fn partition_component(
         return vec![vec![0, 1]];
     }
     let compare = |left: usize, right: usize| {
-        let (evidence, score) = scorer.evidence(members[left], members[right]);
+        let (evidence, score) = evidence(left, right);
         let link = if may_match(left, right) {
             link_of(&score)
         } else {
@@ -45,7 +82,7 @@ pub fn partition_component(
         (evidence, link)
     };
     Component {
-        members: members.len(),
+        members,
         pairs: edges
             .iter()
             .map(|(left, right, _)| (*left, *right))

@@ -4,9 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::cluster::Evidence;
 use crate::compare::{Agreement, Comparison};
-use crate::model::{MAX_COMPARISONS, MatchProbability, MatchWeight, Model};
+use crate::model::{ComparisonModel, MAX_COMPARISONS, MatchProbability, MatchWeight, Model};
 use crate::normalise::NormalisedRecord;
 use crate::rules::{MISSING, MatchRule, Pack, RuleEffect};
+use crate::table::{Plan, Table};
 
 /// The level of an absent value.
 pub const MISSING_LEVEL: u8 = u8::MAX;
@@ -233,16 +234,26 @@ impl Scorer {
         left: &NormalisedRecord,
         right: &NormalisedRecord,
     ) -> (PairEvidence, PairScore) {
+        let comparisons = self.model.comparisons.iter().enumerate();
+        self.evidence_of(comparisons.map(|(index, comparison)| {
+            let agreement = comparison.comparison.compare(left, right)?;
+            Some((agreement.level, self.part(index, agreement)))
+        }))
+    }
+
+    fn evidence_of(
+        &self,
+        found: impl Iterator<Item = Option<(u8, Sum)>>,
+    ) -> (PairEvidence, PairScore) {
         let mut levels = [MISSING_LEVEL; MAX_COMPARISONS];
         let mut total = self.sum();
         let mut parts = Vec::with_capacity(self.model.comparisons.len());
-        for (index, comparison) in self.model.comparisons.iter().enumerate() {
-            let Some(agreement) = comparison.comparison.compare(left, right) else {
+        for (index, found) in found.enumerate() {
+            let Some((level, part)) = found else {
                 parts.push(EvidencePart::default());
                 continue;
             };
-            levels[index] = agreement.level;
-            let part = self.part(index, agreement);
+            levels[index] = level;
             total.add(part);
             parts.push(EvidencePart {
                 sum: part,
@@ -286,17 +297,26 @@ impl Scorer {
 
     /// What one comparison adds.
     fn part(&self, index: usize, agreement: Agreement<'_>) -> Sum {
-        let level = usize::from(agreement.level);
+        let adjustment = agreement.terms.map(|terms| {
+            let comparison = &self.model.comparisons[index];
+            comparison.term_adjustment(agreement.level, terms).0
+        });
+        self.part_of_level(index, agreement.level, adjustment)
+    }
+
+    fn part_of_level(&self, index: usize, level: u8, adjustment: Option<f64>) -> Sum {
+        let level = usize::from(level);
         let mut part = Sum {
             matching: self.weights[index][level],
             household: self.household_weights[index][level],
         };
-        if let Some(terms) = agreement.terms {
-            let comparison = &self.model.comparisons[index];
-            let adjustment = comparison.term_adjustment(agreement.level, terms).0;
+        if let Some(adjustment) = adjustment {
             part.matching += adjustment;
             // Two persons of one household have the rare surname in common, not the rare given name.
-            if comparison.comparison.is_shared_in_household() {
+            if self.model.comparisons[index]
+                .comparison
+                .is_shared_in_household()
+            {
                 part.household += adjustment;
             }
         }
@@ -401,6 +421,108 @@ impl Scorer {
             rule: Some(*index),
             effect: Some(rule.effect),
         }
+    }
+}
+
+/// Weighs pairs of a table's rows, as [`Scorer`] weighs the records that they were made of.
+pub struct TableScorer<'a> {
+    scorer: &'a Scorer,
+    table: &'a Table,
+    plans: Vec<Plan>,
+    /// log2 of the mean term frequency of each level, by comparison.
+    means: Vec<Vec<Option<f64>>>,
+    /// log2 of the frequency of each term, by comparison.
+    frequencies: Vec<Vec<f64>>,
+}
+
+impl<'a> TableScorer<'a> {
+    /// A scorer for a table.
+    pub fn new(scorer: &'a Scorer, table: &'a Table) -> Self {
+        let comparisons = &scorer.model.comparisons;
+        let plans: Vec<Plan> = comparisons
+            .iter()
+            .map(|comparison| table.plan(&comparison.comparison))
+            .collect();
+        let log2_of = |(comparison, plan): (&ComparisonModel, &Plan)| -> Vec<f64> {
+            let Some(frequencies) = &comparison.term_frequencies else {
+                return Vec::new();
+            };
+            let terms = 0..table.term_count(*plan) as u32;
+            terms
+                .map(|id| frequencies.of(table.term(*plan, id)).log2())
+                .collect()
+        };
+        Self {
+            frequencies: comparisons.iter().zip(&plans).map(log2_of).collect(),
+            means: comparisons
+                .iter()
+                .map(|comparison| {
+                    let levels = comparison.levels.iter();
+                    levels
+                        .map(|level| level.term_frequency.map(f64::log2))
+                        .collect()
+                })
+                .collect(),
+            plans,
+            scorer,
+            table,
+        }
+    }
+
+    fn found(&self, index: usize, left: usize, right: usize) -> Option<(u8, Sum)> {
+        let found = self.table.compare(self.plans[index], left, right)?;
+        let (one, other) = found.terms;
+        let adjustment = (one != 0)
+            .then(|| {
+                let frequencies = &self.frequencies[index];
+                let rarer = frequencies
+                    .get(one as usize)?
+                    .min(*frequencies.get(other as usize)?);
+                Some(self.means[index][usize::from(found.level)]? - rarer)
+            })
+            .flatten();
+        let part = self.scorer.part_of_level(index, found.level, adjustment);
+        Some((found.level, part))
+    }
+
+    /// Weighs a pair; `None` where it is no match and none for review.
+    pub fn score(&self, left: usize, right: usize) -> Option<PairScore> {
+        let scorer = self.scorer;
+        let mut levels = [MISSING_LEVEL; MAX_COMPARISONS];
+        let mut total = scorer.sum();
+        for (index, held) in levels.iter_mut().enumerate().take(self.plans.len()) {
+            if let Some((level, part)) = self.found(index, left, right) {
+                *held = level;
+                total.add(part);
+            }
+        }
+        // A household takes something off, never adds.
+        if total.matching < scorer.review_weight.0 && scorer.rules.is_empty() {
+            return None;
+        }
+        let score = scorer.decide(scorer.weight_of(total), &levels);
+        (score.decision != Decision::NonMatch).then_some(score)
+    }
+
+    /// [`Scorer::evidence`] of two rows.
+    pub fn evidence(&self, left: usize, right: usize) -> (PairEvidence, PairScore) {
+        let comparisons = 0..self.plans.len();
+        self.scorer
+            .evidence_of(comparisons.map(|index| self.found(index, left, right)))
+    }
+
+    /// [`Scorer::levels`] of two rows.
+    pub fn levels(&self, left: usize, right: usize) -> impl Iterator<Item = &'static str> {
+        let comparisons = self.scorer.model.comparisons.iter();
+        comparisons.zip(&self.plans).map(move |(comparison, plan)| {
+            let found = self.table.compare(*plan, left, right);
+            level_name(&comparison.comparison, found.map(|found| found.level))
+        })
+    }
+
+    /// The scorer.
+    pub fn scorer(&self) -> &'a Scorer {
+        self.scorer
     }
 }
 

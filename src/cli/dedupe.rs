@@ -1,12 +1,12 @@
 //! `veridem dedupe`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use serde::Serialize;
 use veridem_matchers::block::RuleStatistics;
-use veridem_matchers::{Attribute, Decision, GoldenRecord, Pack, Record};
+use veridem_matchers::{Attribute, Decision, GoldenRecord, Pack, Record, TableScorer};
 
 use super::job::{JobArguments, Progress, read_model};
 use crate::clock::Stopwatch;
@@ -175,15 +175,19 @@ fn write_clusters(
     }
     let columns = text_columns(["source", "record_id", "identity_id"].map(str::to_owned));
     let mut writer = TableWriter::create(&arguments.out, "clusters", arguments.format, columns)?;
-    for (record, identity) in records.iter().zip(identity_of) {
-        writer.write(&[
-            Cell::Text(&record.key.source),
-            Cell::Text(&record.key.record_id),
-            Cell::Text(&ids[identity as usize]),
-        ])?;
-    }
+    writer.write_rows(records.len(), |row, take| {
+        let key = &records[row].key;
+        take(&[
+            Cell::Text(&key.source),
+            Cell::Text(&key.record_id),
+            Cell::Text(&ids[identity_of[row] as usize]),
+        ]);
+    })?;
     writer.finish().map(drop)
 }
+
+/// The column that tells where a golden value comes from, after the name of its slot.
+const FROM: &str = ".from";
 
 /// The columns that a value takes in a flat table.
 fn flat(attribute: &Attribute) -> Vec<(&'static str, &str)> {
@@ -219,47 +223,60 @@ fn write_golden(
     result: &BulkResult,
     golden: &[GoldenRecord],
 ) -> anyhow::Result<()> {
-    let mut used: BTreeMap<String, bool> = BTreeMap::new();
+    // Which parts of which slots have a text anywhere, in the order of the columns.
+    let mut used: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for value in golden.iter().flat_map(|golden| &golden.values) {
+        let parts = match used.get_mut(value.slot.as_str()) {
+            Some(parts) => parts,
+            None => used.entry(&value.slot).or_default(),
+        };
         for (part, text) in flat(&value.attribute) {
-            if !text.is_empty() {
-                used.insert(format!("{}{part}", value.slot), true);
+            if !text.is_empty() && !parts.contains(part) {
+                parts.insert(part);
             }
         }
-        used.insert(format!("{}.from", value.slot), true);
+        parts.insert(FROM);
     }
     let mut columns = vec![
         ("identity_id".to_owned(), ColumnType::Text),
         ("records".to_owned(), ColumnType::Number),
     ];
-    columns.extend(text_columns(used.into_keys()));
-    let position: BTreeMap<String, usize> = columns
-        .iter()
-        .enumerate()
-        .map(|(index, (name, _))| (name.clone(), index))
-        .collect();
+    let mut position: BTreeMap<&str, Vec<(&str, usize)>> = BTreeMap::new();
+    for (slot, parts) in &used {
+        for part in parts {
+            position
+                .entry(slot)
+                .or_default()
+                .push((part, columns.len()));
+            columns.push((format!("{slot}{part}"), ColumnType::Text));
+        }
+    }
     let mut writer =
         TableWriter::create(&arguments.out, "golden", arguments.format, columns.clone())?;
-    for (cluster, golden) in result.clusters.iter().zip(golden) {
+    writer.write_rows(golden.len(), |index, take| {
+        let (cluster, golden) = (&result.clusters[index], &golden[index]);
         let id = bulk_identity_id(&records[cluster[0]].key);
-        let mut texts: Vec<String> = vec![String::new(); columns.len()];
-        for value in &golden.values {
+        let mut row = vec![Cell::Text(""); columns.len()];
+        row[0] = Cell::Text(&id);
+        row[1] = Cell::Number(cluster.len() as f64);
+        let origins: Vec<String> = golden
+            .values
+            .iter()
+            .map(|value| format!("{} ({})", value.record, value.criterion))
+            .collect();
+        for (value, origin) in golden.values.iter().zip(&origins) {
+            let of_slot = &position[value.slot.as_str()];
             for (part, text) in flat(&value.attribute) {
-                if let Some(index) = position.get(&format!("{}{part}", value.slot)) {
-                    text.clone_into(&mut texts[*index]);
+                if let Some((_, column)) = of_slot.iter().find(|(known, _)| *known == part) {
+                    row[*column] = Cell::Text(text);
                 }
             }
-            let criterion = serde_json::to_value(value.criterion)?;
-            texts[position[&format!("{}.from", value.slot)]] = format!(
-                "{} ({})",
-                value.record,
-                criterion.as_str().unwrap_or_default()
-            );
+            if let Some((_, column)) = of_slot.iter().find(|(known, _)| *known == FROM) {
+                row[*column] = Cell::Text(origin);
+            }
         }
-        let mut row = vec![Cell::Text(&id), Cell::Number(cluster.len() as f64)];
-        row.extend(texts[2..].iter().map(|text| Cell::Text(text)));
-        writer.write(&row)?;
-    }
+        take(&row);
+    })?;
     writer.finish().map(drop)
 }
 
@@ -291,7 +308,9 @@ fn write_pairs(
             .map(|comparison| comparison.comparison.to_string()),
     ));
     let mut writer = TableWriter::create(&arguments.out, "pairs", arguments.format, columns)?;
-    for (left, right, score) in &result.pairs {
+    let scorer = TableScorer::new(&result.scorer, &result.table);
+    writer.write_rows(result.pairs.len(), |index, take| {
+        let (left, right, score) = &result.pairs[index];
         let (left_key, right_key) = (&records[*left].key, &records[*right].key);
         let decision = if score.decision == Decision::Match {
             "match"
@@ -307,15 +326,9 @@ fn write_pairs(
             Cell::Number(score.probability().0),
             Cell::Text(decision),
         ];
-        row.extend(
-            result
-                .scorer
-                .levels(&result.normalised[*left], &result.normalised[*right])
-                .into_iter()
-                .map(Cell::Text),
-        );
-        writer.write(&row)?;
-    }
+        row.extend(scorer.levels(*left, *right).map(|level| Cell::Text(level)));
+        take(&row);
+    })?;
     writer.finish().map(drop)
 }
 
@@ -343,13 +356,14 @@ fn write_rejects(directory: &Path, rejects: &[Reject]) -> anyhow::Result<()> {
         ("reason".to_owned(), ColumnType::Text),
     ];
     let mut writer = TableWriter::create(directory, "rejects", Format::Csv, columns)?;
-    for reject in rejects {
-        writer.write(&[
+    writer.write_rows(rejects.len(), |row, take| {
+        let reject = &rejects[row];
+        take(&[
             Cell::Text(&reject.file.to_string_lossy()),
             Cell::Number(reject.line as f64),
             Cell::Text(&reject.reason),
-        ])?;
-    }
+        ]);
+    })?;
     writer.finish().map(drop)
 }
 
@@ -466,7 +480,7 @@ fn example(input: &Input, result: &BulkResult, left: usize, right: usize) -> Exa
         right: input.records[right].key.to_string(),
         explanation: result
             .scorer
-            .explain(&result.normalised[left], &result.normalised[right]),
+            .explain(&result.table.record(left), &result.table.record(right)),
         values: values
             .into_iter()
             .map(|(name, (left, right))| (name, left, right))

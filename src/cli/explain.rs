@@ -124,19 +124,19 @@ fn explain(arguments: &ExplainArguments) -> anyhow::Result<Explanation> {
     };
     let (left, right) = (find(&arguments.left)?, find(&arguments.right)?);
     let (left, right) = (left.min(right), left.max(right));
-    let (records, candidates) = prepare(&input.records, &pack);
+    let (table, candidates) = prepare(&input.records, &pack);
     let options = arguments.job.bulk_options(&pack, None);
     let model = match &arguments.model {
         Some(path) => read_model(path)?,
         None => train(
-            &records,
+            &table,
             &candidates,
             &pack.blocking,
             &options.training,
             |_, _| true,
         ),
     };
-    let explanation = Scorer::new(model, &pack).explain(&records[left], &records[right]);
+    let explanation = Scorer::new(model, &pack).explain(&table.record(left), &table.record(right));
     let keys = |row: usize| {
         pack.blocking.keys(&veridem_matchers::NormalisedRecord::new(
             &input.records[row].attributes,

@@ -32,14 +32,14 @@ pub(super) fn run(arguments: &TrainArguments) -> anyhow::Result<()> {
             input.records.len()
         );
         progress.enter("block");
-        let (records, candidates) = prepare(&input.records, &pack);
+        let (table, candidates) = prepare(&input.records, &pack);
         progress.enter("train");
         let options = arguments.job.bulk_options(&pack, None);
         let may_match = |left: usize, right: usize| {
             !options.link_only || input.records[left].key.source != input.records[right].key.source
         };
         let model = train(
-            &records,
+            &table,
             &candidates,
             &pack.blocking,
             &options.training,

@@ -1,7 +1,8 @@
 //! Tables written as CSV, JSON Lines or Parquet. A file appears under its name only when it is whole.
 
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::Write;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use arrow::datatypes::{DataType, Field, Schema};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
+use rayon::prelude::*;
 
 use super::rows::Format;
 
@@ -32,16 +34,21 @@ pub enum Cell<'a> {
     Number(f64),
 }
 
-const BATCH_ROWS: usize = 65_536;
+/// Rows that one thread renders at once.
+const ROWS_AT_ONCE: usize = 16_384;
+/// Chunks that are rendered before they are written.
+const CHUNKS_AT_ONCE: usize = 16;
 
 enum Sink {
-    Csv(Box<csv::Writer<BufWriter<File>>>),
-    Jsonl(BufWriter<File>),
-    Parquet {
-        writer: Box<ArrowWriter<File>>,
-        builders: Vec<ColumnBuilder>,
-        rows: usize,
-    },
+    /// CSV and JSON Lines: rendered text.
+    Text(File),
+    Parquet(Box<ArrowWriter<File>>),
+}
+
+/// A chunk of rows as it will stand in the file.
+enum Rendered {
+    Text(Vec<u8>),
+    Batch(RecordBatch),
 }
 
 enum ColumnBuilder {
@@ -52,6 +59,7 @@ enum ColumnBuilder {
 /// Writes one table.
 pub struct TableWriter {
     columns: Vec<(String, ColumnType)>,
+    format: Format,
     sink: Sink,
     partial: PathBuf,
     path: PathBuf,
@@ -67,84 +75,61 @@ impl TableWriter {
     ) -> anyhow::Result<Self> {
         let path = directory.join(format!("{name}.{}", format.extension()));
         let partial = directory.join(format!(".{name}.{}.partial", format.extension()));
-        let file = File::create(&partial)
+        let mut file = File::create(&partial)
             .with_context(|| format!("cannot write {}", partial.display()))?;
         let sink = match format {
             Format::Csv => {
-                let mut writer = csv::Writer::from_writer(BufWriter::with_capacity(1 << 18, file));
+                let mut writer = csv::Writer::from_writer(&mut file);
                 writer.write_record(columns.iter().map(|(name, _)| name))?;
-                Sink::Csv(Box::new(writer))
+                writer.flush()?;
+                drop(writer);
+                Sink::Text(file)
             }
-            Format::Jsonl => Sink::Jsonl(BufWriter::with_capacity(1 << 18, file)),
+            Format::Jsonl => Sink::Text(file),
             Format::Parquet => {
                 let properties = WriterProperties::builder()
                     .set_compression(Compression::ZSTD(ZstdLevel::try_new(3)?))
                     .build();
-                Sink::Parquet {
-                    writer: Box::new(ArrowWriter::try_new(
-                        file,
-                        schema(&columns),
-                        Some(properties),
-                    )?),
-                    builders: builders(&columns),
-                    rows: 0,
-                }
+                let writer = ArrowWriter::try_new(file, schema(&columns), Some(properties))?;
+                Sink::Parquet(Box::new(writer))
             }
         };
         Ok(Self {
             columns,
+            format,
             sink,
             partial,
             path,
         })
     }
 
-    /// Writes a row, one cell a column.
-    pub fn write(&mut self, row: &[Cell<'_>]) -> anyhow::Result<()> {
-        debug_assert_eq!(row.len(), self.columns.len(), "one cell a column");
-        match &mut self.sink {
-            Sink::Csv(writer) => {
-                for cell in row {
-                    match cell {
-                        Cell::Text(text) => writer.write_field(text)?,
-                        Cell::Number(number) => writer.write_field(number_text(*number))?,
-                    }
-                }
-                writer.write_record(None::<&[u8]>)?;
-            }
-            Sink::Jsonl(writer) => {
-                let object: serde_json::Map<String, serde_json::Value> = self
-                    .columns
-                    .iter()
-                    .zip(row)
-                    .map(|((name, _), cell)| (name.clone(), json_value(cell)))
-                    .collect();
-                serde_json::to_writer(&mut *writer, &object)?;
-                writer.write_all(b"\n")?;
-            }
-            Sink::Parquet {
-                writer,
-                builders,
-                rows,
-            } => {
-                for (builder, cell) in builders.iter_mut().zip(row) {
-                    match (builder, cell) {
-                        (ColumnBuilder::Text(builder), Cell::Text(text)) => {
-                            builder.append_option((!text.is_empty()).then_some(text))
-                        }
-                        (ColumnBuilder::Number(builder), Cell::Number(number)) => {
-                            builder.append_value(*number)
-                        }
-                        (ColumnBuilder::Text(builder), Cell::Number(number)) => {
-                            builder.append_value(number_text(*number))
-                        }
-                        (ColumnBuilder::Number(builder), Cell::Text(_)) => builder.append_null(),
-                    }
-                }
-                *rows += 1;
-                if *rows == BATCH_ROWS {
-                    writer.write(&batch(&self.columns, builders)?)?;
-                    *rows = 0;
+    /// Writes `count` rows, one cell a column. `row` gives the cells of a row, by its number, to `take`; rows are rendered on all
+    /// cores and written in their order.
+    pub fn write_rows(
+        &mut self,
+        count: usize,
+        row: impl Fn(usize, &mut dyn FnMut(&[Cell<'_>])) + Sync,
+    ) -> anyhow::Result<()> {
+        let Self {
+            format,
+            columns,
+            sink,
+            ..
+        } = self;
+        let starts: Vec<usize> = (0..count).step_by(ROWS_AT_ONCE).collect();
+        for starts in starts.chunks(CHUNKS_AT_ONCE) {
+            let rendered: Vec<anyhow::Result<Rendered>> = starts
+                .par_iter()
+                .map(|start| {
+                    let end = (start + ROWS_AT_ONCE).min(count);
+                    render(*format, columns, *start..end, &row)
+                })
+                .collect();
+            for chunk in rendered {
+                match (chunk?, &mut *sink) {
+                    (Rendered::Text(text), Sink::Text(file)) => file.write_all(&text)?,
+                    (Rendered::Batch(batch), Sink::Parquet(writer)) => writer.write(&batch)?,
+                    _ => unreachable!("a chunk is rendered for its sink"),
                 }
             }
         }
@@ -154,22 +139,88 @@ impl TableWriter {
     /// Ends the table and puts the file in its place.
     pub fn finish(self) -> anyhow::Result<PathBuf> {
         match self.sink {
-            Sink::Csv(mut writer) => writer.flush()?,
-            Sink::Jsonl(mut writer) => writer.flush()?,
-            Sink::Parquet {
-                mut writer,
-                mut builders,
-                rows,
-            } => {
-                if rows > 0 {
-                    writer.write(&batch(&self.columns, &mut builders)?)?;
-                }
+            Sink::Text(file) => drop(file),
+            Sink::Parquet(writer) => {
                 writer.close()?;
             }
         }
         std::fs::rename(&self.partial, &self.path)
             .with_context(|| format!("cannot write {}", self.path.display()))?;
         Ok(self.path)
+    }
+}
+
+fn render(
+    format: Format,
+    columns: &[(String, ColumnType)],
+    rows: Range<usize>,
+    row: &(impl Fn(usize, &mut dyn FnMut(&[Cell<'_>])) + Sync),
+) -> anyhow::Result<Rendered> {
+    let mut failure: anyhow::Result<()> = Ok(());
+    match format {
+        Format::Csv => {
+            let mut writer = csv::Writer::from_writer(Vec::new());
+            for index in rows {
+                row(index, &mut |cells| {
+                    debug_assert_eq!(cells.len(), columns.len(), "one cell a column");
+                    if let Err(cause) = csv_row(&mut writer, cells) {
+                        failure = Err(cause.into());
+                    }
+                });
+            }
+            failure?;
+            Ok(Rendered::Text(writer.into_inner().map_err(|cause| {
+                anyhow::anyhow!("cannot render rows: {cause}")
+            })?))
+        }
+        Format::Jsonl => {
+            let mut text = Vec::new();
+            for index in rows {
+                row(index, &mut |cells| {
+                    let named = columns.iter().zip(cells);
+                    let object: serde_json::Map<String, serde_json::Value> = named
+                        .map(|((name, _), cell)| (name.clone(), json_value(cell)))
+                        .collect();
+                    if let Err(cause) = serde_json::to_writer(&mut text, &object) {
+                        failure = Err(cause.into());
+                    }
+                    text.push(b'\n');
+                });
+            }
+            failure.map(|()| Rendered::Text(text))
+        }
+        Format::Parquet => {
+            let mut builders = builders(columns);
+            for index in rows {
+                row(index, &mut |cells| append(&mut builders, cells));
+            }
+            batch(columns, &mut builders).map(Rendered::Batch)
+        }
+    }
+}
+
+fn csv_row(writer: &mut csv::Writer<Vec<u8>>, cells: &[Cell<'_>]) -> csv::Result<()> {
+    for cell in cells {
+        match cell {
+            Cell::Text(text) => writer.write_field(text)?,
+            Cell::Number(number) => writer.write_field(number_text(*number))?,
+        }
+    }
+    writer.write_record(None::<&[u8]>)
+}
+
+fn append(builders: &mut [ColumnBuilder], cells: &[Cell<'_>]) {
+    for (builder, cell) in builders.iter_mut().zip(cells) {
+        match (builder, cell) {
+            (ColumnBuilder::Text(builder), Cell::Text(text)) => {
+                builder.append_option((!text.is_empty()).then_some(text));
+            }
+            (ColumnBuilder::Number(builder), Cell::Number(number)) => builder.append_value(*number),
+            (ColumnBuilder::Text(builder), Cell::Number(number)) => {
+                builder.append_value(number_text(*number));
+            }
+            (ColumnBuilder::Number(builder), Cell::Text(_)) => builder.append_null(),
+        }
     }
 }
 

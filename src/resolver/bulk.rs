@@ -4,13 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rayon::prelude::*;
-use rustc_hash::FxHashMap;
 use veridem_matchers::block::{Candidates, RuleStatistics};
 use veridem_matchers::cluster::connected_components;
 use veridem_matchers::train::{TrainingOptions, train};
 use veridem_matchers::{
     Decision, GoldenRecord, Model, NormalisedRecord, Pack, PairScore, Record, RecordKey, Scorer,
-    golden_record, partition_component,
+    Table, TableBuilder, TableScorer, golden_record, partition_rows,
 };
 
 use super::engine::hash_of;
@@ -39,7 +38,7 @@ pub struct BulkResult {
     /// Pairs at or above the review threshold or decided by a rule, sorted by rows.
     pub pairs: Vec<ScoredPair>,
     /// The records as they were compared: shared values taken out.
-    pub normalised: Vec<NormalisedRecord>,
+    pub table: Table,
     /// Scorer with the model that was given or trained.
     pub scorer: Scorer,
     /// What each blocking rule brought.
@@ -55,31 +54,32 @@ pub struct BulkResult {
 /// The stages of a job, as progress shows them.
 pub const STAGES: &[&str] = &["normalise", "block", "train", "score", "cluster"];
 
+/// Records whose normal forms are held at once.
+const RECORDS_AT_ONCE: usize = 65_536;
+
 /// Normalises and blocks records and takes the shared values out.
-pub fn prepare(records: &[Record], pack: &Pack) -> (Vec<NormalisedRecord>, Candidates) {
-    let normalised = normalise(records, pack);
-    let candidates = Candidates::new(&normalised, &pack.blocking);
-    (without_shared(normalised, &candidates, pack), candidates)
+pub fn prepare(records: &[Record], pack: &Pack) -> (Table, Candidates) {
+    let table = tabulate(records, pack);
+    block(table, pack)
 }
 
-fn normalise(records: &[Record], pack: &Pack) -> Vec<NormalisedRecord> {
+fn tabulate(records: &[Record], pack: &Pack) -> Table {
     let region = pack.region();
-    records
-        .par_iter()
-        .map(|record| NormalisedRecord::new(&record.attributes, region))
-        .collect()
+    let mut builder = TableBuilder::default();
+    for batch in records.chunks(RECORDS_AT_ONCE) {
+        let normalised: Vec<NormalisedRecord> = batch
+            .par_iter()
+            .map(|record| NormalisedRecord::new(&record.attributes, region))
+            .collect();
+        builder.push(&normalised);
+    }
+    builder.finish()
 }
 
-fn without_shared(
-    mut normalised: Vec<NormalisedRecord>,
-    candidates: &Candidates,
-    pack: &Pack,
-) -> Vec<NormalisedRecord> {
-    normalised.par_iter_mut().for_each(|record| {
-        pack.blocking
-            .drop_shared(record, |key| candidates.is_inactive(key))
-    });
-    normalised
+fn block(mut table: Table, pack: &Pack) -> (Table, Candidates) {
+    let candidates = Candidates::new(&table, &pack.blocking);
+    table.drop_shared(&pack.blocking, |key| candidates.is_inactive(key));
+    (table, candidates)
 }
 
 /// Resolves records, which must be sorted by key. `entered` is told each stage as it begins.
@@ -100,18 +100,17 @@ pub fn resolve_records(
     };
 
     entered("normalise");
-    let normalised = normalise(records, pack);
+    let table = tabulate(records, pack);
     seconds.insert("normalise", stopwatch.lap());
 
     entered("block");
-    let candidates = Candidates::new(&normalised, &pack.blocking);
-    let normalised = without_shared(normalised, &candidates, pack);
+    let (table, candidates) = block(table, pack);
     seconds.insert("block", stopwatch.lap());
 
     entered("train");
     let model = options.model.unwrap_or_else(|| {
         train(
-            &normalised,
+            &table,
             &candidates,
             &pack.blocking,
             &options.training,
@@ -122,89 +121,99 @@ pub fn resolve_records(
     seconds.insert("train", stopwatch.lap());
 
     entered("score");
-    let (considered, compared) = (AtomicU64::new(0), AtomicU64::new(0));
-    let mut pairs = candidates.map_pairs(|left, right| {
-        considered.fetch_add(1, Ordering::Relaxed);
-        if !may_match(left, right) {
-            return None;
-        }
-        compared.fetch_add(1, Ordering::Relaxed);
-        let score = scorer.score(&normalised[left], &normalised[right]);
-        (score.decision != Decision::NonMatch).then_some((left, right, score))
-    });
+    let (mut pairs, considered, compared) = {
+        let scorer = TableScorer::new(&scorer, &table);
+        let (considered, compared) = (AtomicU64::new(0), AtomicU64::new(0));
+        let pairs = candidates.map_pairs(|left, right| {
+            considered.fetch_add(1, Ordering::Relaxed);
+            if !may_match(left, right) {
+                return None;
+            }
+            compared.fetch_add(1, Ordering::Relaxed);
+            Some((left, right, scorer.score(left, right)?))
+        });
+        (pairs, considered.into_inner(), compared.into_inner())
+    };
+    let blocking = candidates.statistics().to_vec();
+    drop(candidates);
     pairs.par_sort_unstable_by_key(|(left, right, _)| (*left, *right));
     seconds.insert("score", stopwatch.lap());
 
     entered("cluster");
-    let clusters = cluster(&normalised, &pairs, &scorer, &may_match);
+    let clusters = cluster(
+        &TableScorer::new(&scorer, &table),
+        table.len(),
+        &pairs,
+        &may_match,
+    );
     seconds.insert("cluster", stopwatch.lap());
     BulkResult {
         clusters,
         pairs,
-        normalised,
+        table,
         scorer,
-        blocking: candidates.statistics().to_vec(),
-        candidate_pairs: considered.into_inner(),
-        compared_pairs: compared.into_inner(),
+        blocking,
+        candidate_pairs: considered,
+        compared_pairs: compared,
         seconds,
     }
 }
 
 fn cluster(
-    normalised: &[NormalisedRecord],
+    scorer: &TableScorer<'_>,
+    rows: usize,
     pairs: &[ScoredPair],
-    scorer: &Scorer,
     may_match: &(dyn Fn(usize, usize) -> bool + Sync),
 ) -> Vec<Vec<usize>> {
     let matches = pairs
         .iter()
         .filter(|(.., score)| score.decision == Decision::Match)
         .map(|(left, right, _)| (*left, *right));
-    let components = connected_components(normalised.len(), matches);
-    let mut component_of = vec![0_u32; normalised.len()];
+    let components = connected_components(rows, matches);
+    let mut component_of = vec![0_u32; rows];
     for (index, members) in components.iter().enumerate() {
         for member in members {
             component_of[*member] = index as u32;
         }
     }
-    let mut edges_of: FxHashMap<u32, Vec<ScoredPair>> = FxHashMap::default();
-    for pair in pairs
+    let mut edges: Vec<(u32, u32)> = pairs
         .iter()
-        .filter(|(left, right, _)| component_of[*left] == component_of[*right])
-    {
-        edges_of
-            .entry(component_of[pair.0])
-            .or_default()
-            .push(*pair);
-    }
+        .enumerate()
+        .filter(|(_, (left, right, _))| component_of[*left] == component_of[*right])
+        .map(|(pair, (left, ..))| (component_of[*left], pair as u32))
+        .collect();
+    edges.par_sort_unstable();
+    let edges_of = |component: u32| {
+        let start = edges.partition_point(|(of, _)| *of < component);
+        edges[start..]
+            .iter()
+            .take_while(move |(of, _)| *of == component)
+            .map(|(_, pair)| &pairs[*pair as usize])
+    };
     let mut clusters: Vec<Vec<usize>> = components
-        .par_iter()
+        .into_par_iter()
         .enumerate()
         .flat_map_iter(|(index, members)| {
             if members.len() == 1 {
-                return vec![members.clone()];
+                return vec![members];
             }
             let position = |row: usize| {
                 members
                     .binary_search(&row)
                     .expect("an edge's rows are members of its component")
             };
-            let edges = edges_of.get(&(index as u32)).map_or(&[][..], Vec::as_slice);
-            let edges: Vec<_> = edges
-                .iter()
+            let edges: Vec<_> = edges_of(index as u32)
                 .map(|(left, right, score)| (position(*left), position(*right), *score))
                 .collect();
-            let records: Vec<&NormalisedRecord> =
-                members.iter().map(|row| &normalised[*row]).collect();
             let may_match = |left: usize, right: usize| may_match(members[left], members[right]);
-            let parts = partition_component(&records, &edges, &[], &may_match, scorer);
+            let parts = partition_rows(&members, &edges, &may_match, scorer);
             parts
                 .into_iter()
                 .map(|part| part.into_iter().map(|member| members[member]).collect())
                 .collect()
         })
         .collect();
-    clusters.sort_unstable();
+    clusters.par_sort_unstable();
     clusters
 }
 

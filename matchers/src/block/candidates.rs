@@ -5,8 +5,8 @@ use rayon::prelude::*;
 use rustc_hash::FxHashSet;
 use serde::Serialize;
 
-use super::{BlockingKey, BlockingRules, rule_of};
-use crate::normalise::NormalisedRecord;
+use super::{BlockingKey, BlockingRule, BlockingRules, KeyScratch, rule_of};
+use crate::table::{Table, TableHashes};
 
 /// What one blocking rule brings.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -21,72 +21,74 @@ pub struct RuleStatistics {
     pub inactive_keys: usize,
 }
 
-/// The blocks of a set of records. Rows are indices into that set.
+/// The blocks of a table's rows.
 pub struct Candidates {
     rows: Vec<u32>,
     /// One active block: its key and where its rows lie in `rows`.
     blocks: Vec<(BlockingKey, u32, u32)>,
-    /// The active keys of each row, sorted: `row_keys[row_starts[row]..row_starts[row + 1]]`.
-    row_keys: Vec<BlockingKey>,
-    row_starts: Vec<usize>,
+    /// The active blocks of each row, sorted: `row_blocks[row_starts[row]..row_starts[row + 1]]`.
+    row_blocks: Vec<u32>,
+    row_starts: Vec<u32>,
     inactive: FxHashSet<BlockingKey>,
     statistics: Vec<RuleStatistics>,
 }
 
+/// Rows whose keys are worked out at once.
+const ROWS_AT_ONCE: usize = 16_384;
+
 impl Candidates {
-    /// Blocks `records` under `rules`. At most `u32::MAX` records.
-    pub fn new(records: &[NormalisedRecord], rules: &BlockingRules) -> Self {
-        let keys: Vec<Vec<BlockingKey>> = records
-            .par_iter()
-            .map(|record| rules.keys(record))
-            .collect();
-        let mut entries: Vec<(BlockingKey, u32)> =
-            Vec::with_capacity(keys.iter().map(Vec::len).sum());
-        for (row, row_keys) in keys.iter().enumerate() {
-            entries.extend(row_keys.iter().map(|key| (*key, row as u32)));
-        }
-        entries.par_sort_unstable();
-        let mut statistics: Vec<RuleStatistics> = rules
-            .0
-            .iter()
-            .map(|rule| RuleStatistics {
+    /// Blocks the rows of a table under `rules`, one rule after the other, so that only one rule's keys are held at a time.
+    pub fn new(table: &Table, rules: &BlockingRules) -> Self {
+        let hashes = TableHashes::new(table, rules);
+        let mut statistics = Vec::with_capacity(rules.0.len());
+        let mut inactive = FxHashSet::default();
+        let mut rows: Vec<u32> = Vec::new();
+        let mut blocks = Vec::new();
+        for (index, rule) in rules.0.iter().enumerate() {
+            let mut statistic = RuleStatistics {
                 rule: rule.name.clone(),
                 ..RuleStatistics::default()
-            })
-            .collect();
-        let mut inactive = FxHashSet::default();
-        let mut rows = Vec::new();
-        let mut blocks = Vec::new();
-        for block in entries
-            .chunk_by(|left, right| left.0 == right.0)
-            .filter(|block| block.len() > 1)
-        {
-            let key = block[0].0;
-            let statistic = &mut statistics[rule_of(key)];
-            if block.len() > rules.rule(key).max_records {
-                inactive.insert(key);
-                statistic.inactive_keys += 1;
-                continue;
+            };
+            let entries = keys_of_rule(table, &hashes, rule, index);
+            for block in entries
+                .chunk_by(|left, right| left.0 == right.0)
+                .filter(|block| block.len() > 1)
+            {
+                let key = block[0].0;
+                if block.len() > rule.max_records {
+                    inactive.insert(key);
+                    statistic.inactive_keys += 1;
+                    continue;
+                }
+                statistic.pairs += (block.len() * (block.len() - 1) / 2) as u64;
+                statistic.largest_block = statistic.largest_block.max(block.len());
+                let start = rows.len() as u32;
+                rows.extend(block.iter().map(|(_, row)| *row));
+                blocks.push((key, start, rows.len() as u32));
             }
-            statistic.pairs += (block.len() * (block.len() - 1) / 2) as u64;
-            statistic.largest_block = statistic.largest_block.max(block.len());
-            let start = rows.len() as u32;
-            rows.extend(block.iter().map(|(_, row)| *row));
-            blocks.push((key, start, rows.len() as u32));
+            statistics.push(statistic);
         }
-        drop(entries);
-        let active: FxHashSet<BlockingKey> = blocks.iter().map(|(key, ..)| *key).collect();
-        let mut row_keys = Vec::new();
-        let mut row_starts = Vec::with_capacity(records.len() + 1);
-        row_starts.push(0);
-        for keys_of_row in keys {
-            row_keys.extend(keys_of_row.into_iter().filter(|key| active.contains(key)));
-            row_starts.push(row_keys.len());
+        drop(hashes);
+        let mut row_starts = vec![0_u32; table.len() + 1];
+        for row in &rows {
+            row_starts[*row as usize + 1] += 1;
+        }
+        for row in 0..table.len() {
+            row_starts[row + 1] += row_starts[row];
+        }
+        let mut row_blocks = vec![0_u32; rows.len()];
+        let mut next = row_starts.clone();
+        for (block, (_, start, end)) in blocks.iter().enumerate() {
+            for row in &rows[*start as usize..*end as usize] {
+                let place = &mut next[*row as usize];
+                row_blocks[*place as usize] = block as u32;
+                *place += 1;
+            }
         }
         Self {
             rows,
             blocks,
-            row_keys,
+            row_blocks,
             row_starts,
             inactive,
             statistics,
@@ -110,14 +112,16 @@ impl Candidates {
     ) -> Vec<T> {
         let chunks: Vec<Vec<T>> = self
             .blocks
-            .par_chunks(1024)
-            .map(|blocks| {
+            .par_chunks(4096)
+            .enumerate()
+            .map(|(chunk, blocks)| {
                 let mut found = Vec::new();
-                for (key, start, end) in blocks {
+                for (block, (_, start, end)) in blocks.iter().enumerate() {
+                    let block = (chunk * 4096 + block) as u32;
                     let rows = &self.rows[*start as usize..*end as usize];
                     for (position, left) in rows.iter().enumerate() {
                         for right in &rows[position + 1..] {
-                            if self.first_common_key(*left, *right) == Some(*key) {
+                            if self.first_common_block(*left, *right) == Some(block) {
                                 found.extend(evaluate(*left as usize, *right as usize));
                             }
                         }
@@ -126,11 +130,13 @@ impl Candidates {
                 found
             })
             .collect();
-        chunks.into_iter().flatten().collect()
+        let mut all = Vec::with_capacity(chunks.iter().map(Vec::len).sum());
+        all.extend(chunks.into_iter().flatten());
+        all
     }
 
     /// Pairs of one rule, at most about `limit`. Keys are hashes, so the first blocks are a random sample that repeats.
-    pub fn sample_of_rule(&self, rule_index: usize, limit: usize) -> Vec<(usize, usize)> {
+    pub fn sample_of_rule(&self, rule_index: usize, limit: usize) -> Vec<(u32, u32)> {
         let start = self
             .blocks
             .partition_point(|(key, ..)| rule_of(*key) < rule_index);
@@ -141,11 +147,7 @@ impl Candidates {
         {
             let rows = &self.rows[*first as usize..*end as usize];
             for (position, left) in rows.iter().enumerate() {
-                pairs.extend(
-                    rows[position + 1..]
-                        .iter()
-                        .map(|right| (*left as usize, *right as usize)),
-                );
+                pairs.extend(rows[position + 1..].iter().map(|right| (*left, *right)));
             }
             if pairs.len() >= limit {
                 break;
@@ -154,12 +156,43 @@ impl Candidates {
         pairs
     }
 
-    /// The smallest key that both rows hold: a pair is evaluated in the block of this key alone.
-    fn first_common_key(&self, left: u32, right: u32) -> Option<BlockingKey> {
-        let keys_of = |row: u32| {
-            &self.row_keys[self.row_starts[row as usize]..self.row_starts[row as usize + 1]]
+    /// About `limit` of all candidate pairs, each once, and which share of all of them that is. Blocks are drawn by their number;
+    /// keys are hashes, so that is a random sample that repeats.
+    pub fn sample(&self, limit: usize) -> (Vec<(u32, u32)>, f64) {
+        let all: u64 = self.statistics.iter().map(|rule| rule.pairs).sum();
+        let every = all.div_ceil(limit as u64).max(1) as usize;
+        let chunks: Vec<Vec<(u32, u32)>> = self
+            .blocks
+            .par_iter()
+            .enumerate()
+            .step_by(every)
+            .with_min_len(1024)
+            .map(|(block, (_, start, end))| {
+                let rows = &self.rows[*start as usize..*end as usize];
+                let mut pairs = Vec::new();
+                for (position, left) in rows.iter().enumerate() {
+                    let first_here = |right: &&u32| {
+                        self.first_common_block(*left, **right) == Some(block as u32)
+                    };
+                    let others = rows[position + 1..].iter().filter(first_here);
+                    pairs.extend(others.map(|right| (*left, *right)));
+                }
+                pairs
+            })
+            .collect();
+        (chunks.concat(), 1.0 / every as f64)
+    }
+
+    /// The first block that both rows are in: a pair is evaluated there alone.
+    fn first_common_block(&self, left: u32, right: u32) -> Option<u32> {
+        let blocks_of = |row: u32| {
+            let (start, end) = (
+                self.row_starts[row as usize],
+                self.row_starts[row as usize + 1],
+            );
+            &self.row_blocks[start as usize..end as usize]
         };
-        let (left, right) = (keys_of(left), keys_of(right));
+        let (left, right) = (blocks_of(left), blocks_of(right));
         let (mut left_index, mut right_index) = (0, 0);
         while left_index < left.len() && right_index < right.len() {
             match left[left_index].cmp(&right[right_index]) {
@@ -170,4 +203,36 @@ impl Candidates {
         }
         None
     }
+}
+
+/// The keys that one rule yields, with their rows, sorted.
+fn keys_of_rule(
+    table: &Table,
+    hashes: &TableHashes<'_>,
+    rule: &BlockingRule,
+    index: usize,
+) -> Vec<(BlockingKey, u32)> {
+    let rows: Vec<u32> = (0..table.len() as u32).collect();
+    let mut entries: Vec<(BlockingKey, u32)> = rows
+        .par_chunks(ROWS_AT_ONCE)
+        .flat_map_iter(|rows| {
+            let mut entries = Vec::with_capacity(rows.len());
+            let (mut scratch, mut keys) = (KeyScratch::default(), Vec::new());
+            for row in rows {
+                keys.clear();
+                let mut hashes_of =
+                    |element, values: &mut Vec<u64>| hashes.push(element, *row as usize, values);
+                rule.push_keys(index, &mut hashes_of, &mut scratch, &mut |key| {
+                    keys.push(key)
+                });
+                // Two combinations of values may hash alike.
+                keys.sort_unstable();
+                keys.dedup();
+                entries.extend(keys.iter().map(|key| (*key, *row)));
+            }
+            entries
+        })
+        .collect();
+    entries.par_sort_unstable();
+    entries
 }

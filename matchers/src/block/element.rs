@@ -1,13 +1,11 @@
 //! What a blocking key is made of.
 
-use std::borrow::Cow;
-
 use serde::{Deserialize, Serialize};
 
 use super::phonetic::soundex;
 use crate::compare::Comparison;
 use crate::normalise::nickname::formal_names;
-use crate::normalise::{NormalisedName, NormalisedRecord};
+use crate::normalise::{AddressView, EmailView, NameView, NormalisedRecord, PartialDate};
 
 /// One part of a blocking key. A record may yield several values for it, for example one for each of its phone numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,117 +61,196 @@ pub enum Element {
     Custom,
 }
 
+/// One value of a record, as blocking looks at it.
+#[derive(Clone, Copy, Debug)]
+pub enum Value<'a> {
+    /// A name.
+    Name(NameView<'a>),
+    /// A birth date.
+    BirthDate(PartialDate),
+    /// An e-mail address.
+    Email(EmailView<'a>),
+    /// A phone number.
+    Phone(&'a str),
+    /// An address.
+    Address(AddressView<'a>),
+    /// An identifier: scheme and value.
+    Identifier(&'a str, &'a str),
+    /// A custom attribute: name and value.
+    Custom(&'a str, &'a str),
+}
+
+/// Which values an element looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Name,
+    BirthDate,
+    Email,
+    Phone,
+    Address,
+    Identifier,
+    Custom,
+}
+
+impl NormalisedRecord {
+    /// Every value that blocking looks at.
+    pub fn block_values(&self) -> impl Iterator<Item = Value<'_>> {
+        let names = self.names.iter().map(|name| Value::Name(name.view()));
+        let dates = self.birth_dates.iter().map(|date| Value::BirthDate(*date));
+        let emails = self.emails.iter().map(|email| Value::Email(email.view()));
+        let phones = self.phones.iter().map(|phone| Value::Phone(phone));
+        let addresses = self
+            .addresses
+            .iter()
+            .map(|address| Value::Address(address.view()));
+        let identifiers = self
+            .identifiers
+            .iter()
+            .map(|identifier| Value::Identifier(&identifier.scheme, &identifier.value));
+        let customs = self
+            .customs
+            .iter()
+            .map(|custom| Value::Custom(&custom.name, &custom.value));
+        names
+            .chain(dates)
+            .chain(emails)
+            .chain(phones)
+            .chain(addresses)
+            .chain(identifiers)
+            .chain(customs)
+    }
+}
+
 impl Element {
     /// The values that a record yields.
-    pub fn values<'a>(self, record: &'a NormalisedRecord) -> Vec<Cow<'a, str>> {
-        match self {
-            Self::GivenName => names(record, |name| whole(&name.given)),
-            Self::GivenNameRoot => record
-                .names
-                .iter()
-                .flat_map(|name| roots(&name.given))
-                .collect(),
-            Self::GivenNameInitial => names(record, |name| name.given.get(..1).map(Cow::Borrowed)),
-            Self::GivenNameSoundex => names(record, |name| {
-                (name.given.len() > 1).then(|| Cow::Owned(soundex(&name.given)))
-            }),
-            Self::FamilyName => names(record, |name| whole(&name.family)),
-            Self::FamilyNameSoundex => record
-                .names
-                .iter()
-                .flat_map(|name| family_soundexes(&name.family))
-                .collect(),
-            Self::NamePartSoundex => name_parts(record)
-                .map(|part| Cow::Owned(soundex(part)))
-                .collect(),
-            Self::NamePart => name_parts(record).map(Cow::Borrowed).collect(),
-            Self::SortedName => names(record, |name| {
-                sorted_pair(whole(&name.given)?, whole(&name.family)?)
-            }),
-            Self::SortedNamePrefix => names(record, |name| {
-                sorted_pair(prefix(&name.given, 4)?, prefix(&name.family, 4)?)
-            }),
-            Self::BirthDate => record
-                .birth_dates
-                .iter()
-                .map(|date| Cow::Owned(date.to_string()))
-                .collect(),
-            Self::BirthYear => record
-                .birth_dates
-                .iter()
-                .map(|date| Cow::Owned(date.year.to_string()))
-                .collect(),
-            Self::BirthDayMonth => {
-                let complete = record.birth_dates.iter().filter(|date| date.is_complete());
-                complete
-                    .map(|date| {
-                        Cow::Owned(format!(
-                            "{}-{}",
-                            date.month.min(date.day),
-                            date.month.max(date.day)
-                        ))
-                    })
-                    .collect()
+    pub fn values(self, record: &NormalisedRecord) -> Vec<String> {
+        let mut values = Vec::new();
+        for value in record.block_values() {
+            self.push_values(value, &mut |text| values.push(text.to_owned()));
+        }
+        values
+    }
+
+    /// Tells what one value of a record yields.
+    pub fn push_values(self, value: Value<'_>, push: &mut dyn FnMut(&str)) {
+        match value {
+            Value::Name(name) => self.push_of_name(name, push),
+            Value::BirthDate(date) => self.push_of_date(date, push),
+            Value::Email(email) => match self {
+                Self::Email => push(email.address),
+                Self::EmailLocal if email.local.len() >= 5 => push(email.local),
+                _ => {}
+            },
+            Value::Phone(phone) => match self {
+                Self::Phone => push(phone),
+                Self::PhoneTail => {
+                    if let Some(tail) = phone
+                        .len()
+                        .checked_sub(7)
+                        .and_then(|start| phone.get(start..))
+                    {
+                        push(tail);
+                    }
+                }
+                _ => {}
+            },
+            Value::Address(address) => self.push_of_address(address, push),
+            Value::Identifier(scheme, value) => {
+                if self == Self::Identifier {
+                    push(&Self::named_value(scheme, value));
+                }
             }
-            Self::Email => record
-                .emails
-                .iter()
-                .map(|email| Cow::Borrowed(email.address.as_str()))
-                .collect(),
-            Self::EmailLocal => record
-                .emails
-                .iter()
-                .map(|email| email.local())
-                .filter(|local| local.len() >= 5)
-                .map(Cow::Borrowed)
-                .collect(),
-            Self::Phone => record
-                .phones
-                .iter()
-                .map(|phone| Cow::Borrowed(phone.as_str()))
-                .collect(),
-            Self::PhoneTail => record
-                .phones
-                .iter()
-                .filter_map(|phone| phone.get(phone.len().checked_sub(7)?..))
-                .map(Cow::Borrowed)
-                .collect(),
-            Self::Identifier => record
-                .identifiers
-                .iter()
-                .map(|identifier| Cow::Owned(Self::identifier_value(identifier)))
-                .collect(),
-            Self::Postcode => record
-                .addresses
-                .iter()
-                .filter_map(|address| whole(&address.postcode))
-                .collect(),
-            Self::PostcodePrefix => record
-                .addresses
-                .iter()
-                .filter_map(|address| prefix(&address.postcode, 3))
-                .collect(),
-            Self::City => record
-                .addresses
-                .iter()
-                .filter_map(|address| whole(&address.city))
-                .collect(),
-            Self::Place => record
-                .addresses
-                .iter()
-                .filter_map(|address| whole(&address.postcode).or_else(|| whole(&address.city)))
-                .collect(),
-            Self::StreetLine => record
-                .addresses
-                .iter()
-                .filter(|address| address.has_street_line())
-                .map(|address| street_line(&address.number, &address.street))
-                .collect(),
-            Self::Custom => record
-                .customs
-                .iter()
-                .map(|custom| Cow::Owned(format!("{}\u{1f}{}", custom.name, custom.value)))
-                .collect(),
+            Value::Custom(name, value) => {
+                if self == Self::Custom {
+                    push(&Self::named_value(name, value));
+                }
+            }
+        }
+    }
+
+    fn push_of_name(self, name: NameView<'_>, push: &mut dyn FnMut(&str)) {
+        let given = || whole(name.given);
+        match self {
+            Self::GivenName => given().into_iter().for_each(push),
+            Self::GivenNameRoot => {
+                formal_names(name.given)
+                    .iter()
+                    .take(8)
+                    .for_each(|formal| push(formal));
+                given().into_iter().for_each(push);
+            }
+            Self::GivenNameInitial => name.given.get(..1).into_iter().for_each(push),
+            Self::GivenNameSoundex => given().into_iter().for_each(|given| push(&soundex(given))),
+            Self::FamilyName => whole(name.family).into_iter().for_each(push),
+            Self::FamilyNameSoundex => {
+                for part in with_long_words(name.family) {
+                    push(&soundex(part));
+                }
+            }
+            Self::NamePart => name_parts(name).for_each(push),
+            Self::NamePartSoundex => name_parts(name).for_each(|part| push(&soundex(part))),
+            Self::SortedName => push_sorted(given(), whole(name.family), push),
+            Self::SortedNamePrefix => {
+                push_sorted(prefix(name.given, 4), prefix(name.family, 4), push);
+            }
+            _ => {}
+        }
+    }
+
+    fn push_of_date(self, date: PartialDate, push: &mut dyn FnMut(&str)) {
+        match self {
+            Self::BirthDate => push(&date.to_string()),
+            Self::BirthYear => push(&date.year.to_string()),
+            Self::BirthDayMonth if date.is_complete() => push(&format!(
+                "{}-{}",
+                date.month.min(date.day),
+                date.month.max(date.day)
+            )),
+            _ => {}
+        }
+    }
+
+    fn push_of_address(self, address: AddressView<'_>, push: &mut dyn FnMut(&str)) {
+        match self {
+            Self::Postcode => whole(address.postcode).into_iter().for_each(push),
+            Self::PostcodePrefix => prefix(address.postcode, 3).into_iter().for_each(push),
+            Self::City => whole(address.city).into_iter().for_each(push),
+            Self::Place => whole(address.postcode)
+                .or_else(|| whole(address.city))
+                .into_iter()
+                .for_each(push),
+            Self::StreetLine if address.has_street_line() => {
+                push(&street_line(address.number, address.street));
+            }
+            _ => {}
+        }
+    }
+
+    /// A value under the scheme or name that it belongs to.
+    pub(crate) fn named_value(name: &str, value: &str) -> String {
+        format!("{name}\u{1f}{value}")
+    }
+
+    pub(crate) fn kind(self) -> Kind {
+        match self {
+            Self::GivenName
+            | Self::GivenNameRoot
+            | Self::GivenNameInitial
+            | Self::GivenNameSoundex
+            | Self::FamilyName
+            | Self::FamilyNameSoundex
+            | Self::NamePartSoundex
+            | Self::NamePart
+            | Self::SortedName
+            | Self::SortedNamePrefix => Kind::Name,
+            Self::BirthDate | Self::BirthYear | Self::BirthDayMonth => Kind::BirthDate,
+            Self::Email | Self::EmailLocal => Kind::Email,
+            Self::Phone | Self::PhoneTail => Kind::Phone,
+            Self::Postcode | Self::PostcodePrefix | Self::City | Self::Place | Self::StreetLine => {
+                Kind::Address
+            }
+            Self::Identifier => Kind::Identifier,
+            Self::Custom => Kind::Custom,
         }
     }
 
@@ -201,76 +278,39 @@ impl Element {
     }
 }
 
-fn names<'a>(
-    record: &'a NormalisedRecord,
-    value: impl Fn(&'a NormalisedName) -> Option<Cow<'a, str>>,
-) -> Vec<Cow<'a, str>> {
-    record.names.iter().filter_map(value).collect()
+fn whole(value: &str) -> Option<&str> {
+    (value.len() > 1).then_some(value)
 }
 
-/// Given names, and family names whole and by the long parts of a compound one.
-fn name_parts(record: &NormalisedRecord) -> impl Iterator<Item = &str> {
-    record
-        .names
-        .iter()
-        .flat_map(|name| [name.given.as_str(), name.family.as_str()])
-        .filter(|part| part.len() > 1)
-        .flat_map(|part| {
-            let compound = part.contains(' ');
-            let long = part
-                .split(' ')
-                .filter(move |word| compound && word.len() >= 4);
-            std::iter::once(part).chain(long)
-        })
+fn prefix(value: &str, length: usize) -> Option<&str> {
+    (value.len() > 1).then(|| &value[..value.len().min(length)])
 }
 
-fn whole(value: &str) -> Option<Cow<'_, str>> {
-    (value.len() > 1).then_some(Cow::Borrowed(value))
+/// Given and family name, whole and by the long words of a compound one.
+fn name_parts(name: NameView<'_>) -> impl Iterator<Item = &str> {
+    [name.given, name.family]
+        .into_iter()
+        .flat_map(with_long_words)
 }
 
-fn prefix(value: &str, length: usize) -> Option<Cow<'_, str>> {
-    (value.len() > 1).then(|| Cow::Borrowed(&value[..value.len().min(length)]))
+fn with_long_words(part: &str) -> impl Iterator<Item = &str> {
+    let compound = part.contains(' ');
+    let long = part
+        .split(' ')
+        .filter(move |word| compound && word.len() >= 4);
+    whole(part).into_iter().chain(long)
 }
 
-fn roots(given: &str) -> Vec<Cow<'_, str>> {
-    let mut roots: Vec<Cow<'_, str>> = formal_names(given)
-        .iter()
-        .take(8)
-        .map(|formal| Cow::Borrowed(*formal))
-        .collect();
-    roots.extend(whole(given));
-    roots
-}
-
-fn family_soundexes(family: &str) -> Vec<Cow<'_, str>> {
-    if family.len() < 2 {
-        return Vec::new();
+fn push_sorted(one: Option<&str>, other: Option<&str>, push: &mut dyn FnMut(&str)) {
+    if let (Some(one), Some(other)) = (one, other) {
+        push(&format!("{} {}", one.min(other), one.max(other)));
     }
-    let mut codes = vec![Cow::Owned(soundex(family))];
-    if family.contains(' ') {
-        codes.extend(
-            family
-                .split(' ')
-                .filter(|part| part.len() >= 4)
-                .map(|part| Cow::Owned(soundex(part))),
-        );
-    }
-    codes
 }
 
-fn sorted_pair<'a>(one: Cow<'a, str>, other: Cow<'a, str>) -> Option<Cow<'a, str>> {
-    let (first, second) = if one <= other {
-        (one, other)
-    } else {
-        (other, one)
-    };
-    Some(Cow::Owned(format!("{first} {second}")))
-}
-
-fn street_line<'a>(number: &str, street: &str) -> Cow<'a, str> {
+fn street_line(number: &str, street: &str) -> String {
     let word = street
         .split(' ')
         .max_by_key(|word| (word.len(), *word))
         .unwrap_or(street);
-    Cow::Owned(format!("{number} {}", soundex(word)))
+    format!("{number} {}", soundex(word))
 }

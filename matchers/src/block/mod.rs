@@ -7,14 +7,15 @@ mod element;
 mod phonetic;
 
 pub use candidates::{Candidates, RuleStatistics};
-pub use element::Element;
+pub(crate) use element::Kind;
+pub use element::{Element, Value};
 pub use phonetic::soundex;
 
 use serde::{Deserialize, Serialize};
-use xxhash_rust::xxh3::Xxh3;
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::compare::Comparison;
-use crate::normalise::{NormalisedIdentifier, NormalisedRecord};
+use crate::normalise::NormalisedRecord;
 
 /// A hash of the values that a blocking rule yields from a record, the rule's index in the upper six bits, so that keys
 /// sort by rule. Carries no readable value.
@@ -48,19 +49,36 @@ pub struct BlockingRule {
 }
 
 impl BlockingRule {
-    fn push_keys(&self, rule_index: usize, record: &NormalisedRecord, keys: &mut Vec<BlockingKey>) {
-        let mut hashers = vec![Xxh3::new()];
+    /// Pushes every key of a record, whose values of an element come as hashes.
+    fn push_keys(
+        &self,
+        rule_index: usize,
+        hashes_of: &mut dyn FnMut(Element, &mut Vec<u64>),
+        scratch: &mut KeyScratch,
+        push: &mut dyn FnMut(BlockingKey),
+    ) {
+        let KeyScratch {
+            values,
+            partial,
+            next,
+        } = scratch;
+        partial.clear();
+        partial.push(0);
         for element in &self.key {
-            let mut values = element.values(record);
+            values.clear();
+            hashes_of(*element, values);
             values.sort_unstable();
             values.dedup();
-            hashers = hashers
+            next.clear();
+            let combined = partial
                 .iter()
-                .flat_map(|hasher| values.iter().map(move |value| extended(hasher, value)))
-                .take(MAX_KEYS_PER_RULE)
-                .collect();
+                .flat_map(|before| values.iter().map(move |value| combine(*before, *value)));
+            next.extend(combined.take(MAX_KEYS_PER_RULE));
+            std::mem::swap(partial, next);
         }
-        keys.extend(hashers.iter().map(|hasher| key_of(rule_index, hasher)));
+        partial
+            .iter()
+            .for_each(|hash| push(key_of(rule_index, *hash)));
     }
 
     /// The comparisons that agree in every pair that this rule brings: training on its pairs says nothing of them.
@@ -69,15 +87,24 @@ impl BlockingRule {
     }
 }
 
-fn key_of(rule_index: usize, hasher: &Xxh3) -> BlockingKey {
-    (rule_index as u64) << HASH_BITS | hasher.digest() >> (64 - HASH_BITS)
+/// What [`BlockingRule::push_keys`] needs room for, kept between records.
+#[derive(Default)]
+struct KeyScratch {
+    values: Vec<u64>,
+    partial: Vec<u64>,
+    next: Vec<u64>,
 }
 
-fn extended(hasher: &Xxh3, value: &str) -> Xxh3 {
-    let mut hasher = hasher.clone();
-    hasher.update(value.as_bytes());
-    hasher.update(&[0xff]);
-    hasher
+fn key_of(rule_index: usize, hash: u64) -> BlockingKey {
+    (rule_index as u64) << HASH_BITS | hash >> (64 - HASH_BITS)
+}
+
+/// Hashes of values one after the other, so that parts do not run together (the finaliser of splitmix64).
+fn combine(before: u64, value: u64) -> u64 {
+    let mut mixed = before.rotate_left(23).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ value;
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
 }
 
 /// All blocking rules of a model.
@@ -89,8 +116,16 @@ impl BlockingRules {
     /// Every key of a record, sorted, without duplicates.
     pub fn keys(&self, record: &NormalisedRecord) -> Vec<BlockingKey> {
         let mut keys = Vec::new();
+        let mut scratch = KeyScratch::default();
+        let mut hashes_of = |element: Element, hashes: &mut Vec<u64>| {
+            for value in record.block_values() {
+                element.push_values(value, &mut |text| hashes.push(xxh3_64(text.as_bytes())));
+            }
+        };
         for (rule_index, rule) in self.0.iter().enumerate() {
-            rule.push_keys(rule_index, record, &mut keys);
+            rule.push_keys(rule_index, &mut hashes_of, &mut scratch, &mut |key| {
+                keys.push(key);
+            });
         }
         keys.sort_unstable();
         keys.dedup();
@@ -118,31 +153,30 @@ impl BlockingRules {
         record: &mut NormalisedRecord,
         is_inactive: impl Fn(BlockingKey) -> bool,
     ) {
-        for (rule_index, rule) in self
-            .0
-            .iter()
-            .enumerate()
-            .filter(|(_, rule)| rule.shared_value)
-        {
-            let [element] = rule.key.as_slice() else {
-                continue;
-            };
-            let is_shared =
-                |value: &str| is_inactive(key_of(rule_index, &extended(&Xxh3::new(), value)));
+        for (rule_index, element) in self.shared_values() {
+            let is_shared = |value: &str| is_inactive(single_key(rule_index, value));
             match element {
                 Element::Email => record.emails.retain(|email| !is_shared(&email.address)),
                 Element::Phone => record.phones.retain(|phone| !is_shared(phone)),
-                Element::Identifier => record
-                    .identifiers
-                    .retain(|identifier| !is_shared(&Element::identifier_value(identifier))),
+                Element::Identifier => record.identifiers.retain(|identifier| {
+                    !is_shared(&Element::named_value(&identifier.scheme, &identifier.value))
+                }),
                 _ => {}
             }
         }
     }
+
+    /// The rules whose keys name a value that should be one person's, with the element that is the whole key.
+    pub(crate) fn shared_values(&self) -> impl Iterator<Item = (usize, Element)> {
+        let rules = self.0.iter().enumerate();
+        rules.filter_map(|(index, rule)| match rule.key.as_slice() {
+            [element] if rule.shared_value => Some((index, *element)),
+            _ => None,
+        })
+    }
 }
 
-impl Element {
-    fn identifier_value(identifier: &NormalisedIdentifier) -> String {
-        format!("{}\u{1f}{}", identifier.scheme, identifier.value)
-    }
+/// The key of a rule that is one value alone.
+pub(crate) fn single_key(rule_index: usize, value: &str) -> BlockingKey {
+    key_of(rule_index, combine(0, xxh3_64(value.as_bytes())))
 }

@@ -2,7 +2,7 @@
 
 use super::Agreement;
 use super::strings::{jaro_winkler, within_one_edit};
-use crate::normalise::NormalisedAddress;
+use crate::normalise::AddressView;
 
 /// Levels of an address, strongest first.
 pub const ADDRESS_LEVELS: &[&str] = &[
@@ -16,17 +16,21 @@ pub const ADDRESS_LEVELS: &[&str] = &[
     "different",
 ];
 
+/// The level of addresses of one postcode in different or unknown streets.
+pub const POSTCODE: u8 = 3;
+/// The level of addresses that have the region in common.
+pub const REGION: u8 = 6;
+/// The level of addresses that have nothing in common.
+pub const DIFFERENT: u8 = 7;
+
 /// Compares two addresses; `None` where they have no part in common to compare.
-pub fn addresses(
-    left: &NormalisedAddress,
-    right: &NormalisedAddress,
-) -> Option<Agreement<'static>> {
+pub fn addresses(left: AddressView<'_>, right: AddressView<'_>) -> Option<Agreement<'static>> {
     let postcode =
-        both(&left.postcode, &right.postcode).map(|(one, other)| Closeness::of(one, other));
-    let city = both(&left.city, &right.city).map(|(one, other)| Closeness::of(one, other));
-    let street = both(&left.street, &right.street).map(|(one, other)| street_closeness(one, other));
-    let number = both(&left.number, &right.number).map(|(one, other)| Closeness::of(one, other));
-    let region = both(&left.region, &right.region).map(|(one, other)| one == other);
+        both(left.postcode, right.postcode).map(|(one, other)| Closeness::of(one, other));
+    let city = both(left.city, right.city).map(|(one, other)| Closeness::of(one, other));
+    let street = both(left.street, right.street).map(|(one, other)| street_closeness(one, other));
+    let number = both(left.number, right.number).map(|(one, other)| Closeness::of(one, other));
+    let region = both(left.region, right.region).map(|(one, other)| one == other);
     let same_postcode = postcode == Some(Closeness::Exact);
     let near = |closeness: Option<Closeness>| {
         matches!(closeness, Some(Closeness::Exact | Closeness::Similar))
@@ -40,7 +44,7 @@ pub fn addresses(
             && number == Some(Closeness::Similar)
             && !place_agrees)
     {
-        let unit_differs = both(&left.unit, &right.unit)
+        let unit_differs = both(left.unit, right.unit)
             .is_some_and(|(one, other)| Closeness::of(one, other) == Closeness::Different);
         if (place_agrees || place_unknown) && !unit_differs && number == Some(Closeness::Exact) {
             return Some(Agreement::at(0));
@@ -51,7 +55,7 @@ pub fn addresses(
         return Some(Agreement::at(2));
     }
     if same_postcode {
-        return Some(Agreement::at(3));
+        return Some(Agreement::at(POSTCODE));
     }
     if near(postcode) {
         return Some(Agreement::at(4));
@@ -66,8 +70,8 @@ pub fn addresses(
         postcode.is_some() || city.is_some() || street.is_some(),
         region,
     ) {
-        (_, Some(true)) => Some(Agreement::at(6)),
-        (true, _) => Some(Agreement::at(7)),
+        (_, Some(true)) => Some(Agreement::at(REGION)),
+        (true, _) => Some(Agreement::at(DIFFERENT)),
         (false, _) => None,
     }
 }

@@ -1,7 +1,7 @@
 //! E-mail addresses, phone numbers, identifiers and custom attributes.
 
 use super::strings::{jaro_winkler, within_one_edit};
-use crate::normalise::NormalisedEmail;
+use crate::normalise::EmailView;
 
 /// Levels of an e-mail address, strongest first.
 pub const EMAIL_LEVELS: &[&str] = &[
@@ -12,6 +12,8 @@ pub const EMAIL_LEVELS: &[&str] = &[
     "somewhat",
     "different",
 ];
+/// The level of e-mail addresses that are different.
+pub const EMAIL_DIFFERENT: u8 = EMAIL_LEVELS.len() as u8 - 1;
 /// Levels of a phone number, strongest first.
 pub const PHONE_LEVELS: &[&str] = &["exact", "similar", "different"];
 /// Levels of an identifier, strongest first.
@@ -20,11 +22,11 @@ pub const IDENTIFIER_LEVELS: &[&str] = &["exact", "similar", "different"];
 pub const CUSTOM_LEVELS: &[&str] = &["exact", "similar", "somewhat", "different"];
 
 /// The level of two e-mail addresses.
-pub fn emails(left: &NormalisedEmail, right: &NormalisedEmail) -> u8 {
+pub fn emails(left: EmailView<'_>, right: EmailView<'_>) -> u8 {
     if left.address == right.address {
         return 0;
     }
-    let (one, other) = (left.local(), right.local());
+    let (one, other) = (left.local, right.local);
     let of_name = left.of_name || right.of_name;
     if one.len() >= 5 && one == other {
         return if of_name { 3 } else { 2 };

@@ -1,10 +1,10 @@
 //! Comparisons: how one attribute of a pair is compared and the level that it falls in. Every comparison is symmetric,
 //! gives `None` where a side is missing (it then weighs 0), and takes the strongest agreement among several values.
 
-mod address;
-mod contact;
-mod date;
-mod name;
+pub(crate) mod address;
+pub(crate) mod contact;
+pub(crate) mod date;
+pub(crate) mod name;
 mod strings;
 
 pub use strings::{jaro_winkler, within_one_edit};
@@ -114,24 +114,29 @@ impl Comparison {
         right: &'a NormalisedRecord,
     ) -> Option<Agreement<'a>> {
         match self {
-            Self::GivenName => strongest(&left.names, &right.names, name::given_names),
-            Self::FamilyName => strongest(&left.names, &right.names, name::family_names),
-            Self::MiddleName => strongest(&left.names, &right.names, name::middle_names),
+            Self::GivenName => strongest(&left.names, &right.names, |one, other| {
+                name::given_names(one.view(), other.view())
+            }),
+            Self::FamilyName => strongest(&left.names, &right.names, |one, other| {
+                name::family_names(one.view(), other.view())
+            }),
+            Self::MiddleName => strongest(&left.names, &right.names, |one, other| {
+                name::middle_names(one.view(), other.view())
+            }),
             Self::Generation => strongest(&left.names, &right.names, |one, other| {
-                let known = !one.generation.is_empty() && !other.generation.is_empty();
-                known.then(|| Agreement::at(u8::from(one.generation != other.generation)))
+                name::generations(one.view(), other.view())
             }),
             Self::BirthDate => strongest(&left.birth_dates, &right.birth_dates, |one, other| {
                 Some(Agreement::at(date::birth_dates(*one, *other)))
             }),
             Self::Email => strongest(&left.emails, &right.emails, |one, other| {
-                Some(Agreement::at(contact::emails(one, other)))
+                Some(Agreement::at(contact::emails(one.view(), other.view())))
             }),
             Self::Phone => strongest(&left.phones, &right.phones, |one, other| {
                 Some(Agreement::at(contact::phones(one, other)))
             }),
             Self::Address => strongest(&left.addresses, &right.addresses, |one, other| {
-                address::addresses(one, other)
+                address::addresses(one.view(), other.view())
             }),
             Self::Gender => left
                 .gender

@@ -2,7 +2,7 @@
 
 use super::Agreement;
 use super::strings::{jaro_winkler, within_one_edit};
-use crate::normalise::NormalisedName;
+use crate::normalise::NameView;
 use crate::normalise::nickname::are_nicknames;
 
 /// Levels of a given name, strongest first.
@@ -16,17 +16,18 @@ pub const GIVEN_NAME_LEVELS: &[&str] = &[
     "somewhat",
     "different",
 ];
+/// The level of given names that are different.
+pub const GIVEN_NAME_DIFFERENT: u8 = GIVEN_NAME_LEVELS.len() as u8 - 1;
 /// Levels of a family name, strongest first.
 pub const FAMILY_NAME_LEVELS: &[&str] = &["exact", "similar", "part", "somewhat", "different"];
+/// The level of family names that are different.
+pub const FAMILY_NAME_DIFFERENT: u8 = FAMILY_NAME_LEVELS.len() as u8 - 1;
 /// Levels of a middle name, strongest first.
 pub const MIDDLE_NAME_LEVELS: &[&str] = &["exact", "initial", "similar", "different"];
 
 /// Compares given names; `None` where one is missing.
-pub fn given_names<'a>(
-    left: &'a NormalisedName,
-    right: &'a NormalisedName,
-) -> Option<Agreement<'a>> {
-    let (one, other) = (left.given.as_str(), right.given.as_str());
+pub fn given_names<'a>(left: NameView<'a>, right: NameView<'a>) -> Option<Agreement<'a>> {
+    let (one, other) = (left.given, right.given);
     if one.is_empty() || other.is_empty() {
         return swapped(left, right).then(|| Agreement::at(5));
     }
@@ -54,7 +55,7 @@ pub fn given_names<'a>(
     if swapped(left, right) {
         return Some(Agreement::at(5));
     }
-    if has_word(&left.middle, other) || has_word(&right.middle, one) {
+    if has_word(left.middle, other) || has_word(right.middle, one) {
         return Some(Agreement::at(4));
     }
     Some(Agreement::at(if similarity >= 0.8 { 6 } else { 7 }))
@@ -62,11 +63,8 @@ pub fn given_names<'a>(
 
 /// Compares family names; `None` where one is missing, or where given and family name are swapped: the given name says so, and it
 /// counts once.
-pub fn family_names<'a>(
-    left: &'a NormalisedName,
-    right: &'a NormalisedName,
-) -> Option<Agreement<'a>> {
-    let (one, other) = (left.family.as_str(), right.family.as_str());
+pub fn family_names<'a>(left: NameView<'a>, right: NameView<'a>) -> Option<Agreement<'a>> {
+    let (one, other) = (left.family, right.family);
     if one.is_empty() || other.is_empty() {
         return None;
     }
@@ -91,11 +89,8 @@ pub fn family_names<'a>(
 }
 
 /// Compares middle names; `None` where one is missing.
-pub fn middle_names<'a>(
-    left: &'a NormalisedName,
-    right: &'a NormalisedName,
-) -> Option<Agreement<'a>> {
-    let (one, other) = (left.middle.as_str(), right.middle.as_str());
+pub fn middle_names<'a>(left: NameView<'a>, right: NameView<'a>) -> Option<Agreement<'a>> {
+    let (one, other) = (left.middle, right.middle);
     if one.is_empty() || other.is_empty() {
         return None;
     }
@@ -114,16 +109,22 @@ pub fn middle_names<'a>(
     Some(Agreement::at(if similar { 2 } else { 3 }))
 }
 
+/// Compares generations; `None` where one is missing.
+pub fn generations<'a>(left: NameView<'a>, right: NameView<'a>) -> Option<Agreement<'a>> {
+    let known = !left.generation.is_empty() && !right.generation.is_empty();
+    known.then(|| Agreement::at(u8::from(left.generation != right.generation)))
+}
+
 /// Whether given and family name stand in each other's place, one typing error forgiven in one of them.
-fn swapped(left: &NormalisedName, right: &NormalisedName) -> bool {
+fn swapped(left: NameView<'_>, right: NameView<'_>) -> bool {
     let alike = |one: &str, other: &str| one.len() > 1 && one == other;
     let close = |one: &str, other: &str| {
         alike(one, other) || (one.len() > 3 && jaro_winkler(one, other) >= 0.92)
     };
-    (alike(&left.given, &right.family)
-        && (close(&left.family, &right.given) || left.family.is_empty() || right.given.is_empty()))
-        || (alike(&left.family, &right.given)
-            && (close(&left.given, &right.family)
+    (alike(left.given, right.family)
+        && (close(left.family, right.given) || left.family.is_empty() || right.given.is_empty()))
+        || (alike(left.family, right.given)
+            && (close(left.given, right.family)
                 || left.given.is_empty()
                 || right.family.is_empty()))
 }

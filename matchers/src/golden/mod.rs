@@ -27,6 +27,19 @@ pub enum Criterion {
     OnlyValue,
 }
 
+impl std::fmt::Display for Criterion {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(match self {
+            Self::MostTrusted => "most_trusted",
+            Self::MostRecent => "most_recent",
+            Self::MostFrequent => "most_frequent",
+            Self::MostComplete => "most_complete",
+            Self::RecordOrder => "record_order",
+            Self::OnlyValue => "only_value",
+        })
+    }
+}
+
 /// Criteria in order, by attribute kind.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

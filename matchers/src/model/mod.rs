@@ -85,7 +85,7 @@ impl ComparisonModel {
         let mean = self.levels[usize::from(level)].term_frequency;
         let adjustment = |frequencies: &TermFrequencies| {
             let rarer = frequencies.of(terms.0).min(frequencies.of(terms.1));
-            Some((mean? / rarer).log2())
+            Some(mean?.log2() - rarer.log2())
         };
         MatchWeight(
             self.term_frequencies

@@ -23,20 +23,26 @@ impl TermFrequencies {
     /// Counts values; `None` where there is nothing to count.
     pub fn count<'a>(values: impl Iterator<Item = &'a str>) -> Option<Self> {
         let mut counts: FxHashMap<&str, u32> = FxHashMap::default();
-        let mut total = 0_u64;
         for value in values {
             *counts.entry(value).or_default() += 1;
-            total += 1;
         }
+        Self::of_counts(counts.into_iter())
+    }
+
+    /// From values with their counts, each value once; `None` where there is none.
+    pub fn of_counts<'a>(counts: impl Iterator<Item = (&'a str, u32)>) -> Option<Self> {
+        let (mut total, mut values) = (0_u64, 0);
         let mut frequent: Vec<(&str, u32)> = counts
-            .iter()
-            .filter(|(_, count)| **count >= MIN_LISTED_COUNT)
-            .map(|(value, count)| (*value, *count))
+            .inspect(|(_, count)| {
+                total += u64::from(*count);
+                values += 1;
+            })
+            .filter(|(_, count)| *count >= MIN_LISTED_COUNT)
             .collect();
         frequent.sort_unstable_by(|left, right| right.1.cmp(&left.1).then(left.0.cmp(right.0)));
         frequent.truncate(MAX_LISTED);
         let listed_count: u64 = frequent.iter().map(|(_, count)| u64::from(*count)).sum();
-        let unlisted_values = (counts.len() - frequent.len()).max(1);
+        let unlisted_values = (values - frequent.len()).max(1);
         let unlisted_count = (total - listed_count).max(1);
         (total > 0).then(|| Self {
             unlisted: unlisted_count as f64 / unlisted_values as f64 / (total + 1) as f64,

@@ -107,6 +107,37 @@ impl NormalisedAddress {
         self.street.is_empty() && self.city.is_empty() && self.postcode.is_empty()
     }
 
+    /// The parts, wherever they are kept.
+    pub fn view(&self) -> AddressView<'_> {
+        AddressView {
+            number: &self.number,
+            street: &self.street,
+            unit: &self.unit,
+            city: &self.city,
+            region: &self.region,
+            postcode: &self.postcode,
+        }
+    }
+}
+
+/// The parts of a [`NormalisedAddress`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AddressView<'a> {
+    /// House number.
+    pub number: &'a str,
+    /// Street.
+    pub street: &'a str,
+    /// Unit.
+    pub unit: &'a str,
+    /// City.
+    pub city: &'a str,
+    /// Region.
+    pub region: &'a str,
+    /// Postcode.
+    pub postcode: &'a str,
+}
+
+impl AddressView<'_> {
     /// Whether number and street are known.
     pub fn has_street_line(&self) -> bool {
         !self.number.is_empty() && !self.street.is_empty()

@@ -92,7 +92,27 @@ pub struct NormalisedEmail {
     pub of_name: bool,
 }
 
+/// The parts of a [`NormalisedEmail`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EmailView<'a> {
+    /// The whole address.
+    pub address: &'a str,
+    /// What stands before the `@`.
+    pub local: &'a str,
+    /// Whether that is made of the record's own name.
+    pub of_name: bool,
+}
+
 impl NormalisedEmail {
+    /// The parts, wherever they are kept.
+    pub fn view(&self) -> EmailView<'_> {
+        EmailView {
+            address: &self.address,
+            local: self.local(),
+            of_name: self.of_name,
+        }
+    }
+
     /// What stands before the `@`.
     pub fn local(&self) -> &str {
         &self.address[..usize::from(self.local_length)]

@@ -11,11 +11,11 @@ pub(crate) mod text;
 
 mod phone;
 
-pub use address::{NormalisedAddress, normalise_address};
+pub use address::{AddressView, NormalisedAddress, normalise_address};
 pub use date::{PartialDate, normalise_date};
-pub use email::{NormalisedEmail, normalise_email};
+pub use email::{EmailView, NormalisedEmail, normalise_email};
 pub use identifier::{NormalisedIdentifier, normalise_identifier};
-pub use name::{NormalisedName, normalise_name};
+pub use name::{NameView, NormalisedName, normalise_name};
 pub use phone::normalise_phone;
 pub use rlibphonenumber::Region;
 pub use text::fold;

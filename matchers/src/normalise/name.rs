@@ -106,6 +106,29 @@ impl NormalisedName {
     pub fn is_empty(&self) -> bool {
         self.given.is_empty() && self.family.is_empty()
     }
+
+    /// The parts, wherever they are kept.
+    pub fn view(&self) -> NameView<'_> {
+        NameView {
+            given: &self.given,
+            middle: &self.middle,
+            family: &self.family,
+            generation: &self.generation,
+        }
+    }
+}
+
+/// The parts of a [`NormalisedName`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NameView<'a> {
+    /// First given name, or its initial.
+    pub given: &'a str,
+    /// Further given names.
+    pub middle: &'a str,
+    /// Family name.
+    pub family: &'a str,
+    /// Generation.
+    pub generation: &'a str,
 }
 
 /// Takes a written name apart. Parts that the source gives win over what can be read from the full name.

@@ -15,7 +15,7 @@ use crate::compare::Comparison;
 use crate::model::{
     ComparisonModel, LevelParameters, MAX_COMPARISONS, MODEL_FORMAT_VERSION, Model, TermFrequencies,
 };
-use crate::normalise::NormalisedRecord;
+use crate::table::{Plan, Table};
 
 /// How much is sampled.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -26,6 +26,8 @@ pub struct TrainingOptions {
     pub random_pairs: usize,
     /// Pairs of one blocking rule for m.
     pub pairs_per_rule: usize,
+    /// Candidate pairs for the priors.
+    pub candidate_pairs: usize,
 }
 
 impl Default for TrainingOptions {
@@ -33,7 +35,8 @@ impl Default for TrainingOptions {
         Self {
             seed: 1,
             random_pairs: 2_000_000,
-            pairs_per_rule: 200_000,
+            pairs_per_rule: 100_000,
+            candidate_pairs: 1_000_000,
         }
     }
 }
@@ -48,40 +51,38 @@ const M_PRIOR_STRENGTH: f64 = 5.0;
 const MIN_TERM_PAIRS: f64 = 30.0;
 const ROUNDS: usize = 3;
 
-/// Trains a model on normalised records. `may_match` tells which pairs count (false for two records of one source when
+/// Trains a model on a table of records. `may_match` tells which pairs count (false for two records of one source when
 /// linking only).
 pub fn train(
-    records: &[NormalisedRecord],
+    table: &Table,
     candidates: &Candidates,
     rules: &BlockingRules,
     options: &TrainingOptions,
     may_match: impl Fn(usize, usize) -> bool + Sync,
 ) -> Model {
-    let comparisons = present_comparisons(records);
-    let random = random_pairs(records.len(), options);
-    let random: Vec<(usize, usize)> = random
-        .into_iter()
-        .filter(|(left, right)| may_match(*left, *right))
+    let comparisons = present_comparisons(table);
+    let plans: Vec<Plan> = comparisons
+        .iter()
+        .map(|comparison| table.plan(comparison))
         .collect();
-    let random_counts = PatternCounts::of_pairs(records, &comparisons, random.par_iter().copied());
+    let allowed = |pair: &(u32, u32)| may_match(pair.0 as usize, pair.1 as usize);
+    let mut random = random_pairs(table.len(), options);
+    random.retain(allowed);
+    let random_counts = PatternCounts::of_pairs(table, &plans, &random);
     let u_random = u_of(&comparisons, &random_counts);
     let sessions: Vec<(usize, PatternCounts)> = (0..rules.0.len())
         .filter_map(|rule| {
-            let pairs = candidates.sample_of_rule(rule, options.pairs_per_rule);
-            let pairs: Vec<(usize, usize)> = pairs
-                .into_iter()
-                .filter(|(left, right)| may_match(*left, *right))
-                .collect();
-            (pairs.len() >= MIN_SESSION_PAIRS).then(|| {
-                (
-                    rule,
-                    PatternCounts::of_pairs(records, &comparisons, pairs.par_iter().copied()),
-                )
-            })
+            let mut pairs = candidates.sample_of_rule(rule, options.pairs_per_rule);
+            pairs.retain(allowed);
+            (pairs.len() >= MIN_SESSION_PAIRS)
+                .then(|| (rule, PatternCounts::of_pairs(table, &plans, &pairs)))
         })
         .collect();
-    let all_counts = PatternCounts::of_candidates(records, &comparisons, candidates, &may_match);
-    let possible_pairs = possible_pairs(records.len(), &random, &may_match);
+    let (mut all, share) = candidates.sample(options.candidate_pairs);
+    all.retain(allowed);
+    let all_counts = PatternCounts::of_pairs(table, &plans, &all).scaled(1.0 / share);
+    drop(all);
+    let possible_pairs = possible_pairs(table.len(), &random, &may_match);
 
     let household = household_of(&comparisons, &u_random);
     let tells_persons_apart = comparisons
@@ -94,17 +95,18 @@ pub fn train(
         household,
         u: u_random.clone(),
     };
+    let mut shares = vec![None; sessions.len()];
     for _ in 0..ROUNDS {
-        learn_from_sessions(&comparisons, rules, &sessions, &mut parameters);
+        learn_from_sessions(&comparisons, rules, &sessions, &mut shares, &mut parameters);
         learn_priors(&all_counts, possible_pairs, &mut parameters);
         // Random pairs hold matches too; where records have many duplicates they would pass for chance agreement.
         parameters.u = of_strangers(&u_random, &parameters, &random_counts);
     }
     let models = comparisons.iter().enumerate().map(|(index, comparison)| {
-        let frequencies = term_frequencies(records, comparison);
+        let frequencies = term_frequencies(table, comparison);
         let means = frequencies
             .as_ref()
-            .map(|frequencies| mean_term_frequencies(comparison, frequencies, records, &random));
+            .map(|frequencies| mean_term_frequencies(table, comparison, frequencies, &random));
         let levels = comparison.levels().iter().enumerate();
         ComparisonModel {
             comparison: comparison.clone(),
@@ -122,7 +124,7 @@ pub fn train(
     });
     Model {
         format_version: MODEL_FORMAT_VERSION,
-        trained_on_records: records.len() as u64,
+        trained_on_records: table.len() as u64,
         prior: parameters.prior,
         household_prior: parameters.household_prior,
         comparisons: models.collect(),
@@ -132,27 +134,32 @@ pub fn train(
 /// The harmonic mean, by level, of the frequency of the rarer of two values over random pairs; `None` for a level that too few of
 /// them fall in.
 fn mean_term_frequencies(
+    table: &Table,
     comparison: &Comparison,
     frequencies: &TermFrequencies,
-    records: &[NormalisedRecord],
-    random: &[(usize, usize)],
+    random: &[(u32, u32)],
 ) -> Vec<Option<f64>> {
     let levels = comparison.levels().len();
+    let plan = table.plan(comparison);
+    let frequencies: Vec<f64> = (0..table.term_count(plan) as u32)
+        .map(|id| frequencies.of(table.term(plan, id)))
+        .collect();
     let sums = random
         .par_chunks(8192)
         .map(|pairs| {
             let mut sums = vec![(0.0, 0.0); levels];
             for (left, right) in pairs {
-                let agreement = comparison.compare(&records[*left], &records[*right]);
-                let Some((level, terms)) =
-                    agreement.and_then(|agreement| Some((agreement.level, agreement.terms?)))
+                let found = table.compare(plan, *left as usize, *right as usize);
+                let Some((level, (one, other))) = found.map(|found| (found.level, found.terms))
                 else {
                     continue;
                 };
-                let rarer = frequencies.of(terms.0).min(frequencies.of(terms.1));
-                let sum: &mut (f64, f64) = &mut sums[usize::from(level)];
-                sum.0 += 1.0;
-                sum.1 += 1.0 / rarer;
+                if one != 0 {
+                    let rarer = frequencies[one as usize].min(frequencies[other as usize]);
+                    let sum: &mut (f64, f64) = &mut sums[usize::from(level)];
+                    sum.0 += 1.0;
+                    sum.1 += 1.0 / rarer;
+                }
             }
             sums
         })
@@ -167,7 +174,7 @@ fn mean_term_frequencies(
         .collect()
 }
 
-fn present_comparisons(records: &[NormalisedRecord]) -> Vec<Comparison> {
+fn present_comparisons(table: &Table) -> Vec<Comparison> {
     let mut comparisons = vec![
         Comparison::GivenName,
         Comparison::FamilyName,
@@ -179,41 +186,26 @@ fn present_comparisons(records: &[NormalisedRecord]) -> Vec<Comparison> {
         Comparison::Address,
         Comparison::Gender,
     ];
-    let mut others: Vec<Comparison> = Vec::new();
-    let mut seen = rustc_hash::FxHashSet::default();
-    for record in records {
-        for identifier in &record.identifiers {
-            if seen.insert((true, identifier.scheme.as_str())) {
-                others.push(Comparison::Identifier(identifier.scheme.clone()));
-            }
-        }
-        for custom in &record.customs {
-            if seen.insert((false, custom.name.as_str())) {
-                others.push(Comparison::Custom(custom.name.clone()));
-            }
-        }
-    }
+    let mut others: Vec<Comparison> = table.named_comparisons().collect();
     others.sort();
     comparisons.extend(others);
-    let min_present = MIN_PRESENT_RECORDS.min(records.len().div_ceil(4)).max(1);
+    let min_present = MIN_PRESENT_RECORDS.min(table.len().div_ceil(4)).max(1);
     comparisons.retain(|comparison| {
-        records
-            .iter()
-            .filter(|record| comparison.is_present(record))
-            .take(min_present)
-            .count()
-            == min_present
+        let plan = table.plan(comparison);
+        let present = (0..table.len()).filter(|row| table.is_present(plan, *row));
+        present.take(min_present).count() == min_present
     });
     comparisons.truncate(MAX_COMPARISONS);
     comparisons
 }
 
 /// Pairs drawn from a seeded sequence (splitmix64); every pair where there are few records.
-fn random_pairs(count: usize, options: &TrainingOptions) -> Vec<(usize, usize)> {
+fn random_pairs(count: usize, options: &TrainingOptions) -> Vec<(u32, u32)> {
     if count < 2 {
         return Vec::new();
     }
     if count * (count - 1) / 2 <= options.random_pairs {
+        let count = count as u32;
         return (0..count)
             .flat_map(|left| (left + 1..count).map(move |right| (left, right)))
             .collect();
@@ -224,7 +216,7 @@ fn random_pairs(count: usize, options: &TrainingOptions) -> Vec<(usize, usize)> 
         let mut mixed = state;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((mixed ^ (mixed >> 31)) % count as u64) as usize
+        ((mixed ^ (mixed >> 31)) % count as u64) as u32
     };
     (0..options.random_pairs)
         .map(|_| (draw(), draw()))
@@ -235,7 +227,7 @@ fn random_pairs(count: usize, options: &TrainingOptions) -> Vec<(usize, usize)> 
 
 fn possible_pairs(
     count: usize,
-    random: &[(usize, usize)],
+    random: &[(u32, u32)],
     may_match: &(impl Fn(usize, usize) -> bool + Sync),
 ) -> f64 {
     let all = count as f64 * (count as f64 - 1.0) / 2.0;
@@ -247,12 +239,12 @@ fn possible_pairs(
         &TrainingOptions {
             seed: 3,
             random_pairs: 2000,
-            pairs_per_rule: 0,
+            ..TrainingOptions::default()
         },
     );
     let allowed = sample
         .iter()
-        .filter(|(left, right)| may_match(*left.min(right), *left.max(right)))
+        .filter(|(left, right)| may_match(*left as usize, *right as usize))
         .count();
     (all * allowed as f64 / sample.len().max(1) as f64).max(1.0)
 }
@@ -320,21 +312,22 @@ fn learn_from_sessions(
     comparisons: &[Comparison],
     rules: &BlockingRules,
     sessions: &[(usize, PatternCounts)],
+    shares: &mut [Option<(f64, f64)>],
     parameters: &mut EmParameters,
 ) {
     let is_free = |rule: usize, comparison: &Comparison| !rules.0[rule].fixes(comparison);
-    let start = EmParameters {
-        prior: 0.3,
-        household_prior: if parameters.household_prior > 0.0 {
-            0.1
-        } else {
-            0.0
-        },
-        ..parameters.clone()
-    };
+    let knows_households = parameters.household_prior > 0.0;
     let results: Vec<(usize, EmResult)> = sessions
         .par_iter()
-        .map(|(rule, counts)| {
+        .zip(&*shares)
+        .map(|((rule, counts), share)| {
+            // A later round goes on from where the session was.
+            let (prior, household) = share.unwrap_or((0.3, 0.1));
+            let start = EmParameters {
+                prior,
+                household_prior: if knows_households { household } else { 0.0 },
+                ..parameters.clone()
+            };
             let learning = Learning {
                 free: comparisons
                     .iter()
@@ -348,6 +341,9 @@ fn learn_from_sessions(
             (*rule, maximise_expectation(counts, &start, &learning))
         })
         .collect();
+    for (share, (_, result)) in shares.iter_mut().zip(&results) {
+        *share = Some((result.parameters.prior, result.parameters.household_prior));
+    }
     for (index, comparison) in comparisons.iter().enumerate() {
         let sum_of = |expected: &dyn Fn(&EmResult) -> Vec<f64>| {
             let mut sums = vec![0.0; comparison.levels().len()];
@@ -414,30 +410,15 @@ fn of_strangers(
         .collect()
 }
 
-fn term_frequencies(
-    records: &[NormalisedRecord],
-    comparison: &Comparison,
-) -> Option<TermFrequencies> {
-    let names = || records.iter().flat_map(|record| &record.names);
-    match comparison {
-        Comparison::GivenName => TermFrequencies::count(
-            names()
-                .map(|name| name.given.as_str())
-                .filter(|given| given.len() > 1),
-        ),
-        Comparison::FamilyName => TermFrequencies::count(
-            names()
-                .map(|name| name.family.as_str())
-                .filter(|family| !family.is_empty()),
-        ),
-        Comparison::Custom(name) => {
-            let customs = records.iter().flat_map(|record| &record.customs);
-            TermFrequencies::count(
-                customs
-                    .filter(|custom| custom.name == *name)
-                    .map(|custom| custom.value.as_str()),
-            )
-        }
-        _ => None,
-    }
+fn term_frequencies(table: &Table, comparison: &Comparison) -> Option<TermFrequencies> {
+    let plan = table.plan(comparison);
+    let counts = table.term_counts(plan)?;
+    let counted = counts.iter().enumerate();
+    TermFrequencies::of_counts(
+        counted
+            .filter(|(_, count)| **count > 0)
+            .map(|(id, count)| (table.term(plan, id as u32), *count))
+            // An initial is no value that two could agree on.
+            .filter(|(term, _)| *comparison != Comparison::GivenName || term.len() > 1),
+    )
 }

@@ -3,10 +3,10 @@
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 
-use crate::block::Candidates;
-use crate::compare::Comparison;
-use crate::normalise::NormalisedRecord;
+use crate::table::{Plan, Table};
 
+/// Pairs that one thread counts at once.
+const PAIRS_AT_ONCE: usize = 16_384;
 const BITS: usize = 4;
 const MISSING: u128 = 0xf;
 
@@ -22,15 +22,10 @@ impl Pattern {
         }))
     }
 
-    fn of_pair(
-        comparisons: &[Comparison],
-        left: &NormalisedRecord,
-        right: &NormalisedRecord,
-    ) -> Self {
-        Self::of_levels(comparisons.iter().map(|comparison| {
-            comparison
-                .compare(left, right)
-                .map(|agreement| usize::from(agreement.level))
+    fn of_pair(table: &Table, plans: &[Plan], left: usize, right: usize) -> Self {
+        Self::of_levels(plans.iter().map(|plan| {
+            let found = table.compare(*plan, left, right);
+            found.map(|found| usize::from(found.level))
         }))
     }
 
@@ -55,26 +50,23 @@ impl PatternCounts {
         Self::sorted(counts)
     }
 
-    pub(super) fn of_pairs(
-        records: &[NormalisedRecord],
-        comparisons: &[Comparison],
-        pairs: impl ParallelIterator<Item = (usize, usize)>,
-    ) -> Self {
+    pub(super) fn of_pairs(table: &Table, plans: &[Plan], pairs: &[(u32, u32)]) -> Self {
         let counts = pairs
-            .fold(
-                FxHashMap::default,
-                |mut counts: FxHashMap<Pattern, u64>, (left, right)| {
-                    *counts
-                        .entry(Pattern::of_pair(
-                            comparisons,
-                            &records[left],
-                            &records[right],
-                        ))
-                        .or_default() += 1;
-                    counts
-                },
-            )
-            .reduce(FxHashMap::default, |mut counts, others| {
+            .par_chunks(PAIRS_AT_ONCE)
+            .map(|pairs| {
+                let mut counts: FxHashMap<Pattern, u64> = FxHashMap::default();
+                for (left, right) in pairs {
+                    let pattern = Pattern::of_pair(table, plans, *left as usize, *right as usize);
+                    *counts.entry(pattern).or_default() += 1;
+                }
+                counts
+            })
+            .reduce(FxHashMap::default, |counts, others| {
+                let (mut counts, others) = if counts.len() >= others.len() {
+                    (counts, others)
+                } else {
+                    (others, counts)
+                };
                 for (pattern, count) in others {
                     *counts.entry(pattern).or_default() += count;
                 }
@@ -83,17 +75,12 @@ impl PatternCounts {
         Self::sorted(counts)
     }
 
-    pub(super) fn of_candidates(
-        records: &[NormalisedRecord],
-        comparisons: &[Comparison],
-        candidates: &Candidates,
-        may_match: &(impl Fn(usize, usize) -> bool + Sync),
-    ) -> Self {
-        let patterns = candidates.map_pairs(|left, right| {
-            may_match(left, right)
-                .then(|| Pattern::of_pair(comparisons, &records[left], &records[right]))
-        });
-        Self::of_patterns(patterns.into_iter())
+    /// The counts as if there were so many times as many pairs.
+    pub(super) fn scaled(mut self, factor: f64) -> Self {
+        for (_, count) in &mut self.0 {
+            *count *= factor;
+        }
+        self
     }
 
     fn sorted(counts: FxHashMap<Pattern, u64>) -> Self {

@@ -261,6 +261,6 @@ fn an_address_that_places_nobody_is_empty() {
     };
     assert!(normalise_address(&region_alone).is_empty());
     assert!(!street("12 High Street").is_empty());
-    assert!(street("12 High Street").has_street_line());
-    assert!(!street("High Street").has_street_line());
+    assert!(street("12 High Street").view().has_street_line());
+    assert!(!street("High Street").view().has_street_line());
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
+use veridem_matchers::Table;
 use veridem_matchers::block::{BlockingKey, BlockingRules, Candidates, Element, rule_of};
 use veridem_matchers::normalise::NormalisedRecord;
 
@@ -52,6 +53,10 @@ fn in_pool<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) -> T {
         .install(work)
 }
 
+fn rows((left, right): (u32, u32)) -> (usize, usize) {
+    (left as usize, right as usize)
+}
+
 proptest! {
     #![proptest_config(cases(250))]
 
@@ -60,7 +65,7 @@ proptest! {
         records in prop::collection::vec(normalised_record(), 0..14),
         rules in rules(),
     ) {
-        let candidates = Candidates::new(&records, &rules);
+        let candidates = Candidates::new(&Table::new(&records), &rules);
         let pairs = candidates.map_pairs(|left, right| Some((left, right)));
         prop_assert!(pairs.iter().all(|(left, right)| left < right));
         let distinct: BTreeSet<(usize, usize)> = pairs.iter().copied().collect();
@@ -73,7 +78,7 @@ proptest! {
         records in prop::collection::vec(normalised_record(), 0..20),
         rules in rules(),
     ) {
-        let candidates = Candidates::new(&records, &rules);
+        let candidates = Candidates::new(&Table::new(&records), &rules);
         let mut expected = vec![(0, 0, 0); rules.0.len()];
         for (key, rows) in holders(&records, &rules) {
             let too_many = rows.len() > rules.rule(key).max_records;
@@ -99,7 +104,7 @@ proptest! {
         mut records in prop::collection::vec(normalised_record(), 1..20),
         rules in rules(),
     ) {
-        let candidates = Candidates::new(&records, &rules);
+        let candidates = Candidates::new(&Table::new(&records), &rules);
         let count = |found: &dyn Fn(&NormalisedRecord) -> bool| {
             records.iter().filter(|record| found(record)).count()
         };
@@ -146,19 +151,20 @@ proptest! {
         rules in rules(),
         limit in 0..20_usize,
     ) {
-        let candidates = Candidates::new(&records, &rules);
+        let candidates = Candidates::new(&Table::new(&records), &rules);
         for index in 0..rules.0.len() {
             let alone = BlockingRules(vec![rules.0[index].clone()]);
             let expected = pairs_by_brute_force(&records, &alone);
             let all: BTreeSet<(usize, usize)> = candidates
                 .sample_of_rule(index, usize::MAX)
                 .into_iter()
+                .map(rows)
                 .collect();
             prop_assert_eq!(&all, &expected);
             let some = candidates.sample_of_rule(index, limit);
             prop_assert!(
                 some.len() >= limit.min(expected.len())
-                    && some.iter().all(|pair| expected.contains(pair))
+                    && some.iter().all(|pair| expected.contains(&rows(*pair)))
             );
         }
     }
@@ -181,7 +187,7 @@ fn pairs_come_in_one_order_however_many_threads_there_are() {
     ]);
     let pairs = |threads| {
         in_pool(threads, || {
-            Candidates::new(&records, &rules)
+            Candidates::new(&Table::new(&records), &rules)
                 .map_pairs(|left, right| (left % 5 > 0).then_some((left, right)))
         })
     };

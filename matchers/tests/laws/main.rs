@@ -26,5 +26,6 @@ mod population;
 mod records;
 mod scoring;
 mod strings;
+mod tables;
 mod training_em;
 mod training_population;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use proptest::prelude::*;
+use veridem_matchers::Table;
 use veridem_matchers::block::Candidates;
 use veridem_matchers::cluster::{Link, connected_components};
 use veridem_matchers::normalise::NormalisedRecord;
@@ -38,7 +39,7 @@ fn identities(
 ) -> Identities {
     let mut records: Vec<NormalisedRecord> =
         arrived.iter().map(|(_, record)| record.clone()).collect();
-    let candidates = Candidates::new(&records, &pack.blocking);
+    let candidates = Candidates::new(&Table::new(&records), &pack.blocking);
     for record in &mut records {
         pack.blocking
             .drop_shared(record, |key| candidates.is_inactive(key));

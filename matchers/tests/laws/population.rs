@@ -1,5 +1,6 @@
 //! A simulated population with known errors and known truth; everything is drawn from a seed.
 
+use veridem_matchers::Table;
 use veridem_matchers::block::{BlockingRules, Candidates};
 use veridem_matchers::compare::Comparison;
 use veridem_matchers::normalise::NormalisedRecord;
@@ -167,13 +168,15 @@ impl Population {
     /// A model trained without labels, under the blocking of the retail pack.
     pub fn train(&self, may_match: impl Fn(usize, usize) -> bool + Sync) -> Model {
         let rules: BlockingRules = Pack::retail().blocking;
-        let candidates = Candidates::new(&self.records, &rules);
+        let table = Table::new(&self.records);
+        let candidates = Candidates::new(&table, &rules);
         let options = TrainingOptions {
             seed: 7,
             random_pairs: 60_000,
             pairs_per_rule: 4_000,
+            candidate_pairs: 100_000,
         };
-        train(&self.records, &candidates, &rules, &options, may_match)
+        train(&table, &candidates, &rules, &options, may_match)
     }
 
     /// The share of each level among pairs where both sides are present.

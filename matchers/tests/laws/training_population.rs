@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 
+use veridem_matchers::Table;
 use veridem_matchers::block::{BlockingRules, Candidates};
 use veridem_matchers::compare::Comparison;
 use veridem_matchers::train::{TrainingOptions, train};
@@ -221,9 +222,10 @@ fn linking_files_line_by_line_recovers_the_prior() {
 fn few_records_and_none_train_to_a_valid_model() {
     let rules: BlockingRules = Pack::retail().blocking;
     let of = |records: &[NormalisedRecord]| {
+        let table = Table::new(records);
         train(
-            records,
-            &Candidates::new(records, &rules),
+            &table,
+            &Candidates::new(&table, &rules),
             &rules,
             &TrainingOptions::default(),
             |_, _| true,
