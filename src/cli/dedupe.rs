@@ -326,7 +326,9 @@ fn write_pairs(
             Cell::Number(score.probability().0),
             Cell::Text(decision),
         ];
-        row.extend(scorer.levels(*left, *right).map(|level| Cell::Text(level)));
+        for level in scorer.levels(*left, *right) {
+            row.push(Cell::Text(level));
+        }
         take(&row);
     })?;
     writer.finish().map(drop)
