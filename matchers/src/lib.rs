@@ -2,6 +2,7 @@
 //!
 //! - [`Record`]: what a source says about a customer
 //! - [`normalise`]: from what was written to what can be compared
+//! - [`Table`]: records as rows of ids, for bulk jobs
 //! - [`block`]: which records are worth comparing
 //! - [`compare`]: how one attribute of a pair compares, level by level
 //! - [`model`]: what each level weighs; [`train`]: where the weights come from
