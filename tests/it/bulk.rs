@@ -70,6 +70,19 @@ fn clusters(directory: &Path, out: &str) -> std::collections::BTreeSet<Vec<Strin
 }
 
 #[test]
+fn records_that_are_all_one_person_are_one_identity() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path();
+    let rows = (1..=40).map(|id| format!("{id},Ann,Lee,ann.lee@xy.org,1978-03-24\n"));
+    let text: String = std::iter::once("id,first_name,last_name,email,dob\n".to_owned())
+        .chain(rows)
+        .collect();
+    write(path, "people.csv", text);
+    good(&["dedupe", "people.csv", "--out", "out"], path);
+    assert_eq!(clusters(path, "out").len(), 1);
+}
+
+#[test]
 fn the_same_records_in_three_formats_give_the_same_result() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path = directory.path();

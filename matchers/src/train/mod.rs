@@ -95,6 +95,16 @@ pub fn train(
         household,
         u: u_random.clone(),
     };
+    // Where most random pairs agree in everything, they are the matches: chance tells nothing, so start from a guess of it.
+    if !comparisons.is_empty() && u_random.iter().all(|levels| levels[0] > 0.5) {
+        parameters.prior = 0.3;
+        for levels in &mut parameters.u {
+            let rest = levels.len() - 1;
+            *levels = vec![0.1 / rest as f64; rest + 1];
+            levels[rest] = 0.9;
+        }
+        parameters.household = household_of(&comparisons, &parameters.u);
+    }
     let mut shares = vec![None; sessions.len()];
     for _ in 0..ROUNDS {
         learn_from_sessions(&comparisons, rules, &sessions, &mut shares, &mut parameters);
