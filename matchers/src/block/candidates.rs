@@ -35,6 +35,8 @@ pub struct Candidates {
 
 /// Rows whose keys are worked out at once.
 const ROWS_AT_ONCE: usize = 16_384;
+/// Blocks that one thread walks at once.
+const BLOCKS_AT_ONCE: usize = 4_096;
 
 impl Candidates {
     /// Blocks the rows of a table under `rules`, one rule after the other, so that only one rule's keys are held at a time.
@@ -112,19 +114,13 @@ impl Candidates {
     ) -> Vec<T> {
         let chunks: Vec<Vec<T>> = self
             .blocks
-            .par_chunks(4096)
+            .par_chunks(BLOCKS_AT_ONCE)
             .enumerate()
             .map(|(chunk, blocks)| {
                 let mut found = Vec::new();
-                for (block, (_, start, end)) in blocks.iter().enumerate() {
-                    let block = (chunk * 4096 + block) as u32;
-                    let rows = &self.rows[*start as usize..*end as usize];
-                    for (position, left) in rows.iter().enumerate() {
-                        for right in &rows[position + 1..] {
-                            if self.first_common_block(*left, *right) == Some(block) {
-                                found.extend(evaluate(*left as usize, *right as usize));
-                            }
-                        }
+                for block in 0..blocks.len() {
+                    for (left, right) in self.pairs_first_in(chunk * BLOCKS_AT_ONCE + block) {
+                        found.extend(evaluate(left as usize, right as usize));
                     }
                 }
                 found
@@ -161,29 +157,30 @@ impl Candidates {
     pub fn sample(&self, limit: usize) -> (Vec<(u32, u32)>, f64) {
         let all: u64 = self.statistics.iter().map(|rule| rule.pairs).sum();
         let every = all.div_ceil(limit as u64).max(1) as usize;
-        let chunks: Vec<Vec<(u32, u32)>> = self
-            .blocks
-            .par_iter()
-            .enumerate()
+        let chunks: Vec<Vec<(u32, u32)>> = (0..self.blocks.len())
+            .into_par_iter()
             .step_by(every)
             .with_min_len(1024)
-            .map(|(block, (_, start, end))| {
-                let rows = &self.rows[*start as usize..*end as usize];
-                let mut pairs = Vec::new();
-                for (position, left) in rows.iter().enumerate() {
-                    let first_here = |right: &&u32| {
-                        self.first_common_block(*left, **right) == Some(block as u32)
-                    };
-                    let others = rows[position + 1..].iter().filter(first_here);
-                    pairs.extend(others.map(|right| (*left, *right)));
-                }
-                pairs
-            })
+            .map(|block| self.pairs_first_in(block).collect())
             .collect();
         (chunks.concat(), 1.0 / every as f64)
     }
 
-    /// The first block that both rows are in: a pair is evaluated there alone.
+    /// The pairs of a block that no earlier block brings, `left < right`: over all blocks, each candidate pair once.
+    fn pairs_first_in(&self, block: usize) -> impl Iterator<Item = (u32, u32)> {
+        let (_, start, end) = self.blocks[block];
+        let rows = &self.rows[start as usize..end as usize];
+        let pairs = rows.iter().enumerate().flat_map(move |(position, left)| {
+            rows[position + 1..]
+                .iter()
+                .map(move |right| (*left, *right))
+        });
+        pairs.filter(move |(left, right)| {
+            self.first_common_block(*left, *right) == Some(block as u32)
+        })
+    }
+
+    /// The first block that both rows are in.
     fn first_common_block(&self, left: u32, right: u32) -> Option<u32> {
         let blocks_of = |row: u32| {
             let (start, end) = (

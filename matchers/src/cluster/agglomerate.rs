@@ -174,7 +174,7 @@ impl<'a, E: Evidence> State<'a, E> {
 
     /// Compares the pairs between two clusters that nothing was known of: whether they join is never decided by a part.
     fn compare_unseen(&mut self, left: usize, right: usize) {
-        let known = self.known.take().unwrap_or_default();
+        let mut known = self.known.take().unwrap_or_default();
         let unseen: Vec<(usize, usize)> = self.clusters[left]
             .iter()
             .flat_map(|one| {
@@ -184,7 +184,6 @@ impl<'a, E: Evidence> State<'a, E> {
             })
             .filter(|pair| !known.contains(pair))
             .collect();
-        let mut known = known;
         let found: Vec<Between<E>> = unseen
             .iter()
             .map(|(one, other)| self.compare(*one, *other))
