@@ -27,7 +27,7 @@ mod table;
 pub mod train;
 
 pub use evaluate::{Evaluation, Measure, evaluate};
-pub use golden::{GoldenRecord, golden_record};
+pub use golden::{Comparable, GoldenRecord, golden_record, golden_record_of};
 pub use model::{MatchProbability, MatchWeight, Model};
 pub use normalise::NormalisedRecord;
 pub use partition::{Edge, partition_component, partition_rows};
@@ -36,7 +36,5 @@ pub use record::{
     StatedAttribute,
 };
 pub use rules::Pack;
-pub use score::{
-    ComparisonPart, Decision, MISSING_LEVEL, PairExplanation, PairScore, Scorer, TableScorer,
-};
+pub use score::{ComparisonPart, Decision, PairExplanation, PairScore, Scorer, TableScorer};
 pub use table::{Table, TableBuilder};

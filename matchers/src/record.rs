@@ -134,6 +134,15 @@ impl Attribute {
         }
     }
 
+    /// The parts of [`Self::slot`], which order values as it does.
+    pub(crate) fn slot_parts(&self) -> (&'static str, &str) {
+        match self {
+            Self::Identifier(identifier) => (self.kind(), &identifier.scheme),
+            Self::Custom(custom) => (self.kind(), &custom.name),
+            _ => (self.kind(), ""),
+        }
+    }
+
     /// The attribute kind, one word.
     pub fn kind(&self) -> &'static str {
         match self {

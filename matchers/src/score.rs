@@ -3,14 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use crate::cluster::Evidence;
-use crate::compare::{Agreement, Comparison};
-use crate::model::{ComparisonModel, MAX_COMPARISONS, MatchProbability, MatchWeight, Model};
+use crate::compare::{Agreement, Comparison, Pattern};
+use crate::model::{ComparisonModel, MatchProbability, MatchWeight, Model};
 use crate::normalise::NormalisedRecord;
 use crate::rules::{MISSING, MatchRule, Pack, RuleEffect};
 use crate::table::{Plan, Table};
-
-/// The level of an absent value.
-pub const MISSING_LEVEL: u8 = u8::MAX;
 
 /// What becomes of a pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -217,15 +214,15 @@ impl Scorer {
 
     /// Weighs a pair. Symmetric; depends on nothing but the two records, model and pack.
     pub fn score(&self, left: &NormalisedRecord, right: &NormalisedRecord) -> PairScore {
-        let mut levels = [MISSING_LEVEL; MAX_COMPARISONS];
+        let mut levels = Pattern::MISSING;
         let mut sum = self.sum();
         for (index, comparison) in self.model.comparisons.iter().enumerate() {
             if let Some(agreement) = comparison.comparison.compare(left, right) {
-                levels[index] = agreement.level;
+                levels.set(index, agreement.level);
                 sum.add(self.part(index, agreement));
             }
         }
-        self.decide(self.weight_of(sum), &levels)
+        self.decide(self.weight_of(sum), levels)
     }
 
     /// What a pair says, comparison by comparison, to be taken together with what other pairs say.
@@ -245,7 +242,7 @@ impl Scorer {
         &self,
         found: impl Iterator<Item = Option<(u8, Sum)>>,
     ) -> (PairEvidence, PairScore) {
-        let mut levels = [MISSING_LEVEL; MAX_COMPARISONS];
+        let mut levels = Pattern::MISSING;
         let mut total = self.sum();
         let mut parts = Vec::with_capacity(self.model.comparisons.len());
         for (index, found) in found.enumerate() {
@@ -253,7 +250,7 @@ impl Scorer {
                 parts.push(EvidencePart::default());
                 continue;
             };
-            levels[index] = level;
+            levels.set(index, level);
             total.add(part);
             parts.push(EvidencePart {
                 sum: part,
@@ -261,7 +258,7 @@ impl Scorer {
                 pairs: 1,
             });
         }
-        let score = self.decide(self.weight_of(total), &levels);
+        let score = self.decide(self.weight_of(total), levels);
         let capped = score.effect == Some(RuleEffect::CapAtReview);
         (PairEvidence { parts, capped }, score)
     }
@@ -334,20 +331,22 @@ impl Scorer {
         }
     }
 
-    /// The names of the levels in which a pair falls, in the order of the model; `missing` where a side is absent.
-    pub fn levels(&self, left: &NormalisedRecord, right: &NormalisedRecord) -> Vec<&'static str> {
+    /// The levels in which a pair falls.
+    pub fn levels(&self, left: &NormalisedRecord, right: &NormalisedRecord) -> Pattern {
         let comparisons = self.model.comparisons.iter();
-        comparisons
-            .map(|comparison| {
-                level_name(
-                    &comparison.comparison,
-                    comparison
-                        .comparison
-                        .compare(left, right)
-                        .map(|agreement| agreement.level),
-                )
-            })
-            .collect()
+        Pattern::of_levels(comparisons.map(|comparison| {
+            let agreement = comparison.comparison.compare(left, right);
+            agreement.map(|agreement| usize::from(agreement.level))
+        }))
+    }
+
+    /// The names of levels, in the order of the model; `missing` where a side is absent.
+    pub fn level_names(&self, levels: Pattern) -> impl Iterator<Item = &'static str> {
+        let comparisons = self.model.comparisons.iter().enumerate();
+        comparisons.map(move |(index, comparison)| {
+            let level = levels.level(index);
+            level.map_or(MISSING, |level| comparison.comparison.levels()[level])
+        })
     }
 
     /// Weighs a pair and says why.
@@ -383,7 +382,7 @@ impl Scorer {
         }
     }
 
-    fn decide(&self, weight: MatchWeight, levels: &[u8; MAX_COMPARISONS]) -> PairScore {
+    fn decide(&self, weight: MatchWeight, levels: Pattern) -> PairScore {
         let by_weight = if weight >= self.match_weight {
             Decision::Match
         } else if weight >= self.review_weight {
@@ -391,14 +390,7 @@ impl Scorer {
         } else {
             Decision::NonMatch
         };
-        let falls_in = |(comparison, mask): &(usize, u16)| {
-            let bit = if levels[*comparison] == MISSING_LEVEL {
-                MISSING_BIT
-            } else {
-                1 << levels[*comparison]
-            };
-            mask & bit != 0
-        };
+        let falls_in = |(comparison, mask): &(usize, u16)| mask & levels.mask(*comparison) != 0;
         let held = self.rules.iter().find(|(_, rule)| {
             rule.conditions.iter().all(falls_in) && !rule.exceptions.iter().any(falls_in)
         });
@@ -485,14 +477,14 @@ impl<'a> TableScorer<'a> {
         Some((found.level, part))
     }
 
-    /// Weighs a pair; `None` where it is no match and none for review.
-    pub fn score(&self, left: usize, right: usize) -> Option<PairScore> {
+    /// Weighs a pair, and the levels in which it falls; `None` where it is no match and none for review.
+    pub fn score(&self, left: usize, right: usize) -> Option<(PairScore, Pattern)> {
         let scorer = self.scorer;
-        let mut levels = [MISSING_LEVEL; MAX_COMPARISONS];
+        let mut levels = Pattern::MISSING;
         let mut total = scorer.sum();
-        for (index, held) in levels.iter_mut().enumerate().take(self.plans.len()) {
+        for index in 0..self.plans.len() {
             if let Some((level, part)) = self.found(index, left, right) {
-                *held = level;
+                levels.set(index, level);
                 total.add(part);
             }
         }
@@ -500,8 +492,8 @@ impl<'a> TableScorer<'a> {
         if total.matching < scorer.review_weight.0 && scorer.rules.is_empty() {
             return None;
         }
-        let score = scorer.decide(scorer.weight_of(total), &levels);
-        (score.decision != Decision::NonMatch).then_some(score)
+        let score = scorer.decide(scorer.weight_of(total), levels);
+        (score.decision != Decision::NonMatch).then_some((score, levels))
     }
 
     /// [`Scorer::evidence`] of two rows.
@@ -509,15 +501,6 @@ impl<'a> TableScorer<'a> {
         let comparisons = 0..self.plans.len();
         self.scorer
             .evidence_of(comparisons.map(|index| self.found(index, left, right)))
-    }
-
-    /// [`Scorer::levels`] of two rows.
-    pub fn levels(&self, left: usize, right: usize) -> impl Iterator<Item = &'static str> {
-        let comparisons = self.scorer.model.comparisons.iter();
-        comparisons.zip(&self.plans).map(move |(comparison, plan)| {
-            let found = self.table.compare(*plan, left, right);
-            level_name(&comparison.comparison, found.map(|found| found.level))
-        })
     }
 
     /// The scorer.

@@ -4,16 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use rayon::prelude::*;
 use serde::Serialize;
 use veridem_matchers::block::RuleStatistics;
-use veridem_matchers::{Attribute, Decision, GoldenRecord, Pack, Record, TableScorer};
+use veridem_matchers::{Attribute, CustomAttribute, Decision, Identifier, Pack};
 
 use super::job::{JobArguments, Progress, read_model};
 use crate::clock::Stopwatch;
 use crate::files::{Cell, ColumnType, Format, Input, Reject, TableWriter};
 use crate::report::{ExamplePair, ReportInput, render};
 use crate::resolver::{
-    BulkResult, STAGES, ScoredPair, bulk_identity_id, golden_records, resolve_records,
+    BulkResult, Records, STAGES, ScoredPair, bulk_identity_id, golden_record_of_rows,
+    resolve_records,
 };
 use crate::{executor, telemetry};
 
@@ -78,9 +80,13 @@ fn dedupe(arguments: &DedupeArguments) -> anyhow::Result<()> {
     );
     stopwatch.lap();
     progress.enter("write");
-    let golden = golden_records(&input.records, &result.clusters, &pack);
-    write_clusters(arguments, &input.records, &result)?;
-    write_golden(arguments, &input.records, &result, &golden)?;
+    let ids: Vec<String> = result
+        .clusters
+        .par_iter()
+        .map(|cluster| bulk_identity_id(input.records.key(cluster[0])))
+        .collect();
+    write_clusters(arguments, &input.records, &result, &ids)?;
+    write_golden(arguments, &pack, &input.records, &result, &ids)?;
     write_pairs(arguments, &input.records, &result)?;
     write_text(
         &arguments.out,
@@ -96,7 +102,7 @@ fn dedupe(arguments: &DedupeArguments) -> anyhow::Result<()> {
         result
             .pairs
             .iter()
-            .filter(|(.., score)| score.decision == decision)
+            .filter(|pair| pair.score.decision == decision)
             .count()
     };
     let summary = Summary {
@@ -159,15 +165,11 @@ fn text_columns(names: impl IntoIterator<Item = String>) -> Vec<(String, ColumnT
 
 fn write_clusters(
     arguments: &DedupeArguments,
-    records: &[Record],
+    records: &Records,
     result: &BulkResult,
+    ids: &[String],
 ) -> anyhow::Result<()> {
     let mut identity_of = vec![0_u32; records.len()];
-    let ids: Vec<String> = result
-        .clusters
-        .iter()
-        .map(|cluster| bulk_identity_id(&records[cluster[0]].key))
-        .collect();
     for (index, cluster) in result.clusters.iter().enumerate() {
         for row in cluster {
             identity_of[*row] = index as u32;
@@ -176,10 +178,10 @@ fn write_clusters(
     let columns = text_columns(["source", "record_id", "identity_id"].map(str::to_owned));
     let mut writer = TableWriter::create(&arguments.out, "clusters", arguments.format, columns)?;
     writer.write_rows(records.len(), |row, take| {
-        let key = &records[row].key;
+        let (source, record_id) = records.key(row);
         take(&[
-            Cell::Text(&key.source),
-            Cell::Text(&key.record_id),
+            Cell::Text(source),
+            Cell::Text(record_id),
             Cell::Text(&ids[identity_of[row] as usize]),
         ]);
     })?;
@@ -190,16 +192,18 @@ fn write_clusters(
 const FROM: &str = ".from";
 
 /// The columns that a value takes in a flat table.
-fn flat(attribute: &Attribute) -> Vec<(&'static str, &str)> {
-    match attribute {
-        Attribute::Name(name) => vec![
+fn flat(attribute: &Attribute) -> impl Iterator<Item = (&'static str, &str)> {
+    let parts: [(&'static str, &str); 7] = match attribute {
+        Attribute::Name(name) => [
             (".given", &name.given),
             (".middle", &name.middle),
             (".family", &name.family),
             (".suffix", &name.suffix),
             (".full", &name.full),
+            ("", ""),
+            ("", ""),
         ],
-        Attribute::Address(address) => vec![
+        Attribute::Address(address) => [
             (".street", &address.street),
             (".number", &address.number),
             (".unit", &address.unit),
@@ -211,38 +215,64 @@ fn flat(attribute: &Attribute) -> Vec<(&'static str, &str)> {
         Attribute::Email(text)
         | Attribute::Phone(text)
         | Attribute::BirthDate(text)
-        | Attribute::Gender(text) => vec![("", text)],
-        Attribute::Identifier(identifier) => vec![("", &identifier.value)],
-        Attribute::Custom(custom) => vec![("", &custom.value)],
-    }
+        | Attribute::Gender(text)
+        | Attribute::Identifier(Identifier { value: text, .. })
+        | Attribute::Custom(CustomAttribute { value: text, .. }) => {
+            let mut parts = [("", ""); 7];
+            parts[0] = ("", text);
+            parts
+        }
+    };
+    parts.into_iter().filter(|(_, text)| !text.is_empty())
+}
+
+/// The parts of slots that some record states, by slot.
+type StatedParts = BTreeMap<String, BTreeSet<&'static str>>;
+
+fn stated_parts(records: &Records, result: &BulkResult) -> StatedParts {
+    let of_rows = |rows: &[usize]| {
+        let mut stated = StatedParts::new();
+        for row in rows {
+            let attributes = records.attributes(*row);
+            let comparables = result.comparables.of(*row);
+            for (value, _) in attributes
+                .iter()
+                .zip(comparables)
+                .filter(|(_, comparable)| comparable.is_some())
+            {
+                let parts = stated.entry(value.attribute.slot()).or_default();
+                parts.extend(flat(&value.attribute).map(|(part, _)| part));
+                parts.insert(FROM);
+            }
+        }
+        stated
+    };
+    let union = |mut one: StatedParts, other: StatedParts| {
+        for (slot, parts) in other {
+            one.entry(slot).or_default().extend(parts);
+        }
+        one
+    };
+    let rows: Vec<usize> = (0..records.len()).collect();
+    rows.par_chunks(4096)
+        .map(of_rows)
+        .reduce(StatedParts::new, union)
 }
 
 fn write_golden(
     arguments: &DedupeArguments,
-    records: &[Record],
+    pack: &Pack,
+    records: &Records,
     result: &BulkResult,
-    golden: &[GoldenRecord],
+    ids: &[String],
 ) -> anyhow::Result<()> {
-    // Which parts of which slots have a text anywhere, in the order of the columns.
-    let mut used: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    for value in golden.iter().flat_map(|golden| &golden.values) {
-        let parts = match used.get_mut(value.slot.as_str()) {
-            Some(parts) => parts,
-            None => used.entry(&value.slot).or_default(),
-        };
-        for (part, text) in flat(&value.attribute) {
-            if !text.is_empty() && !parts.contains(part) {
-                parts.insert(part);
-            }
-        }
-        parts.insert(FROM);
-    }
     let mut columns = vec![
         ("identity_id".to_owned(), ColumnType::Text),
         ("records".to_owned(), ColumnType::Number),
     ];
+    let stated = stated_parts(records, result);
     let mut position: BTreeMap<&str, Vec<(&str, usize)>> = BTreeMap::new();
-    for (slot, parts) in &used {
+    for (slot, parts) in &stated {
         for part in parts {
             position
                 .entry(slot)
@@ -251,13 +281,13 @@ fn write_golden(
             columns.push((format!("{slot}{part}"), ColumnType::Text));
         }
     }
-    let mut writer =
-        TableWriter::create(&arguments.out, "golden", arguments.format, columns.clone())?;
-    writer.write_rows(golden.len(), |index, take| {
-        let (cluster, golden) = (&result.clusters[index], &golden[index]);
-        let id = bulk_identity_id(&records[cluster[0]].key);
-        let mut row = vec![Cell::Text(""); columns.len()];
-        row[0] = Cell::Text(&id);
+    let width = columns.len();
+    let mut writer = TableWriter::create(&arguments.out, "golden", arguments.format, columns)?;
+    writer.write_rows(result.clusters.len(), |index, take| {
+        let cluster = &result.clusters[index];
+        let golden = golden_record_of_rows(records, &result.comparables, cluster, pack);
+        let mut row = vec![Cell::Text(""); width];
+        row[0] = Cell::Text(&ids[index]);
         row[1] = Cell::Number(cluster.len() as f64);
         let origins: Vec<String> = golden
             .values
@@ -266,13 +296,10 @@ fn write_golden(
             .collect();
         for (value, origin) in golden.values.iter().zip(&origins) {
             let of_slot = &position[value.slot.as_str()];
-            for (part, text) in flat(&value.attribute) {
+            for (part, text) in flat(&value.attribute).chain([(FROM, origin.as_str())]) {
                 if let Some((_, column)) = of_slot.iter().find(|(known, _)| *known == part) {
                     row[*column] = Cell::Text(text);
                 }
-            }
-            if let Some((_, column)) = of_slot.iter().find(|(known, _)| *known == FROM) {
-                row[*column] = Cell::Text(origin);
             }
         }
         take(&row);
@@ -282,7 +309,7 @@ fn write_golden(
 
 fn write_pairs(
     arguments: &DedupeArguments,
-    records: &[Record],
+    records: &Records,
     result: &BulkResult,
 ) -> anyhow::Result<()> {
     let mut columns = text_columns(
@@ -308,25 +335,25 @@ fn write_pairs(
             .map(|comparison| comparison.comparison.to_string()),
     ));
     let mut writer = TableWriter::create(&arguments.out, "pairs", arguments.format, columns)?;
-    let scorer = TableScorer::new(&result.scorer, &result.table);
     writer.write_rows(result.pairs.len(), |index, take| {
-        let (left, right, score) = &result.pairs[index];
-        let (left_key, right_key) = (&records[*left].key, &records[*right].key);
-        let decision = if score.decision == Decision::Match {
+        let pair = &result.pairs[index];
+        let left = records.key(pair.left as usize);
+        let right = records.key(pair.right as usize);
+        let decision = if pair.score.decision == Decision::Match {
             "match"
         } else {
             "review"
         };
         let mut row = vec![
-            Cell::Text(&left_key.source),
-            Cell::Text(&left_key.record_id),
-            Cell::Text(&right_key.source),
-            Cell::Text(&right_key.record_id),
-            Cell::Number(score.weight.0),
-            Cell::Number(score.probability().0),
+            Cell::Text(left.0),
+            Cell::Text(left.1),
+            Cell::Text(right.0),
+            Cell::Text(right.1),
+            Cell::Number(pair.score.weight.0),
+            Cell::Number(pair.score.probability().0),
             Cell::Text(decision),
         ];
-        for level in scorer.levels(*left, *right) {
+        for level in result.scorer.level_names(pair.levels) {
             row.push(Cell::Text(level));
         }
         take(&row);
@@ -392,18 +419,10 @@ fn write_report(
         .iter()
         .filter_map(|stage| Some(((*stage).to_owned(), *summary.seconds.get(stage)?)))
         .collect();
-    let mut sources: BTreeMap<&str, usize> = BTreeMap::new();
-    for record in &input.records {
-        *sources.entry(&record.key.source).or_default() += 1;
-    }
-    let sources: Vec<(String, usize)> = sources
-        .into_iter()
-        .map(|(source, count)| (source.to_owned(), count))
-        .collect();
     let weights: Vec<f64> = result
         .pairs
         .iter()
-        .map(|(.., score)| score.weight.0)
+        .map(|pair| pair.score.weight.0)
         .collect();
     let cluster_sizes: Vec<usize> = result.clusters.iter().map(Vec::len).collect();
     let html = render(&ReportInput {
@@ -423,7 +442,7 @@ fn write_report(
         blocking: &result.blocking,
         weights: &weights,
         cluster_sizes: &cluster_sizes,
-        sources: &sources,
+        sources: &input.records.sources(),
         examples: &examples(input, result),
     });
     write_text(&arguments.out, "report.html", &html)
@@ -431,42 +450,35 @@ fn write_report(
 
 /// A strong match, the match nearest to its threshold, the strongest and the weakest pair for review.
 fn examples(input: &Input, result: &BulkResult) -> Vec<ExamplePair> {
-    let mut by_weight: Vec<&ScoredPair> = result.pairs.iter().collect();
-    by_weight.sort_by(|left, right| {
-        right
-            .2
-            .weight
-            .0
-            .total_cmp(&left.2.weight.0)
-            .then((left.0, left.1).cmp(&(right.0, right.1)))
-    });
-    let of = |decision| {
-        by_weight
-            .iter()
-            .filter(move |(.., score)| score.decision == decision)
+    let by_weight = |decision| {
+        let pairs = result.pairs.iter();
+        let mut pairs: Vec<&ScoredPair> = pairs
+            .filter(|pair| pair.score.decision == decision)
+            .collect();
+        pairs.par_sort_unstable_by(|one, other| {
+            let by_weight = other.score.weight.0.total_cmp(&one.score.weight.0);
+            by_weight.then((one.left, one.right).cmp(&(other.left, other.right)))
+        });
+        pairs
     };
-    let (matches, reviews) = (of(Decision::Match).count(), of(Decision::Review).count());
-    let mut chosen: Vec<&ScoredPair> = of(Decision::Match)
-        .skip(matches / 10)
-        .take(1)
-        .chain(of(Decision::Match).skip(matches.saturating_sub(1)))
-        .copied()
-        .collect();
-    chosen.extend(
-        of(Decision::Review)
-            .take(1)
-            .chain(of(Decision::Review).skip(reviews.saturating_sub(1).max(1))),
-    );
-    chosen
-        .into_iter()
-        .map(|(left, right, _)| example(input, result, *left, *right))
-        .collect()
+    let (matches, reviews) = (by_weight(Decision::Match), by_weight(Decision::Review));
+    let weakest_review = reviews.last().filter(|_| reviews.len() > 1);
+    [
+        matches.get(matches.len() / 10),
+        matches.last(),
+        reviews.first(),
+        weakest_review,
+    ]
+    .into_iter()
+    .flatten()
+    .map(|pair| example(input, result, pair.left as usize, pair.right as usize))
+    .collect()
 }
 
 fn example(input: &Input, result: &BulkResult, left: usize, right: usize) -> ExamplePair {
     let mut values: BTreeMap<String, (String, String)> = BTreeMap::new();
     for (row, is_left) in [(left, true), (right, false)] {
-        for stated in &input.records[row].attributes {
+        for stated in input.records.attributes(row) {
             for (name, text) in compared_values(&stated.attribute) {
                 let sides = values.entry(name).or_default();
                 let side = if is_left { &mut sides.0 } else { &mut sides.1 };
@@ -478,8 +490,8 @@ fn example(input: &Input, result: &BulkResult, left: usize, right: usize) -> Exa
         }
     }
     ExamplePair {
-        left: input.records[left].key.to_string(),
-        right: input.records[right].key.to_string(),
+        left: input.records.get(left).key.to_string(),
+        right: input.records.get(right).key.to_string(),
         explanation: result
             .scorer
             .explain(&result.table.record(left), &result.table.record(right)),
@@ -501,11 +513,7 @@ fn compared_values(attribute: &Attribute) -> Vec<(String, String)> {
             ("family_name".to_owned(), name.family.clone()),
         ],
         other => {
-            let parts: Vec<&str> = flat(other)
-                .into_iter()
-                .map(|(_, text)| text)
-                .filter(|text| !text.is_empty())
-                .collect();
+            let parts: Vec<&str> = flat(other).map(|(_, text)| text).collect();
             vec![(other.slot(), parts.join(", "))]
         }
     }

@@ -109,20 +109,25 @@ fn read(path: &Path, label: &str) -> anyhow::Result<Labels> {
     let (record_id, label, source) = (need("record_id")?, need(label)?, column("source"));
     let mut labels = Labels::new();
     let mut problem = None;
-    rows.for_each(&mut |line, fields| match fields {
-        Ok(fields) => {
-            let key = RecordKey::new(
-                source.map_or("", |source| fields[source].as_str()),
-                &fields[record_id],
-            );
-            labels.insert(key, fields[label].clone());
+    rows.for_each_chunk(
+        |rows| rows,
+        |rows| {
+            for (line, fields) in rows {
+                match fields {
+                    Ok(fields) => {
+                        let source = source.map_or("", |source| &fields[source]);
+                        let key = RecordKey::new(source, &fields[record_id]);
+                        labels.insert(key, fields[label].to_owned());
+                    }
+                    Err(reason) => {
+                        problem = Some(format!("{}: line {line}: {reason}", path.display()));
+                        return false;
+                    }
+                }
+            }
             true
-        }
-        Err(reason) => {
-            problem = Some(format!("{}: line {line}: {reason}", path.display()));
-            false
-        }
-    })?;
+        },
+    )?;
     match problem {
         Some(problem) => bail!(problem),
         None => Ok(labels),

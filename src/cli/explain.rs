@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use serde::Serialize;
 use veridem_matchers::train::train;
-use veridem_matchers::{MatchProbability, Record, RecordKey, Scorer};
+use veridem_matchers::{MatchProbability, RecordKey, Scorer};
 
 use super::job::{JobArguments, read_model};
 use crate::executor;
@@ -117,10 +117,7 @@ fn explain(arguments: &ExplainArguments) -> anyhow::Result<Explanation> {
     let pack = arguments.job.pack()?;
     let input = arguments.job.read(&pack)?;
     let find = |key: &RecordKey| {
-        let position = input
-            .records
-            .binary_search_by(|record: &Record| record.key.cmp(key));
-        position.ok().with_context(|| format!("no record {key}; a record is named source/record_id, and a file's name without its ending is its source"))
+        input.records.find(key).with_context(|| format!("no record {key}; a record is named source/record_id, and a file's name without its ending is its source"))
     };
     let (left, right) = (find(&arguments.left)?, find(&arguments.right)?);
     let (left, right) = (left.min(right), left.max(right));
@@ -139,7 +136,7 @@ fn explain(arguments: &ExplainArguments) -> anyhow::Result<Explanation> {
     let explanation = Scorer::new(model, &pack).explain(&table.record(left), &table.record(right));
     let keys = |row: usize| {
         pack.blocking.keys(&veridem_matchers::NormalisedRecord::new(
-            &input.records[row].attributes,
+            &input.records.attributes(row),
             pack.region(),
         ))
     };

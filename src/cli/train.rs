@@ -36,7 +36,7 @@ pub(super) fn run(arguments: &TrainArguments) -> anyhow::Result<()> {
         progress.enter("train");
         let options = arguments.job.bulk_options(&pack, None);
         let may_match = |left: usize, right: usize| {
-            !options.link_only || input.records[left].key.source != input.records[right].key.source
+            !options.link_only || !input.records.are_of_one_source(left, right)
         };
         let model = train(
             &table,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use csv::StringRecord;
 use serde::{Deserialize, Serialize};
 use veridem_matchers::normalise::{fold, normalise_date, normalise_email};
 
@@ -53,7 +54,7 @@ pub enum MappingError {
 
 impl Mapping {
     /// Recognises columns by their names, then by what stands in them. `sample` holds rows in the order of `columns`.
-    pub fn recognise(columns: &[String], sample: &[Vec<String>]) -> Self {
+    pub fn recognise(columns: &[String], sample: &[StringRecord]) -> Self {
         let mut roles: Vec<ColumnRole> = columns
             .iter()
             .enumerate()
@@ -86,7 +87,7 @@ impl Mapping {
     pub fn from_toml(
         text: &str,
         columns: &[String],
-        sample: &[Vec<String>],
+        sample: &[StringRecord],
     ) -> Result<Self, MappingError> {
         let file: MappingFile = toml::from_str(text)?;
         let mut mapping = Self::recognise(columns, sample);
@@ -133,11 +134,11 @@ fn keep_first(roles: &mut [ColumnRole], kept: &ColumnRole, other: impl Fn(usize)
     }
 }
 
-fn column_values(sample: &[Vec<String>], index: usize) -> Vec<&str> {
+fn column_values(sample: &[StringRecord], index: usize) -> Vec<&str> {
     sample
         .iter()
         .filter_map(|row| row.get(index))
-        .map(|value| value.trim())
+        .map(str::trim)
         .filter(|value| !value.is_empty())
         .collect()
 }
@@ -253,11 +254,10 @@ mod tests {
             "favourite",
             "cluster",
         ]);
-        let row = |contact: &str, born: &str, favourite: &str| -> Vec<String> {
-            ["1", "Ann", "Lee", contact, born, "L1234", favourite, "7"]
-                .iter()
-                .map(|value| (*value).to_owned())
-                .collect()
+        let row = |contact: &str, born: &str, favourite: &str| {
+            StringRecord::from(vec![
+                "1", "Ann", "Lee", contact, born, "L1234", favourite, "7",
+            ])
         };
         let mapping = Mapping::recognise(
             &names,

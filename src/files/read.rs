@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
+use csv::StringRecord;
 use rustc_hash::FxHashMap;
 use veridem_matchers::normalise::normalise_date;
 use veridem_matchers::{
@@ -13,7 +14,7 @@ use veridem_matchers::{
 use super::columns::{Mapping, SAMPLE_ROWS};
 use super::roles::ColumnRole;
 use super::rows::{Format, InputError, Rows};
-use crate::resolver::{Fold, Signal};
+use crate::resolver::{Fold, Records, RecordsBuilder, Signal};
 
 /// How files are read.
 #[derive(Clone, Debug, Default)]
@@ -40,10 +41,19 @@ pub struct Reject {
 /// What was read.
 #[derive(Debug, Default)]
 pub struct Input {
-    /// Records sorted by key, keys unique.
-    pub records: Vec<Record>,
+    /// The records.
+    pub records: Records,
     /// Lines set aside.
     pub rejects: Vec<Reject>,
+}
+
+/// What has been read so far.
+#[derive(Default)]
+struct Read {
+    records: RecordsBuilder,
+    /// File and line of each record.
+    origins: Vec<(u32, u64)>,
+    rejects: Vec<Reject>,
 }
 
 /// Reads all files. Fails where a file as a whole makes no sense; single lines are set aside in `rejects`.
@@ -52,78 +62,44 @@ pub fn read_records(
     options: &ReadOptions,
     pack: &Pack,
 ) -> Result<Input, InputError> {
-    let mut input = Input::default();
-    let mut lines: Vec<(u32, u64)> = Vec::new();
+    let mut read = Read::default();
     for (file, path) in paths.iter().enumerate() {
         let rows = Rows::open(path)?;
-        let before = input.records.len();
+        let (before, rejects_before) = (read.records.len(), read.rejects.len());
         if rows.format() == Format::Jsonl && is_signal_log(&rows) {
-            read_signals(&rows, pack, &mut input)?;
+            read_signals(&rows, file as u32, pack, &mut read)?;
         } else {
-            read_rows(&rows, options, &mut input, &mut lines)?;
+            read_rows(&rows, file as u32, options, &mut read)?;
         }
-        lines.resize(input.records.len(), (file as u32, 0));
-        for line in &mut lines[before..] {
-            line.0 = file as u32;
-        }
-        let rejected = input
-            .rejects
-            .iter()
-            .filter(|reject| reject.file == *path)
-            .count();
-        if rejected > 10 && rejected > input.records.len() - before {
-            let first = input
-                .rejects
-                .iter()
-                .find(|reject| reject.file == *path)
-                .map(|reject| format!("line {}: {}", reject.line, reject.reason));
+        let rejects = &read.rejects[rejects_before..];
+        if rejects.len() > 10 && rejects.len() > read.records.len() - before {
+            let first = &rejects[0];
             return Err(InputError::unusable(
                 path,
                 format!(
-                    "more lines are wrong than right ({rejected}); the first is {}; is it UTF-8, and is the delimiter right?",
-                    first.unwrap_or_default()
+                    "more lines are wrong than right ({}); the first is line {}: {}; is it UTF-8, and is the delimiter right?",
+                    rejects.len(),
+                    first.line,
+                    first.reason
                 ),
             ));
         }
     }
-    Ok(without_repeats(input, &lines, paths))
-}
-
-/// Sorts by key; of records with one key the first stays, the others are set aside.
-fn without_repeats(input: Input, lines: &[(u32, u64)], paths: &[PathBuf]) -> Input {
-    let mut order: Vec<u32> = (0..input.records.len() as u32).collect();
-    let records = input.records;
-    order.sort_by(|left, right| {
-        records[*left as usize]
-            .key
-            .cmp(&records[*right as usize].key)
-            .then(left.cmp(right))
+    let Read {
+        records,
+        origins,
+        mut rejects,
+    } = read;
+    let records = records.finish(|repeated, first| {
+        let ((file, line), (_, first)) = (origins[repeated], origins[first]);
+        rejects.push(Reject {
+            file: paths[file as usize].clone(),
+            line,
+            reason: format!("repeats the record id of line {first}"),
+        });
     });
-    let mut rejects = input.rejects;
-    let mut kept: Vec<u32> = Vec::with_capacity(order.len());
-    for index in order {
-        let repeats = kept
-            .last()
-            .is_some_and(|last| records[*last as usize].key == records[index as usize].key);
-        if repeats {
-            let (file, line) = lines[index as usize];
-            let first = kept.last().map_or(0, |last| lines[*last as usize].1);
-            rejects.push(Reject {
-                file: paths[file as usize].clone(),
-                line,
-                reason: format!("repeats the record id of line {first}"),
-            });
-        } else {
-            kept.push(index);
-        }
-    }
-    let mut slots: Vec<Option<Record>> = records.into_iter().map(Some).collect();
-    let records = kept
-        .into_iter()
-        .filter_map(|index| slots[index as usize].take())
-        .collect();
     rejects.sort_by(|left, right| (&left.file, left.line).cmp(&(&right.file, right.line)));
-    Input { records, rejects }
+    Ok(Input { records, rejects })
 }
 
 fn is_signal_log(rows: &Rows) -> bool {
@@ -132,9 +108,9 @@ fn is_signal_log(rows: &Rows) -> bool {
         .all(|field| rows.columns.iter().any(|column| column == field))
 }
 
-fn read_signals(rows: &Rows, pack: &Pack, input: &mut Input) -> Result<(), InputError> {
+fn read_signals(rows: &Rows, file: u32, pack: &Pack, read: &mut Read) -> Result<(), InputError> {
     let mut folds: FxHashMap<RecordKey, Fold> = FxHashMap::default();
-    rows.for_each_json(&mut |line, parsed| {
+    rows.for_each_json(|line, parsed| {
         let signal = parsed.and_then(|object| {
             serde_json::from_value::<Signal>(object.into())
                 .map_err(|cause| format!("not a signal: {cause}"))
@@ -144,27 +120,26 @@ fn read_signals(rows: &Rows, pack: &Pack, input: &mut Input) -> Result<(), Input
                 .entry(signal.record_key())
                 .or_default()
                 .apply(&signal, pack),
-            Err(reason) => input.rejects.push(Reject {
+            Err(reason) => read.rejects.push(Reject {
                 file: rows.path().to_owned(),
                 line,
                 reason,
             }),
         }
-        true
     })?;
-    let living = folds.into_iter().filter(|(_, fold)| fold.is_alive());
-    input.records.extend(living.map(|(key, fold)| Record {
-        key,
-        attributes: fold.attributes(),
-    }));
+    for (key, fold) in folds.into_iter().filter(|(_, fold)| fold.is_alive()) {
+        let attributes = fold.attributes();
+        read.records.push(&Record { key, attributes });
+        read.origins.push((file, 0));
+    }
     Ok(())
 }
 
 fn read_rows(
     rows: &Rows,
+    file: u32,
     options: &ReadOptions,
-    input: &mut Input,
-    lines: &mut Vec<(u32, u64)>,
+    read: &mut Read,
 ) -> Result<(), InputError> {
     let sample = rows.sample(SAMPLE_ROWS)?;
     let mut mapping = match &options.mapping {
@@ -203,22 +178,33 @@ fn read_rows(
     }
     let file_source = source_of(rows.path());
     let has_id = mapping.roles.contains(&ColumnRole::RecordId);
-    rows.for_each(&mut |line, fields| {
-        let record =
-            fields.and_then(|fields| record_of(&mapping, fields, &file_source, has_id, line));
-        match record {
-            Ok(record) => {
-                input.records.push(record);
-                lines.push((0, line));
+    rows.for_each_chunk(
+        |rows_of_chunk| {
+            let mut chunk = Read::default();
+            for (line, fields) in rows_of_chunk {
+                let record = fields
+                    .and_then(|fields| record_of(&mapping, &fields, &file_source, has_id, line));
+                match record {
+                    Ok(record) => {
+                        chunk.records.push(&record);
+                        chunk.origins.push((file, line));
+                    }
+                    Err(reason) => chunk.rejects.push(Reject {
+                        file: rows.path().to_owned(),
+                        line,
+                        reason,
+                    }),
+                }
             }
-            Err(reason) => input.rejects.push(Reject {
-                file: rows.path().to_owned(),
-                line,
-                reason,
-            }),
-        }
-        true
-    })
+            chunk
+        },
+        |chunk| {
+            read.records.append(chunk.records);
+            read.origins.extend(chunk.origins);
+            read.rejects.extend(chunk.rejects);
+            true
+        },
+    )
 }
 
 fn source_of(path: &Path) -> String {
@@ -230,7 +216,7 @@ fn source_of(path: &Path) -> String {
 
 fn record_of(
     mapping: &Mapping,
-    fields: Vec<String>,
+    fields: &StringRecord,
     file_source: &str,
     has_id: bool,
     line: u64,

@@ -225,8 +225,9 @@ fn append(builders: &mut [ColumnBuilder], cells: &[Cell<'_>]) {
 }
 
 fn number_text(number: f64) -> String {
-    let text = format!("{number:.6}");
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    let mut text = format!("{number:.6}");
+    text.truncate(text.trim_end_matches('0').trim_end_matches('.').len());
+    text
 }
 
 fn json_value(cell: &Cell<'_>) -> serde_json::Value {

@@ -6,13 +6,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rayon::prelude::*;
 use veridem_matchers::block::{Candidates, RuleStatistics};
 use veridem_matchers::cluster::connected_components;
+use veridem_matchers::compare::Pattern;
 use veridem_matchers::train::{TrainingOptions, train};
 use veridem_matchers::{
-    Decision, GoldenRecord, Model, NormalisedRecord, Pack, PairScore, Record, RecordKey, Scorer,
-    Table, TableBuilder, TableScorer, golden_record, partition_rows,
+    Comparable, Decision, GoldenRecord, Model, NormalisedRecord, Pack, PairScore, Record, Scorer,
+    Table, TableBuilder, TableScorer, golden_record_of, partition_rows,
 };
 
 use super::engine::hash_of;
+use super::records::Records;
 use crate::clock::Stopwatch;
 
 /// What a bulk job is to do beside its records.
@@ -28,15 +30,27 @@ pub struct BulkOptions {
     pub link_only: bool,
 }
 
-/// A candidate pair at or above the review threshold: rows of the two records, `left < right`.
-pub type ScoredPair = (usize, usize, PairScore);
+/// A candidate pair at or above the review threshold or decided by a rule.
+#[derive(Clone, Copy, Debug)]
+pub struct ScoredPair {
+    /// Row of the record with the smaller key.
+    pub left: u32,
+    /// Row of the other.
+    pub right: u32,
+    /// Weight and decision.
+    pub score: PairScore,
+    /// The levels in which it falls.
+    pub levels: Pattern,
+}
 
 /// What a bulk job found. Rows are indices into the records it was given, which are sorted by key.
 pub struct BulkResult {
     /// Rows of each identity, sorted; identities in the order of their first record.
     pub clusters: Vec<Vec<usize>>,
-    /// Pairs at or above the review threshold or decided by a rule, sorted by rows.
+    /// The pairs that were kept, sorted by rows.
     pub pairs: Vec<ScoredPair>,
+    /// What survivorship looks at.
+    pub comparables: Comparables,
     /// The records as they were compared: shared values taken out.
     pub table: Table,
     /// Scorer with the model that was given or trained.
@@ -57,23 +71,52 @@ pub const STAGES: &[&str] = &["normalise", "block", "train", "score", "cluster"]
 /// Records whose normal forms are held at once.
 const RECORDS_AT_ONCE: usize = 65_536;
 
+/// The [`Comparable`] of each attribute of each record.
+#[derive(Debug, Default)]
+pub struct Comparables {
+    ends: Vec<u32>,
+    values: Vec<Option<Comparable>>,
+}
+
+impl Comparables {
+    /// Those of a record, in the order of its attributes.
+    pub fn of(&self, row: usize) -> &[Option<Comparable>] {
+        let start = row.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.values[start as usize..self.ends[row] as usize]
+    }
+}
+
 /// Normalises and blocks records and takes the shared values out.
-pub fn prepare(records: &[Record], pack: &Pack) -> (Table, Candidates) {
-    let table = tabulate(records, pack);
+pub fn prepare(records: &Records, pack: &Pack) -> (Table, Candidates) {
+    let (table, _) = tabulate(records, pack);
     block(table, pack)
 }
 
-fn tabulate(records: &[Record], pack: &Pack) -> Table {
+fn tabulate(records: &Records, pack: &Pack) -> (Table, Comparables) {
     let region = pack.region();
     let mut builder = TableBuilder::default();
-    for batch in records.chunks(RECORDS_AT_ONCE) {
-        let normalised: Vec<NormalisedRecord> = batch
-            .par_iter()
-            .map(|record| NormalisedRecord::new(&record.attributes, region))
+    let mut all = Comparables::default();
+    for start in (0..records.len()).step_by(RECORDS_AT_ONCE) {
+        let end = (start + RECORDS_AT_ONCE).min(records.len());
+        let normalised: Vec<(NormalisedRecord, Vec<Option<Comparable>>)> = (start..end)
+            .into_par_iter()
+            .map(|row| {
+                let attributes = records.attributes(row);
+                let mut comparables = Vec::with_capacity(attributes.len());
+                let record =
+                    NormalisedRecord::with_comparables(&attributes, region, &mut comparables);
+                (record, comparables)
+            })
             .collect();
+        let (normalised, comparables): (Vec<_>, Vec<_>) = normalised.into_iter().unzip();
+        for of_record in comparables {
+            all.values.extend(of_record);
+            all.ends
+                .push(u32::try_from(all.values.len()).expect("at most 2^32 attributes in one job"));
+        }
         builder.push(&normalised);
     }
-    builder.finish()
+    (builder.finish(), all)
 }
 
 fn block(mut table: Table, pack: &Pack) -> (Table, Candidates) {
@@ -82,25 +125,20 @@ fn block(mut table: Table, pack: &Pack) -> (Table, Candidates) {
     (table, candidates)
 }
 
-/// Resolves records, which must be sorted by key. `entered` is told each stage as it begins.
+/// Resolves records. `entered` is told each stage as it begins.
 pub fn resolve_records(
-    records: &[Record],
+    records: &Records,
     options: BulkOptions,
     entered: &dyn Fn(&'static str),
 ) -> BulkResult {
-    debug_assert!(
-        records.is_sorted_by(|left, right| left.key < right.key),
-        "Precondition: sorted, keys unique"
-    );
     let pack = &options.pack;
     let mut seconds = BTreeMap::new();
     let mut stopwatch = Stopwatch::start();
-    let may_match = |left: usize, right: usize| {
-        !options.link_only || records[left].key.source != records[right].key.source
-    };
+    let may_match =
+        |left: usize, right: usize| !options.link_only || !records.are_of_one_source(left, right);
 
     entered("normalise");
-    let table = tabulate(records, pack);
+    let (table, comparables) = tabulate(records, pack);
     seconds.insert("normalise", stopwatch.lap());
 
     entered("block");
@@ -130,13 +168,19 @@ pub fn resolve_records(
                 return None;
             }
             compared.fetch_add(1, Ordering::Relaxed);
-            Some((left, right, scorer.score(left, right)?))
+            let (score, levels) = scorer.score(left, right)?;
+            Some(ScoredPair {
+                left: left as u32,
+                right: right as u32,
+                score,
+                levels,
+            })
         });
         (pairs, considered.into_inner(), compared.into_inner())
     };
     let blocking = candidates.statistics().to_vec();
     drop(candidates);
-    pairs.par_sort_unstable_by_key(|(left, right, _)| (*left, *right));
+    pairs.par_sort_unstable_by_key(|pair| (pair.left, pair.right));
     seconds.insert("score", stopwatch.lap());
 
     entered("cluster");
@@ -150,6 +194,7 @@ pub fn resolve_records(
     BulkResult {
         clusters,
         pairs,
+        comparables,
         table,
         scorer,
         blocking,
@@ -167,8 +212,8 @@ fn cluster(
 ) -> Vec<Vec<usize>> {
     let matches = pairs
         .iter()
-        .filter(|(.., score)| score.decision == Decision::Match)
-        .map(|(left, right, _)| (*left, *right));
+        .filter(|pair| pair.score.decision == Decision::Match)
+        .map(|pair| (pair.left as usize, pair.right as usize));
     let components = connected_components(rows, matches);
     let mut component_of = vec![0_u32; rows];
     for (index, members) in components.iter().enumerate() {
@@ -176,11 +221,13 @@ fn cluster(
             component_of[*member] = index as u32;
         }
     }
+    let component = |row: u32| component_of[row as usize];
     let mut edges: Vec<(u32, u32)> = pairs
         .iter()
         .enumerate()
-        .filter(|(_, (left, right, _))| component_of[*left] == component_of[*right])
-        .map(|(pair, (left, ..))| (component_of[*left], pair as u32))
+        .map(|(index, pair)| (index as u32, component(pair.left), component(pair.right)))
+        .filter(|(_, left, right)| left == right)
+        .map(|(index, component, _)| (component, index))
         .collect();
     edges.par_sort_unstable();
     let edges_of = |component: u32| {
@@ -197,13 +244,13 @@ fn cluster(
             if members.len() == 1 {
                 return vec![members];
             }
-            let position = |row: usize| {
+            let position = |row: u32| {
                 members
-                    .binary_search(&row)
+                    .binary_search(&(row as usize))
                     .expect("an edge's rows are members of its component")
             };
             let edges: Vec<_> = edges_of(index as u32)
-                .map(|(left, right, score)| (position(*left), position(*right), *score))
+                .map(|pair| (position(pair.left), position(pair.right), pair.score))
                 .collect();
             let may_match = |left: usize, right: usize| may_match(members[left], members[right]);
             let parts = partition_rows(&members, &edges, &may_match, scorer);
@@ -217,21 +264,19 @@ fn cluster(
     clusters
 }
 
-/// The golden record of each cluster.
-pub fn golden_records(
-    records: &[Record],
-    clusters: &[Vec<usize>],
+/// The golden record of a cluster.
+pub fn golden_record_of_rows(
+    records: &Records,
+    comparables: &Comparables,
+    cluster: &[usize],
     pack: &Pack,
-) -> Vec<GoldenRecord> {
-    clusters
-        .par_iter()
-        .map(|cluster| golden_record(cluster.iter().map(|row| &records[*row]), pack))
-        .collect()
+) -> GoldenRecord {
+    let members: Vec<Record> = cluster.iter().map(|row| records.get(*row)).collect();
+    let comparables = cluster.iter().map(|row| comparables.of(*row));
+    golden_record_of(members.iter().zip(comparables), pack)
 }
 
 /// The id of an identity in a bulk job's output: made of its smallest record key, so that the same input gives the same ids.
-pub fn bulk_identity_id(smallest: &RecordKey) -> String {
-    hex::encode(hash_of(
-        format!("{}\0{}", smallest.source, smallest.record_id).as_bytes(),
-    ))
+pub fn bulk_identity_id((source, record_id): (&str, &str)) -> String {
+    hex::encode(hash_of(format!("{source}\0{record_id}").as_bytes()))
 }

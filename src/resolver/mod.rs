@@ -15,13 +15,14 @@ mod identities;
 mod ingest;
 mod matcher;
 mod read;
+mod records;
 mod signal;
 mod tasks;
 mod validate;
 
 pub use bulk::{
-    BulkOptions, BulkResult, STAGES, ScoredPair, bulk_identity_id, golden_records, prepare,
-    resolve_records,
+    BulkOptions, BulkResult, Comparables, STAGES, ScoredPair, bulk_identity_id,
+    golden_record_of_rows, prepare, resolve_records,
 };
 pub use engine::{Ack, DecisionRequest, Engine, IndexOpener};
 pub use error::EngineError;
@@ -29,5 +30,6 @@ pub use fold::Fold;
 pub use ingest::{Durable, Ingest, Pending, Writer, answer};
 pub use matcher::Matcher;
 pub use read::{IdentityExplanation, MatchAnswer, RankedIdentity, Resolution};
+pub use records::{Records, RecordsBuilder};
 pub use signal::{Signal, SignalKind};
 pub use validate::{validate_attributes, validate_id, validate_record_key, validate_signal};

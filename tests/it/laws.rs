@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use veridem::resolver::{
-    BulkOptions, DecisionRequest, Engine, EngineError, Fold, Signal, SignalKind, resolve_records,
+    BulkOptions, DecisionRequest, Engine, EngineError, Fold, Records, Signal, SignalKind,
+    resolve_records,
 };
 use veridem::store::{EventKind, IdentityId, OverrideDecision, Store, StoredEvent};
 use veridem_matchers::train::TrainingOptions;
@@ -23,7 +24,7 @@ fn bulk_partition(signals: &[Signal]) -> Partition {
             .apply(signal, &matcher.pack);
     }
     let living = folds.into_iter().filter(|(_, fold)| fold.is_alive());
-    let records: Vec<Record> = living
+    let records: Records = living
         .map(|(key, fold)| Record {
             key,
             attributes: fold.attributes(),
@@ -39,12 +40,7 @@ fn bulk_partition(signals: &[Signal]) -> Partition {
     result
         .clusters
         .iter()
-        .map(|cluster| {
-            cluster
-                .iter()
-                .map(|row| records[*row].key.clone())
-                .collect()
-        })
+        .map(|cluster| cluster.iter().map(|row| records.get(*row).key).collect())
         .collect()
 }
 

@@ -41,7 +41,7 @@ fn bulk() -> Partition {
         .map(|cluster| {
             cluster
                 .iter()
-                .map(|row| input.records[*row].key.clone())
+                .map(|row| input.records.get(*row).key)
                 .collect()
         })
         .collect()
@@ -172,7 +172,7 @@ fn the_sample_is_resolved_well_without_labels() {
         .iter()
         .enumerate()
         .flat_map(|(index, cluster)| cluster.iter().map(move |row| (index as u64, *row)))
-        .map(|(cluster, row)| (cluster, truth[&input.records[row].key]))
+        .map(|(cluster, row)| (cluster, truth[&input.records.get(row).key]))
         .collect();
     let evaluation = evaluate(&couples);
     assert!(

@@ -5,8 +5,10 @@ pub(crate) mod address;
 pub(crate) mod contact;
 pub(crate) mod date;
 pub(crate) mod name;
+mod pattern;
 mod strings;
 
+pub use pattern::Pattern;
 pub use strings::{jaro_winkler, within_one_edit};
 
 use serde::{Deserialize, Serialize};

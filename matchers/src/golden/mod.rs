@@ -1,11 +1,13 @@
 //! Golden records: which value of each attribute survives, and where it came from. Always computed from all members anew.
 
+mod comparable;
+
+pub use comparable::Comparable;
+
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::normalise::{NormalisedRecord, Region};
 use crate::record::{Attribute, Record, RecordKey, StatedAttribute};
 use crate::rules::Pack;
 
@@ -125,7 +127,7 @@ pub struct GoldenRecord {
 struct Stated<'a> {
     record: &'a RecordKey,
     stated: &'a StatedAttribute,
-    comparable: NormalisedRecord,
+    comparable: Comparable,
     trust: u32,
     frequency: usize,
 }
@@ -136,9 +138,10 @@ impl Stated<'_> {
             Criterion::MostTrusted => self.trust.cmp(&other.trust),
             Criterion::MostRecent => self.stated.stated_at_ms.cmp(&other.stated.stated_at_ms),
             Criterion::MostFrequent => self.frequency.cmp(&other.frequency),
-            Criterion::MostComplete => {
-                completeness(&self.comparable).cmp(&completeness(&other.comparable))
-            }
+            Criterion::MostComplete => self
+                .comparable
+                .completeness()
+                .cmp(&other.comparable.completeness()),
             Criterion::RecordOrder | Criterion::OnlyValue => {
                 (other.record, &other.stated).cmp(&(self.record, &self.stated))
             }
@@ -149,49 +152,67 @@ impl Stated<'_> {
 /// The golden record of the members of an identity, in any order. Placeholder values never survive.
 pub fn golden_record<'a>(members: impl Iterator<Item = &'a Record>, pack: &Pack) -> GoldenRecord {
     let region = pack.region();
-    let mut slots: BTreeMap<String, Vec<Stated<'a>>> = BTreeMap::new();
-    for record in members {
-        for stated in &record.attributes {
-            if let Some(comparable) = comparable(stated, region) {
-                let trust = pack.trust(&record.key.source);
-                slots
-                    .entry(stated.attribute.slot())
-                    .or_default()
-                    .push(Stated {
-                        record: &record.key,
-                        stated,
-                        comparable,
-                        trust,
-                        frequency: 0,
-                    });
-            }
-        }
-    }
-    let values = slots
-        .into_iter()
-        .filter_map(|(slot, values)| survivor(slot, values, pack))
+    let with_comparables: Vec<(&Record, Vec<Option<Comparable>>)> = members
+        .map(|record| {
+            let attributes = record.attributes.iter();
+            let comparables = attributes.map(|stated| Comparable::new(&stated.attribute, region));
+            (record, comparables.collect())
+        })
         .collect();
-    GoldenRecord { values }
+    let members = with_comparables.iter();
+    golden_record_of(
+        members.map(|(record, comparables)| (*record, comparables.as_slice())),
+        pack,
+    )
 }
 
-fn comparable(stated: &StatedAttribute, region: Region) -> Option<NormalisedRecord> {
-    let comparable = NormalisedRecord::new(std::slice::from_ref(stated), region);
-    (comparable != NormalisedRecord::default()).then_some(comparable)
-}
-
-fn survivor(slot: String, mut values: Vec<Stated<'_>>, pack: &Pack) -> Option<SurvivingValue> {
-    for index in 0..values.len() {
-        values[index].frequency = values
-            .iter()
-            .filter(|other| other.comparable == values[index].comparable)
-            .map(|other| other.record)
-            .collect::<std::collections::BTreeSet<_>>()
-            .len();
+/// The same for members that come with the [`Comparable`] of each of their attributes.
+pub fn golden_record_of<'a>(
+    members: impl Iterator<Item = (&'a Record, &'a [Option<Comparable>])>,
+    pack: &Pack,
+) -> GoldenRecord {
+    let mut values: Vec<Stated<'a>> = Vec::new();
+    for (record, comparables) in members {
+        let trust = pack.trust(&record.key.source);
+        let stated = record.attributes.iter().zip(comparables);
+        values.extend(stated.filter_map(|(stated, comparable)| {
+            Some(Stated {
+                record: &record.key,
+                stated,
+                comparable: (*comparable)?,
+                trust,
+                frequency: 0,
+            })
+        }));
     }
+    let slot = |value: &Stated<'a>| value.stated.attribute.slot_parts();
+    values.sort_by_key(slot);
+    let slots = values.chunk_by_mut(|left, right| slot(left) == slot(right));
+    GoldenRecord {
+        values: slots.filter_map(|values| survivor(values, pack)).collect(),
+    }
+}
+
+fn survivor(values: &mut [Stated<'_>], pack: &Pack) -> Option<SurvivingValue> {
     let criteria = pack
         .survivorship
-        .criteria(&values.first()?.stated.attribute)
-        .to_vec();
+        .criteria(&values.first()?.stated.attribute);
+    let is_unanimous = values
+        .iter()
+        .all(|value| value.comparable == values[0].comparable);
+    if !is_unanimous && criteria.contains(&Criterion::MostFrequent) {
+        for index in 0..values.len() {
+            let comparable = values[index].comparable;
+            let mut records: Vec<&RecordKey> = values
+                .iter()
+                .filter(|other| other.comparable == comparable)
+                .map(|other| other.record)
+                .collect();
+            // The values of a record stand together.
+            records.dedup();
+            values[index].frequency = records.len();
+        }
+    }
     let order = |left: &Stated<'_>, right: &Stated<'_>| {
         let by_criteria = criteria
             .iter()
@@ -212,48 +233,10 @@ fn survivor(slot: String, mut values: Vec<Stated<'_>>, pack: &Pack) -> Option<Su
             .unwrap_or(Criterion::RecordOrder)
     });
     Some(SurvivingValue {
-        slot,
+        slot: best.stated.attribute.slot(),
         attribute: best.stated.attribute.clone(),
         record: best.record.clone(),
         stated_at_ms: best.stated.stated_at_ms,
         criterion,
     })
-}
-
-fn completeness(comparable: &NormalisedRecord) -> usize {
-    let name = comparable.names.iter().map(|name| {
-        name.given.len() + name.middle.len() + name.family.len() + name.generation.len()
-    });
-    let address = comparable.addresses.iter().map(|address| {
-        address.number.len()
-            + address.street.len()
-            + address.unit.len()
-            + address.city.len()
-            + address.region.len()
-            + address.postcode.len()
-    });
-    let date = comparable.birth_dates.iter().map(|date| {
-        if date.is_complete() {
-            8
-        } else if date.month > 1 {
-            6
-        } else {
-            4
-        }
-    });
-    let texts = comparable
-        .phones
-        .iter()
-        .map(String::len)
-        .chain(comparable.emails.iter().map(|email| email.address.len()));
-    let others = comparable
-        .identifiers
-        .iter()
-        .map(|identifier| identifier.value.len())
-        .chain(comparable.customs.iter().map(|custom| custom.value.len()));
-    name.chain(address)
-        .chain(date)
-        .chain(texts)
-        .chain(others)
-        .sum()
 }

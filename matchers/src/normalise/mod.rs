@@ -55,12 +55,60 @@ pub struct NormalisedRecord {
     pub customs: Vec<NormalisedCustom>,
 }
 
+/// One value in the form in which it is compared.
+#[derive(Hash)]
+pub(crate) enum NormalisedValue {
+    Name(NormalisedName),
+    BirthDate(PartialDate),
+    Email(NormalisedEmail),
+    Phone(String),
+    Address(NormalisedAddress),
+    Identifier(NormalisedIdentifier),
+    Gender(char),
+    Custom(NormalisedCustom),
+}
+
+impl NormalisedValue {
+    /// `None` for placeholders and malformed values.
+    pub fn new(attribute: &Attribute, region: Region) -> Option<Self> {
+        match attribute {
+            Attribute::Name(name) => Some(normalise_name(name))
+                .filter(|name| !name.is_empty())
+                .map(Self::Name),
+            Attribute::Email(email) => normalise_email(email).map(Self::Email),
+            Attribute::Phone(phone) => normalise_phone(phone, region).map(Self::Phone),
+            Attribute::Address(address) => Some(normalise_address(address))
+                .filter(|address| !address.is_empty())
+                .map(Self::Address),
+            Attribute::BirthDate(date) => normalise_date(date).map(Self::BirthDate),
+            Attribute::Gender(gender) => normalise_gender(gender).map(Self::Gender),
+            Attribute::Identifier(identifier) => {
+                normalise_identifier(identifier).map(Self::Identifier)
+            }
+            Attribute::Custom(custom) => Some(fold(&custom.value))
+                .filter(|value| !text::is_placeholder(value))
+                .map(|value| {
+                    Self::Custom(NormalisedCustom {
+                        name: custom.name.clone(),
+                        value,
+                    })
+                }),
+        }
+    }
+}
+
 impl NormalisedRecord {
     /// Normalises what a source states. `region` is where numbers without a country code are dialled.
     pub fn new(attributes: &[StatedAttribute], region: Region) -> Self {
+        let values = attributes.iter();
+        Self::of_values(values.filter_map(|stated| NormalisedValue::new(&stated.attribute, region)))
+    }
+
+    /// The record of some values, equal ones taken once.
+    pub(crate) fn of_values(values: impl Iterator<Item = NormalisedValue>) -> Self {
         let mut record = Self::default();
-        for stated in attributes {
-            record.add(&stated.attribute, region);
+        for value in values {
+            record.add(value);
         }
         for email in &mut record.emails {
             let names = record.names.iter();
@@ -71,44 +119,24 @@ impl NormalisedRecord {
         record
     }
 
-    fn add(&mut self, attribute: &Attribute, region: Region) {
-        match attribute {
-            Attribute::Name(name) => push_new(
-                &mut self.names,
-                Some(normalise_name(name)).filter(|name| !name.is_empty()),
-            ),
-            Attribute::Email(email) => push_new(&mut self.emails, normalise_email(email)),
-            Attribute::Phone(phone) => push_new(&mut self.phones, normalise_phone(phone, region)),
-            Attribute::Address(address) => {
-                push_new(
-                    &mut self.addresses,
-                    Some(normalise_address(address)).filter(|address| !address.is_empty()),
-                );
+    fn add(&mut self, value: NormalisedValue) {
+        match value {
+            NormalisedValue::Name(name) => push_new(&mut self.names, name),
+            NormalisedValue::BirthDate(date) => push_new(&mut self.birth_dates, date),
+            NormalisedValue::Email(email) => push_new(&mut self.emails, email),
+            NormalisedValue::Phone(phone) => push_new(&mut self.phones, phone),
+            NormalisedValue::Address(address) => push_new(&mut self.addresses, address),
+            NormalisedValue::Identifier(identifier) => {
+                push_new(&mut self.identifiers, identifier);
             }
-            Attribute::BirthDate(date) => push_new(&mut self.birth_dates, normalise_date(date)),
-            Attribute::Gender(gender) => self.gender = normalise_gender(gender).or(self.gender),
-            Attribute::Identifier(identifier) => {
-                push_new(&mut self.identifiers, normalise_identifier(identifier))
-            }
-            Attribute::Custom(custom) => {
-                let value = fold(&custom.value);
-                let known = !text::is_placeholder(&value);
-                push_new(
-                    &mut self.customs,
-                    known.then(|| NormalisedCustom {
-                        name: custom.name.clone(),
-                        value,
-                    }),
-                );
-            }
+            NormalisedValue::Gender(gender) => self.gender = Some(gender),
+            NormalisedValue::Custom(custom) => push_new(&mut self.customs, custom),
         }
     }
 }
 
-fn push_new<T: PartialEq>(values: &mut Vec<T>, value: Option<T>) {
-    if let Some(value) = value
-        && !values.contains(&value)
-    {
+fn push_new<T: PartialEq>(values: &mut Vec<T>, value: T) {
+    if !values.contains(&value) {
         values.push(value);
     }
 }

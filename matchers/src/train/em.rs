@@ -1,7 +1,8 @@
 //! Expectation maximisation over three kinds of pairs, u held fixed (Dempster, Laird and Rubin 1977; for record linkage
 //! Winkler 1988; a third class for relatives after Larsen and Rubin 2001): matches, two persons of one household, strangers.
 
-use super::patterns::{Pattern, PatternCounts};
+use super::patterns::PatternCounts;
+use crate::compare::Pattern;
 
 const MAX_ITERATIONS: usize = 100;
 const CONVERGED: f64 = 1e-4;

@@ -5,7 +5,7 @@ mod em;
 mod patterns;
 
 pub use em::{EmParameters, EmResult, Learning, Posterior, maximise_expectation};
-pub use patterns::{Pattern, PatternCounts};
+pub use patterns::PatternCounts;
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};

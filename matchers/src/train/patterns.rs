@@ -3,38 +3,11 @@
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 
+use crate::compare::Pattern;
 use crate::table::{Plan, Table};
 
 /// Pairs that one thread counts at once.
 const PAIRS_AT_ONCE: usize = 16_384;
-const BITS: usize = 4;
-const MISSING: u128 = 0xf;
-
-/// The levels of one pair, four bits a comparison.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Pattern(u128);
-
-impl Pattern {
-    /// The pattern of given levels, `None` for missing; at most 32.
-    pub fn of_levels(levels: impl Iterator<Item = Option<usize>>) -> Self {
-        Self(levels.enumerate().fold(0, |pattern, (index, level)| {
-            pattern | level.map_or(MISSING, |level| level as u128) << (index * BITS)
-        }))
-    }
-
-    fn of_pair(table: &Table, plans: &[Plan], left: usize, right: usize) -> Self {
-        Self::of_levels(plans.iter().map(|plan| {
-            let found = table.compare(*plan, left, right);
-            found.map(|found| usize::from(found.level))
-        }))
-    }
-
-    /// The level of a comparison, `None` for missing.
-    pub fn level(self, comparison: usize) -> Option<usize> {
-        let level = self.0 >> (comparison * BITS) & MISSING;
-        (level != MISSING).then_some(level as usize)
-    }
-}
 
 /// How many pairs have each pattern, sorted by pattern.
 #[derive(Clone, Debug, Default)]
@@ -56,7 +29,7 @@ impl PatternCounts {
             .map(|pairs| {
                 let mut counts: FxHashMap<Pattern, u64> = FxHashMap::default();
                 for (left, right) in pairs {
-                    let pattern = Pattern::of_pair(table, plans, *left as usize, *right as usize);
+                    let pattern = of_pair(table, plans, *left as usize, *right as usize);
                     *counts.entry(pattern).or_default() += 1;
                 }
                 counts
@@ -106,4 +79,11 @@ impl PatternCounts {
         }
         counts
     }
+}
+
+fn of_pair(table: &Table, plans: &[Plan], left: usize, right: usize) -> Pattern {
+    Pattern::of_levels(plans.iter().map(|plan| {
+        let found = table.compare(*plan, left, right);
+        found.map(|found| usize::from(found.level))
+    }))
 }

@@ -38,7 +38,7 @@ fn effects(
     left: &NormalisedRecord,
     right: &NormalisedRecord,
 ) -> Vec<RuleEffect> {
-    let levels = scorer.levels(left, right);
+    let levels: Vec<&str> = scorer.level_names(scorer.levels(left, right)).collect();
     let compared = &scorer.model().comparisons;
     let falls_in = |(comparison, named): (&Comparison, &Vec<String>)| {
         let index = compared

@@ -88,7 +88,8 @@ proptest! {
         );
         prop_assert_eq!(explanation.score, scorer.score(&left, &right));
         let levels: Vec<&str> = explanation.parts.iter().map(|part| part.level).collect();
-        prop_assert_eq!(levels, scorer.levels(&left, &right));
+        let names = scorer.level_names(scorer.levels(&left, &right));
+        prop_assert_eq!(levels, names.collect::<Vec<_>>());
         let compared: Vec<&Comparison> = explanation
             .parts
             .iter()

@@ -1,8 +1,9 @@
 //! Expectation maximisation on patterns drawn from known parameters.
 
 use proptest::prelude::*;
+use veridem_matchers::compare::Pattern;
 use veridem_matchers::train::{
-    EmParameters, EmResult, Learning, Pattern, PatternCounts, maximise_expectation,
+    EmParameters, EmResult, Learning, PatternCounts, maximise_expectation,
 };
 
 use crate::arbitrary::cases;
