@@ -5,6 +5,10 @@ use std::process::ExitCode;
 use clap::Parser;
 use veridem::cli::Arguments;
 
+/// Rows are read by one thread and freed by another, which the system's allocator does under a lock.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     match Arguments::parse().run() {
         Ok(()) => ExitCode::SUCCESS,
