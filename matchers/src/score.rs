@@ -4,10 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::cluster::Evidence;
 use crate::compare::{Agreement, Comparison, Pattern};
-use crate::model::{ComparisonModel, MatchProbability, MatchWeight, Model};
+use crate::model::{MAX_COMPARISONS, MatchProbability, MatchWeight, Model};
 use crate::normalise::NormalisedRecord;
 use crate::rules::{MISSING, MatchRule, Pack, RuleEffect};
-use crate::table::{Plan, Table};
+use crate::table::{Plan, Presence, Table};
 
 /// What becomes of a pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -144,6 +144,8 @@ impl Sum {
 /// Weighs pairs under a frozen model and pack.
 pub struct Scorer {
     model: Model,
+    /// The comparisons in the order in which they are made and summed.
+    order: Vec<usize>,
     weights: Vec<Vec<f64>>,
     /// log2 of household over u by comparison and level.
     household_weights: Vec<Vec<f64>>,
@@ -184,7 +186,10 @@ impl Scorer {
             .filter_map(|(index, rule)| Some((index as u16, compile(rule, &model)?)))
             .collect();
         rules.sort_by_key(|(index, rule)| (std::cmp::Reverse(rule.effect), *index));
+        let mut order: Vec<usize> = (0..model.comparisons.len()).collect();
+        order.sort_by_key(|index| model.comparisons[*index].comparison.rank());
         Self {
+            order,
             prior_weight: model.prior_weight(),
             household_prior: model.household_weight(),
             weights,
@@ -216,10 +221,11 @@ impl Scorer {
     pub fn score(&self, left: &NormalisedRecord, right: &NormalisedRecord) -> PairScore {
         let mut levels = Pattern::MISSING;
         let mut sum = self.sum();
-        for (index, comparison) in self.model.comparisons.iter().enumerate() {
-            if let Some(agreement) = comparison.comparison.compare(left, right) {
-                levels.set(index, agreement.level);
-                sum.add(self.part(index, agreement));
+        for index in &self.order {
+            let comparison = &self.model.comparisons[*index].comparison;
+            if let Some(agreement) = comparison.compare(left, right) {
+                levels.set(*index, agreement.level);
+                sum.add(self.part(*index, agreement));
             }
         }
         self.decide(self.weight_of(sum), levels)
@@ -231,32 +237,28 @@ impl Scorer {
         left: &NormalisedRecord,
         right: &NormalisedRecord,
     ) -> (PairEvidence, PairScore) {
-        let comparisons = self.model.comparisons.iter().enumerate();
-        self.evidence_of(comparisons.map(|(index, comparison)| {
-            let agreement = comparison.comparison.compare(left, right)?;
+        self.evidence_of(|index| {
+            let comparison = &self.model.comparisons[index].comparison;
+            let agreement = comparison.compare(left, right)?;
             Some((agreement.level, self.part(index, agreement)))
-        }))
+        })
     }
 
-    fn evidence_of(
-        &self,
-        found: impl Iterator<Item = Option<(u8, Sum)>>,
-    ) -> (PairEvidence, PairScore) {
+    fn evidence_of(&self, found: impl Fn(usize) -> Option<(u8, Sum)>) -> (PairEvidence, PairScore) {
         let mut levels = Pattern::MISSING;
         let mut total = self.sum();
-        let mut parts = Vec::with_capacity(self.model.comparisons.len());
-        for (index, found) in found.enumerate() {
-            let Some((level, part)) = found else {
-                parts.push(EvidencePart::default());
+        let mut parts = vec![EvidencePart::default(); self.order.len()];
+        for index in &self.order {
+            let Some((level, part)) = found(*index) else {
                 continue;
             };
-            levels.set(index, level);
+            levels.set(*index, level);
             total.add(part);
-            parts.push(EvidencePart {
+            parts[*index] = EvidencePart {
                 sum: part,
                 best: part,
                 pairs: 1,
-            });
+            };
         }
         let score = self.decide(self.weight_of(total), levels);
         let capped = score.effect == Some(RuleEffect::CapAtReview);
@@ -420,76 +422,147 @@ impl Scorer {
 pub struct TableScorer<'a> {
     scorer: &'a Scorer,
     table: &'a Table,
-    plans: Vec<Plan>,
-    /// log2 of the mean term frequency of each level, by comparison.
-    means: Vec<Vec<Option<f64>>>,
-    /// log2 of the frequency of each term, by comparison.
-    frequencies: Vec<Vec<f64>>,
+    /// In the order in which they are made.
+    steps: Vec<Step>,
 }
+
+/// Levels that a comparison has at most.
+const MAX_LEVELS: usize = 16;
+
+/// A comparison to be made.
+struct Step {
+    comparison: usize,
+    plan: Plan,
+    /// The bit without which it finds nothing.
+    bit: Presence,
+    /// What each level adds.
+    parts: [Sum; MAX_LEVELS],
+    /// log2 of the mean term frequency of each level; not a number where rarity does not matter.
+    means: [f64; MAX_LEVELS],
+    /// log2 of the frequency of each term.
+    frequencies: Vec<f64>,
+    /// A household has the rare value in common.
+    is_shared_in_household: bool,
+    /// The most that it can add, at all and where the values are not the same.
+    at_best: f64,
+    unequal_at_best: f64,
+}
+
+impl Step {
+    fn new(scorer: &Scorer, table: &Table, index: usize) -> Self {
+        let model = &scorer.model.comparisons[index];
+        let plan = table.plan(&model.comparison);
+        let term_frequencies = model.term_frequencies.iter();
+        let frequencies: Vec<f64> = term_frequencies
+            .flat_map(|frequencies| {
+                let terms = 0..table.term_count(plan) as u32;
+                terms.map(|id| frequencies.of(table.term(plan, id)).log2())
+            })
+            .collect();
+        let rarest = frequencies.iter().copied().fold(0.0, f64::min);
+        let mut parts = [Sum::default(); MAX_LEVELS];
+        let mut means = [f64::NAN; MAX_LEVELS];
+        let mut most = [0.0; MAX_LEVELS];
+        for (level, parameters) in model.levels.iter().enumerate() {
+            parts[level] = scorer.part_of_level(index, level as u8, None);
+            most[level] = parts[level].matching;
+            if let Some(mean) = parameters.term_frequency
+                && !frequencies.is_empty()
+            {
+                means[level] = mean.log2();
+                most[level] += (means[level] - rarest).max(0.0);
+            }
+        }
+        let at_best = |levels: &[f64]| levels.iter().copied().fold(0.0, f64::max);
+        Self {
+            comparison: index,
+            plan,
+            bit: table.presence_bit(plan),
+            parts,
+            means,
+            frequencies,
+            is_shared_in_household: model.comparison.is_shared_in_household(),
+            at_best: at_best(&most),
+            unequal_at_best: at_best(&most[1..]),
+        }
+    }
+
+    fn hope(&self, present: Presence, unequal: Presence) -> f64 {
+        if present & self.bit == 0 {
+            0.0
+        } else if unequal & self.bit == 0 {
+            self.at_best
+        } else {
+            self.unequal_at_best
+        }
+    }
+
+    fn found(&self, table: &Table, left: usize, right: usize) -> Option<(u8, Sum)> {
+        let found = table.compare(self.plan, left, right)?;
+        let level = usize::from(found.level) % MAX_LEVELS;
+        let mut part = self.parts[level];
+        let (one, other) = found.terms;
+        if one != 0 && !self.means[level].is_nan() {
+            let rarer = self.frequencies[one as usize].min(self.frequencies[other as usize]);
+            let adjustment = self.means[level] - rarer;
+            part.matching += adjustment;
+            if self.is_shared_in_household {
+                part.household += adjustment;
+            }
+        }
+        Some((found.level, part))
+    }
+}
+
+/// More than rounding can make of a sum of weights.
+const ROUNDING: f64 = 1e-6;
 
 impl<'a> TableScorer<'a> {
     /// A scorer for a table.
     pub fn new(scorer: &'a Scorer, table: &'a Table) -> Self {
-        let comparisons = &scorer.model.comparisons;
-        let plans: Vec<Plan> = comparisons
-            .iter()
-            .map(|comparison| table.plan(&comparison.comparison))
-            .collect();
-        let log2_of = |(comparison, plan): (&ComparisonModel, &Plan)| -> Vec<f64> {
-            let Some(frequencies) = &comparison.term_frequencies else {
-                return Vec::new();
-            };
-            let terms = 0..table.term_count(*plan) as u32;
-            terms
-                .map(|id| frequencies.of(table.term(*plan, id)).log2())
-                .collect()
-        };
+        let order = scorer.order.iter();
         Self {
-            frequencies: comparisons.iter().zip(&plans).map(log2_of).collect(),
-            means: comparisons
-                .iter()
-                .map(|comparison| {
-                    let levels = comparison.levels.iter();
-                    levels
-                        .map(|level| level.term_frequency.map(f64::log2))
-                        .collect()
-                })
+            steps: order
+                .map(|index| Step::new(scorer, table, *index))
                 .collect(),
-            plans,
             scorer,
             table,
         }
     }
 
-    fn found(&self, index: usize, left: usize, right: usize) -> Option<(u8, Sum)> {
-        let found = self.table.compare(self.plans[index], left, right)?;
-        let (one, other) = found.terms;
-        let adjustment = (one != 0)
-            .then(|| {
-                let frequencies = &self.frequencies[index];
-                let rarer = frequencies
-                    .get(one as usize)?
-                    .min(*frequencies.get(other as usize)?);
-                Some(self.means[index][usize::from(found.level)]? - rarer)
-            })
-            .flatten();
-        let part = self.scorer.part_of_level(index, found.level, adjustment);
-        Some((found.level, part))
-    }
-
-    /// Weighs a pair, and the levels in which it falls; `None` where it is no match and none for review.
+    /// Weighs a pair, and the levels in which it falls; `None` where it is no match and none for review. Comparisons are left out
+    /// as soon as the rest of them cannot lift the pair to the review threshold.
     pub fn score(&self, left: usize, right: usize) -> Option<(PairScore, Pattern)> {
         let scorer = self.scorer;
-        let mut levels = Pattern::MISSING;
+        let (present, unequal) = self.table.presence(left, right);
+        // A match rule may decide whatever the pair weighs.
+        let least = if scorer.rules.is_empty() {
+            scorer.review_weight.0 - ROUNDING
+        } else {
+            f64::NEG_INFINITY
+        };
+        // What the comparisons still to come add if they go as well as they can. A household takes something off, never adds.
+        let mut hope: f64 = self
+            .steps
+            .iter()
+            .map(|step| step.hope(present, unequal))
+            .sum();
         let mut total = scorer.sum();
-        for index in 0..self.plans.len() {
-            if let Some((level, part)) = self.found(index, left, right) {
-                levels.set(index, level);
+        let mut levels = Pattern::MISSING;
+        for step in &self.steps {
+            if present & step.bit == 0 {
+                continue;
+            }
+            if total.matching + hope < least {
+                return None;
+            }
+            hope -= step.hope(present, unequal);
+            if let Some((level, part)) = step.found(self.table, left, right) {
+                levels.set(step.comparison, level);
                 total.add(part);
             }
         }
-        // A household takes something off, never adds.
-        if total.matching < scorer.review_weight.0 && scorer.rules.is_empty() {
+        if total.matching < least {
             return None;
         }
         let score = scorer.decide(scorer.weight_of(total), levels);
@@ -498,9 +571,11 @@ impl<'a> TableScorer<'a> {
 
     /// [`Scorer::evidence`] of two rows.
     pub fn evidence(&self, left: usize, right: usize) -> (PairEvidence, PairScore) {
-        let comparisons = 0..self.plans.len();
-        self.scorer
-            .evidence_of(comparisons.map(|index| self.found(index, left, right)))
+        let mut found = [None; MAX_COMPARISONS];
+        for step in &self.steps {
+            found[step.comparison] = step.found(self.table, left, right);
+        }
+        self.scorer.evidence_of(|index| found[index])
     }
 
     /// The scorer.

@@ -162,7 +162,7 @@ pub fn resolve_records(
     let (mut pairs, considered, compared) = {
         let scorer = TableScorer::new(&scorer, &table);
         let (considered, compared) = (AtomicU64::new(0), AtomicU64::new(0));
-        let pairs = candidates.map_pairs(|left, right| {
+        let pairs = candidates.map_pairs(&table, |left, right| {
             considered.fetch_add(1, Ordering::Relaxed);
             if !may_match(left, right) {
                 return None;

@@ -35,6 +35,9 @@ pub struct Candidates {
 
 /// Rows whose keys are worked out at once.
 const ROWS_AT_ONCE: usize = 16_384;
+/// Blocks whose rows are looked at before the first of their pairs, and the most rows of them.
+const BLOCKS_AHEAD: usize = 16;
+const ROWS_AHEAD: usize = 256;
 /// Blocks that one thread walks at once.
 const BLOCKS_AT_ONCE: usize = 4_096;
 
@@ -107,9 +110,11 @@ impl Candidates {
         &self.statistics
     }
 
-    /// Evaluates each candidate pair once, `left < right`, on all cores; the results come in a fixed order.
+    /// Evaluates each candidate pair once, `left < right`, on all cores; the results come in a fixed order. `table` is the
+    /// one that was blocked.
     pub fn map_pairs<T: Send>(
         &self,
+        table: &Table,
         evaluate: impl Fn(usize, usize) -> Option<T> + Sync,
     ) -> Vec<T> {
         let chunks: Vec<Vec<T>> = self
@@ -118,8 +123,15 @@ impl Candidates {
             .enumerate()
             .map(|(chunk, blocks)| {
                 let mut found = Vec::new();
-                for block in 0..blocks.len() {
-                    for (left, right) in self.pairs_first_in(chunk * BLOCKS_AT_ONCE + block) {
+                for (index, (_, start, _)) in blocks.iter().enumerate() {
+                    if index % BLOCKS_AHEAD == 0 {
+                        let last = blocks[(index + BLOCKS_AHEAD).min(blocks.len()) - 1];
+                        let rows = &self.rows[*start as usize..last.2 as usize];
+                        let rows = &rows[..rows.len().min(ROWS_AHEAD)];
+                        table.look_at(rows);
+                        self.look_at_blocks(rows);
+                    }
+                    for (left, right) in self.pairs_first_in(chunk * BLOCKS_AT_ONCE + index) {
                         found.extend(evaluate(left as usize, right as usize));
                     }
                 }
@@ -178,6 +190,14 @@ impl Candidates {
         pairs.filter(move |(left, right)| {
             self.first_common_block(*left, *right) == Some(block as u32)
         })
+    }
+
+    /// Brings what [`Self::first_common_block`] reads of some rows near, as [`Table::look_at`] does for what their pairs need.
+    fn look_at_blocks(&self, rows: &[u32]) {
+        let seen = rows.iter().fold(0, |seen, row| {
+            seen ^ self.row_blocks[self.row_starts[*row as usize] as usize]
+        });
+        std::hint::black_box(seen);
     }
 
     /// The first block that both rows are in.

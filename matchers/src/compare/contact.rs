@@ -16,6 +16,10 @@ pub const EMAIL_LEVELS: &[&str] = &[
 pub const EMAIL_DIFFERENT: u8 = EMAIL_LEVELS.len() as u8 - 1;
 /// Levels of a phone number, strongest first.
 pub const PHONE_LEVELS: &[&str] = &["exact", "similar", "different"];
+/// The level of phone numbers that are a slip apart.
+pub const PHONE_SIMILAR: u8 = 1;
+/// The level of phone numbers that are different.
+pub const PHONE_DIFFERENT: u8 = 2;
 /// Levels of an identifier, strongest first.
 pub const IDENTIFIER_LEVELS: &[&str] = &["exact", "similar", "different"];
 /// Levels of a custom attribute, strongest first.
@@ -56,7 +60,11 @@ pub fn phones(left: &str, right: &str) -> u8 {
     let no_area_code = left.len().min(right.len()) <= 8;
     let similar = within_one_edit(left.as_bytes(), right.as_bytes())
         || (no_area_code && tail(left).is_some() && tail(left) == tail(right));
-    if similar { 1 } else { 2 }
+    if similar {
+        PHONE_SIMILAR
+    } else {
+        PHONE_DIFFERENT
+    }
 }
 
 /// The level of two identifiers of one scheme.

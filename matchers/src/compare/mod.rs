@@ -44,6 +44,18 @@ pub enum Comparison {
 }
 
 impl Comparison {
+    /// Rank by what a comparison costs for what it tells: in this order comparisons are made and their weights summed.
+    pub(crate) fn rank(&self) -> u8 {
+        match self {
+            Self::BirthDate | Self::Phone | Self::Gender => 0,
+            Self::GivenName => 1,
+            Self::FamilyName | Self::MiddleName | Self::Generation => 2,
+            Self::Identifier(_) => 3,
+            Self::Email => 4,
+            Self::Address | Self::Custom(_) => 5,
+        }
+    }
+
     /// The names of its levels, strongest first.
     pub fn levels(&self) -> &'static [&'static str] {
         match self {

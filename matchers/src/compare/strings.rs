@@ -28,16 +28,20 @@ fn jaro(left: &[u8], right: &[u8]) -> f64 {
         return 0.0;
     }
     let window = (left.len().max(right.len()) / 2).saturating_sub(1);
+    // Where in the right text each letter stands, a bit a position (after Hyyrö 2003 for edit distances).
+    let mut places = [0_u64; 128];
+    for (index, byte) in right.iter().enumerate() {
+        places[usize::from(byte & 127)] |= 1 << index;
+    }
     let (mut left_matched, mut right_matched) = (0_u64, 0_u64);
     for (index, byte) in left.iter().enumerate() {
-        let start = index.saturating_sub(window);
-        let end = (index + window + 1).min(right.len());
-        let free =
-            |position: &usize| right_matched >> position & 1 == 0 && right[*position] == *byte;
-        if let Some(position) = (start..end).find(free) {
-            left_matched |= 1 << index;
-            right_matched |= 1 << position;
-        }
+        let first = index.saturating_sub(window);
+        let within = ones(index + window + 1) & !ones(first);
+        let free = places[usize::from(byte & 127)] & within & !right_matched;
+        // The lowest free place, if any.
+        let place = free & free.wrapping_neg();
+        right_matched |= place;
+        left_matched |= u64::from(place != 0) << index;
     }
     let matches = left_matched.count_ones();
     if matches == 0 {
@@ -56,6 +60,15 @@ fn jaro(left: &[u8], right: &[u8]) -> f64 {
         + matches_f / right.len() as f64
         + (matches_f - transpositions) / matches_f)
         / 3.0
+}
+
+/// So many ones, from the lowest bit.
+fn ones(count: usize) -> u64 {
+    if count < 64 {
+        (1 << count) - 1
+    } else {
+        u64::MAX
+    }
 }
 
 /// Whether one insertion, deletion, substitution or transposition of neighbours, or none, leads from one text to the other

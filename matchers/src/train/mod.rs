@@ -112,11 +112,10 @@ pub fn train(
         // Random pairs hold matches too; where records have many duplicates they would pass for chance agreement.
         parameters.u = of_strangers(&u_random, &parameters, &random_counts);
     }
-    let models = comparisons.iter().enumerate().map(|(index, comparison)| {
-        let frequencies = term_frequencies(table, comparison);
-        let means = frequencies
-            .as_ref()
-            .map(|frequencies| mean_term_frequencies(table, comparison, frequencies, &random));
+    let rarities = rarities(table, &comparisons, &random);
+    let models = comparisons.iter().zip(rarities).enumerate();
+    let models = models.map(|(index, (comparison, rarity))| {
+        let (frequencies, means) = rarity.unzip();
         let levels = comparison.levels().iter().enumerate();
         ComparisonModel {
             comparison: comparison.clone(),
@@ -141,46 +140,74 @@ pub fn train(
     }
 }
 
-/// The harmonic mean, by level, of the frequency of the rarer of two values over random pairs; `None` for a level that too few of
-/// them fall in.
-fn mean_term_frequencies(
+/// The term frequencies of each comparison in which rarity matters, with the harmonic mean, by level, of the frequency of the rarer
+/// of two values over random pairs; `None` for a level that too few of them fall in.
+fn rarities(
     table: &Table,
-    comparison: &Comparison,
-    frequencies: &TermFrequencies,
+    comparisons: &[Comparison],
     random: &[(u32, u32)],
-) -> Vec<Option<f64>> {
-    let levels = comparison.levels().len();
-    let plan = table.plan(comparison);
-    let frequencies: Vec<f64> = (0..table.term_count(plan) as u32)
-        .map(|id| frequencies.of(table.term(plan, id)))
+) -> Vec<Option<(TermFrequencies, Vec<Option<f64>>)>> {
+    struct Terms {
+        plan: Plan,
+        frequencies: Vec<f64>,
+        levels: usize,
+    }
+    let frequencies: Vec<Option<TermFrequencies>> = comparisons
+        .iter()
+        .map(|comparison| term_frequencies(table, comparison))
         .collect();
-    let sums = random
-        .par_chunks(8192)
-        .map(|pairs| {
-            let mut sums = vec![(0.0, 0.0); levels];
-            for (left, right) in pairs {
-                let found = table.compare(plan, *left as usize, *right as usize);
-                let Some((level, (one, other))) = found.map(|found| (found.level, found.terms))
-                else {
+    let compared: Vec<Terms> = comparisons
+        .iter()
+        .zip(&frequencies)
+        .filter_map(|(comparison, frequencies)| {
+            let (plan, frequencies) = (table.plan(comparison), frequencies.as_ref()?);
+            let terms = 0..table.term_count(plan) as u32;
+            Some(Terms {
+                plan,
+                frequencies: terms
+                    .map(|id| frequencies.of(table.term(plan, id)))
+                    .collect(),
+                levels: comparison.levels().len(),
+            })
+        })
+        .collect();
+    let sums_of = |pairs: &[(u32, u32)]| {
+        // Pairs and the sum of their inverse frequencies, by level.
+        let mut sums: Vec<Vec<(f64, f64)>> = compared
+            .iter()
+            .map(|terms| vec![(0.0, 0.0); terms.levels])
+            .collect();
+        table.for_each_pair(pairs, |left, right| {
+            for (terms, sums) in compared.iter().zip(&mut sums) {
+                let Some(found) = table.compare(terms.plan, left, right) else {
                     continue;
                 };
+                let (one, other) = found.terms;
                 if one != 0 {
-                    let rarer = frequencies[one as usize].min(frequencies[other as usize]);
-                    let sum: &mut (f64, f64) = &mut sums[usize::from(level)];
+                    let frequency = |id: u32| terms.frequencies[id as usize];
+                    let sum = &mut sums[usize::from(found.level)];
                     sum.0 += 1.0;
-                    sum.1 += 1.0 / rarer;
+                    sum.1 += 1.0 / frequency(one).min(frequency(other));
                 }
             }
-            sums
-        })
-        .collect::<Vec<_>>();
-    (0..levels)
-        .map(|level| {
-            let (count, inverse) = sums.iter().fold((0.0, 0.0), |total, sums| {
-                (total.0 + sums[level].0, total.1 + sums[level].1)
+        });
+        sums
+    };
+    let chunks: Vec<_> = random.par_chunks(8192).map(sums_of).collect();
+    let mut means = (0..compared.len()).map(|index| {
+        let levels = 0..compared[index].levels;
+        let mean = |level: usize| {
+            let (count, inverse) = chunks.iter().fold((0.0, 0.0), |total, sums| {
+                let sum = sums[index][level];
+                (total.0 + sum.0, total.1 + sum.1)
             });
             (count >= MIN_TERM_PAIRS).then(|| count / inverse)
-        })
+        };
+        levels.map(mean).collect()
+    });
+    frequencies
+        .into_iter()
+        .map(|frequencies| Some((frequencies?, means.next()?)))
         .collect()
 }
 
@@ -228,11 +255,14 @@ fn random_pairs(count: usize, options: &TrainingOptions) -> Vec<(u32, u32)> {
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         ((mixed ^ (mixed >> 31)) % count as u64) as u32
     };
-    (0..options.random_pairs)
+    let mut pairs: Vec<(u32, u32)> = (0..options.random_pairs)
         .map(|_| (draw(), draw()))
         .filter(|(left, right)| left != right)
         .map(|(left, right)| (left.min(right), left.max(right)))
-        .collect()
+        .collect();
+    // One row of each pair then comes in the order of memory.
+    pairs.par_sort_unstable();
+    pairs
 }
 
 fn possible_pairs(

@@ -28,10 +28,10 @@ impl PatternCounts {
             .par_chunks(PAIRS_AT_ONCE)
             .map(|pairs| {
                 let mut counts: FxHashMap<Pattern, u64> = FxHashMap::default();
-                for (left, right) in pairs {
-                    let pattern = of_pair(table, plans, *left as usize, *right as usize);
+                table.for_each_pair(pairs, |left, right| {
+                    let pattern = of_pair(table, plans, left, right);
                     *counts.entry(pattern).or_default() += 1;
-                }
+                });
                 counts
             })
             .reduce(FxHashMap::default, |counts, others| {

@@ -131,7 +131,7 @@ fn from_pool(pool: &'static [&'static str]) -> impl Strategy<Value = String> {
 
 fn given() -> impl Strategy<Value = String> {
     prop_oneof![
-        3 => from_pool(&["Ann", "Anne", "Annie", "Anna", "Robert", "Bob", "Roberta", "J.", "Jo", "Lee", "José", "Mary Ann", "", "Smith"]),
+        3 => from_pool(&["Ann", "Anne", "Annie", "Anna", "Robert", "Bob", "Roberta", "J.", "R.", "Jo", "Lee", "José", "Mary Ann", "", "Smith"]),
         1 => "[a-d]{1,9}",
     ]
 }

@@ -65,8 +65,9 @@ proptest! {
         records in prop::collection::vec(normalised_record(), 0..14),
         rules in rules(),
     ) {
-        let candidates = Candidates::new(&Table::new(&records), &rules);
-        let pairs = candidates.map_pairs(|left, right| Some((left, right)));
+        let table = Table::new(&records);
+        let candidates = Candidates::new(&table, &rules);
+        let pairs = candidates.map_pairs(&table, |left, right| Some((left, right)));
         prop_assert!(pairs.iter().all(|(left, right)| left < right));
         let distinct: BTreeSet<(usize, usize)> = pairs.iter().copied().collect();
         prop_assert_eq!(distinct.len(), pairs.len(), "a pair came twice");
@@ -187,8 +188,10 @@ fn pairs_come_in_one_order_however_many_threads_there_are() {
     ]);
     let pairs = |threads| {
         in_pool(threads, || {
-            Candidates::new(&Table::new(&records), &rules)
-                .map_pairs(|left, right| (left % 5 > 0).then_some((left, right)))
+            let table = Table::new(&records);
+            Candidates::new(&table, &rules).map_pairs(&table, |left, right| {
+                (left % 5 > 0).then_some((left, right))
+            })
         })
     };
     let alone = pairs(1);

@@ -39,12 +39,13 @@ fn identities(
 ) -> Identities {
     let mut records: Vec<NormalisedRecord> =
         arrived.iter().map(|(_, record)| record.clone()).collect();
-    let candidates = Candidates::new(&Table::new(&records), &pack.blocking);
+    let table = Table::new(&records);
+    let candidates = Candidates::new(&table, &pack.blocking);
     for record in &mut records {
         pack.blocking
             .drop_shared(record, |key| candidates.is_inactive(key));
     }
-    let matches: Vec<Edge> = candidates.map_pairs(|left, right| {
+    let matches: Vec<Edge> = candidates.map_pairs(&table, |left, right| {
         let score = scorer.score(&records[left], &records[right]);
         (score.decision == Decision::Match).then_some((left, right, score))
     });
