@@ -113,10 +113,6 @@ pub fn train(
         parameters.u = of_strangers(&u_random, &parameters, &random_counts);
     }
     let models = comparisons.iter().enumerate().map(|(index, comparison)| {
-        let frequencies = term_frequencies(table, comparison);
-        let means = frequencies
-            .as_ref()
-            .map(|frequencies| mean_term_frequencies(table, comparison, frequencies, &random));
         let levels = comparison.levels().iter().enumerate();
         ComparisonModel {
             comparison: comparison.clone(),
@@ -126,19 +122,48 @@ pub fn train(
                     m: parameters.m[index][level],
                     household: parameters.household[index][level],
                     u: parameters.u[index][level],
-                    term_frequency: means.as_ref().and_then(|means| means[level]),
+                    term_frequency: None,
                 })
                 .collect(),
-            term_frequencies: frequencies,
+            term_frequencies: None,
         }
     });
-    Model {
+    let mut model = Model {
         format_version: MODEL_FORMAT_VERSION,
         trained_on_records: table.len() as u64,
         prior: parameters.prior,
         household_prior: parameters.household_prior,
         comparisons: models.collect(),
+    };
+    for comparison in &mut model.comparisons {
+        put_term_frequencies(comparison, table, &random);
     }
+    model
+}
+
+/// Counts on a table how frequent the values of these comparisons are, for a model that was trained elsewhere.
+pub fn count_term_frequencies(
+    model: &mut Model,
+    comparisons: &[Comparison],
+    table: &Table,
+    options: &TrainingOptions,
+) {
+    let random = random_pairs(table.len(), options);
+    let counted = model.comparisons.iter_mut();
+    for comparison in counted.filter(|model| comparisons.contains(&model.comparison)) {
+        put_term_frequencies(comparison, table, &random);
+    }
+}
+
+fn put_term_frequencies(model: &mut ComparisonModel, table: &Table, random: &[(u32, u32)]) {
+    let Some(frequencies) = term_frequencies(table, &model.comparison) else {
+        return;
+    };
+    let means = mean_term_frequencies(table, &model.comparison, &frequencies, random);
+    for (level, mean) in model.levels.iter_mut().zip(means) {
+        level.term_frequency = mean;
+    }
+    model.term_frequencies = Some(frequencies);
 }
 
 /// The harmonic mean, by level, of the frequency of the rarer of two values over random pairs; `None` for a level that too few of
