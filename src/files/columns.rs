@@ -166,16 +166,14 @@ fn scheme_of(column: &str) -> String {
 
 fn recognise(column: &str, values: &[&str]) -> ColumnRole {
     let name = letters(column);
-    if let Some((role, _)) = COLUMN_NAMES
-        .iter()
-        .find(|(_, names)| names.contains(&name.as_str()))
-    {
-        return match role {
-            ColumnRole::BirthDate { .. } => ColumnRole::BirthDate {
-                day_first: is_day_first(values),
-            },
-            other => other.clone(),
-        };
+    let dated = |role| match role {
+        ColumnRole::BirthDate { .. } => ColumnRole::BirthDate {
+            day_first: is_day_first(values),
+        },
+        other => other,
+    };
+    if let Some(role) = of_known_name(&name) {
+        return dated(role);
     }
     let share = |holds: &dyn Fn(&str) -> bool| {
         values.iter().filter(|value| holds(value)).count() as f64 / values.len().max(1) as f64
@@ -185,28 +183,8 @@ fn recognise(column: &str, values: &[&str]) -> ColumnRole {
     {
         return ColumnRole::Email;
     }
-    let contains = |parts: &[&str]| parts.iter().any(|part| name.contains(part));
-    if contains(&["phone", "mobile"]) {
-        return ColumnRole::Phone;
-    }
-    if contains(&["email"]) {
-        return ColumnRole::Email;
-    }
-    if contains(&["birthdate", "dateofbirth"]) {
-        return ColumnRole::BirthDate {
-            day_first: is_day_first(values),
-        };
-    }
-    if contains(&["postcode", "zipcode", "postalcode"]) {
-        return ColumnRole::Postcode;
-    }
-    let ends = |parts: &[&str]| parts.iter().any(|part| name.ends_with(part));
-    if ends(&[
-        "id", "number", "ssn", "card", "passport", "iban", "token", "account", "licence",
-        "license", "receipt",
-    ]) && !name.contains("name")
-    {
-        return ColumnRole::Identifier(scheme_of(column));
+    if let Some(role) = of_part_of_name(&name, column) {
+        return dated(role);
     }
     if !values.is_empty()
         && share(&|value| {
@@ -220,6 +198,52 @@ fn recognise(column: &str, values: &[&str]) -> ColumnRole {
     if distinct.len() < 2 {
         return ColumnRole::Ignore;
     }
+    custom(column)
+}
+
+/// The role of a column whose values are not at hand.
+pub(super) fn recognise_by_name(column: &str) -> ColumnRole {
+    let name = letters(column);
+    let has_any = |parts: &[&str]| parts.iter().any(|part| name.contains(part));
+    let is_whole_name = has_any(&["firstand", "firstname", "forename", "givenname"])
+        && has_any(&["surname", "lastname", "familyname"]);
+    of_known_name(&name)
+        .or_else(|| is_whole_name.then_some(ColumnRole::FullName))
+        .or_else(|| of_part_of_name(&name, column))
+        .unwrap_or_else(|| custom(column))
+}
+
+fn of_known_name(name: &str) -> Option<ColumnRole> {
+    let known = COLUMN_NAMES.iter().find(|(_, names)| names.contains(&name));
+    known.map(|(role, _)| role.clone())
+}
+
+fn of_part_of_name(name: &str, column: &str) -> Option<ColumnRole> {
+    let contains = |parts: &[&str]| parts.iter().any(|part| name.contains(part));
+    if contains(&["phone", "mobile"]) {
+        return Some(ColumnRole::Phone);
+    }
+    if contains(&["email"]) {
+        return Some(ColumnRole::Email);
+    }
+    if contains(&["birthdate", "dateofbirth"]) {
+        return Some(ColumnRole::BirthDate { day_first: false });
+    }
+    if contains(&["postcode", "zipcode", "postalcode"]) {
+        return Some(ColumnRole::Postcode);
+    }
+    let ends = |parts: &[&str]| parts.iter().any(|part| name.ends_with(part));
+    if ends(&[
+        "id", "number", "ssn", "card", "passport", "iban", "token", "account", "licence",
+        "license", "receipt",
+    ]) && !name.contains("name")
+    {
+        return Some(ColumnRole::Identifier(scheme_of(column)));
+    }
+    None
+}
+
+fn custom(column: &str) -> ColumnRole {
     ColumnRole::Custom(fold(column).replace(' ', "_"))
 }
 

@@ -1,5 +1,9 @@
 //! The meanings that a column may have, and the names by which they are known.
 
+use veridem_matchers::model::ComparedValue;
+
+use super::columns::recognise_by_name;
+
 /// The meaning of one column.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ColumnRole {
@@ -338,6 +342,37 @@ pub(super) fn role_names() -> String {
 }
 
 impl ColumnRole {
+    /// The role of a column of which only the name is known, as in a model of another tool.
+    pub fn of_name(column: &str) -> Self {
+        recognise_by_name(column)
+    }
+
+    /// What comparisons find in such a column; `None` where they do not look at it.
+    pub fn compared_value(&self) -> Option<ComparedValue> {
+        Some(match self {
+            Self::GivenName => ComparedValue::GivenName,
+            Self::MiddleName => ComparedValue::MiddleName,
+            Self::FamilyName | Self::MaidenName => ComparedValue::FamilyName,
+            Self::NameSuffix => ComparedValue::Generation,
+            Self::FullName => ComparedValue::FullName,
+            Self::Email => ComparedValue::Email,
+            Self::Phone => ComparedValue::Phone,
+            Self::Street => ComparedValue::Street,
+            Self::StreetNumber => ComparedValue::StreetNumber,
+            Self::Unit => ComparedValue::Unit,
+            Self::City => ComparedValue::City,
+            Self::Region => ComparedValue::Region,
+            Self::Postcode => ComparedValue::Postcode,
+            Self::BirthDate { .. } => ComparedValue::BirthDate,
+            Self::Gender => ComparedValue::Gender,
+            Self::Identifier(scheme) => ComparedValue::Identifier(scheme.clone()),
+            Self::Custom(name) => ComparedValue::Custom(name.clone()),
+            Self::RecordId | Self::Source | Self::Country | Self::UpdatedAt | Self::Ignore => {
+                return None;
+            }
+        })
+    }
+
     /// The name under which the role is written in a mapping file.
     pub fn name(&self) -> String {
         match self {

@@ -46,7 +46,11 @@ fn prior(model: &Model) -> Markup {
             "Before anything is compared, two records of this data are one person with probability " b { (number::parameter(model.prior)) }
             @if odds.is_finite() { " (about 1 pair in " (number::count(odds.round() as u64)) ")" }
             ", a weight of " b { (number::weight(model.prior_weight().0)) } "; evidence has to outweigh that. "
-            "Trained on " (number::counted(model.trained_on_records, "record", "records")) "."
+            @if model.trained_on_records > 0 {
+                "Trained on " (number::counted(model.trained_on_records, "record", "records")) "."
+            } @else {
+                "Taken over from another tool."
+            }
         }
     }
 }

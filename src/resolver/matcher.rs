@@ -30,8 +30,7 @@ impl Matcher {
 
     /// The model that ships: trained on the sample in `datasets/`.
     pub fn shipped_model() -> Model {
-        Model::from_json(include_str!("../../matchers/packs/retail-model.json"))
-            .expect("the shipped model is read in a test")
+        Model::retail()
     }
 
     /// The form in which a record is compared, shared values included.

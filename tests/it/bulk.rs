@@ -480,6 +480,79 @@ fn train_then_dedupe_with_the_model_and_explain() {
 }
 
 #[test]
+fn a_model_of_splink_is_taken_over_and_resolves_the_sample() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path();
+    let settings = include_str!("../../matchers/tests/fixtures/splink-5-model.json");
+    write(path, "settings.json", settings);
+    let sample = ["pos", "loyalty", "ecommerce", "cdp"].map(|source| {
+        format!(
+            "{}/datasets/retail_sample/{source}.csv",
+            env!("CARGO_MANIFEST_DIR")
+        )
+    });
+    let sample: Vec<&str> = sample.iter().map(String::as_str).collect();
+    let import = ["train", "--import-splink", "settings.json", "--out"];
+    let printed = good(&[&import[..], &["model.json"]].concat(), path);
+    for line in [
+        "first_name: given_name",
+        "loyalty_id: identifier.loyalty",
+        "zip: Veridem compares address once, and address tells it",
+        "term frequencies of given_name, family_name, email: Splink does not save them",
+    ] {
+        assert!(printed.contains(line), "{line}: {printed}");
+    }
+    let printed = good(
+        &[&import[..], &["counted.json"], &sample[..]].concat(),
+        path,
+    );
+    assert!(
+        printed.contains("term frequencies: counted on")
+            && printed.contains("term frequencies of email: Veridem does not use them there"),
+        "{printed}"
+    );
+    assert!(read(path, "counted.json").contains("\"listed\""));
+    for model in ["model.json", "counted.json"] {
+        let dedupe = ["dedupe", "--out", "out", "--model", model];
+        good(&[&dedupe[..], &sample[..]].concat(), path);
+        let truth = format!(
+            "{}/datasets/retail_sample/truth.csv",
+            env!("CARGO_MANIFEST_DIR")
+        );
+        let evaluate = ["evaluate", "--clusters", "out/clusters.csv", "--truth"];
+        let printed = good(&[&evaluate[..], &[&truth, "--json"]].concat(), path);
+        let evaluation: serde_json::Value = serde_json::from_str(&printed).expect("JSON");
+        assert!(
+            evaluation["pairwise"]["f1"].as_f64() > Some(0.75),
+            "{model}: {evaluation}"
+        );
+    }
+    write(
+        path,
+        "untrained.json",
+        settings.replace("m_probability", "not_m_probability"),
+    );
+    let message = bad(
+        &[
+            "train",
+            "--import-splink",
+            "untrained.json",
+            "--out",
+            "no.json",
+        ],
+        path,
+        1,
+    );
+    assert!(
+        message.contains("untrained.json")
+            && message.contains("comparison first_name, level \"Exact match on first_name\""),
+        "{message}"
+    );
+    assert!(!path.join("no.json").exists());
+    bad(&["train", "--out", "model.json"], path, 2);
+}
+
+#[test]
 fn the_demo_does_the_main_job() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let summary: serde_json::Value =

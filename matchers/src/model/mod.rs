@@ -1,9 +1,11 @@
 //! The model: what each level of each comparison weighs. Fellegi and Sunter, "A Theory for Record Linkage" (JASA 1969);
 //! term frequency adjustment after Winkler. A versioned, reviewable JSON file.
 
+mod splink;
 mod term_frequency;
 mod weight;
 
+pub use splink::{ComparedValue, SplinkImport, SplinkImportError, SplinkNote, import_splink};
 pub use term_frequency::TermFrequencies;
 pub use weight::{MatchProbability, MatchWeight};
 
@@ -102,7 +104,7 @@ impl ComparisonModel {
 pub struct Model {
     /// [`MODEL_FORMAT_VERSION`].
     pub format_version: u32,
-    /// Source records that it was trained on.
+    /// Source records that it was trained on; 0 for a model taken over from elsewhere.
     pub trained_on_records: u64,
     /// Probability that two random records match.
     pub prior: f64,
@@ -113,6 +115,12 @@ pub struct Model {
 }
 
 impl Model {
+    /// The model that ships for retailers, trained on generated records.
+    pub fn retail() -> Self {
+        Self::from_json(include_str!("../../packs/retail-model.json"))
+            .expect("the shipped model is read in a test")
+    }
+
     /// Reads a model file.
     pub fn from_json(json: &str) -> Result<Self, ModelError> {
         #[derive(Deserialize)]

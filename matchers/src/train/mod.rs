@@ -112,10 +112,7 @@ pub fn train(
         // Random pairs hold matches too; where records have many duplicates they would pass for chance agreement.
         parameters.u = of_strangers(&u_random, &parameters, &random_counts);
     }
-    let rarities = rarities(table, &comparisons, &random);
-    let models = comparisons.iter().zip(rarities).enumerate();
-    let models = models.map(|(index, (comparison, rarity))| {
-        let (frequencies, means) = rarity.unzip();
+    let models = comparisons.iter().enumerate().map(|(index, comparison)| {
         let levels = comparison.levels().iter().enumerate();
         ComparisonModel {
             comparison: comparison.clone(),
@@ -125,18 +122,47 @@ pub fn train(
                     m: parameters.m[index][level],
                     household: parameters.household[index][level],
                     u: parameters.u[index][level],
-                    term_frequency: means.as_ref().and_then(|means| means[level]),
+                    term_frequency: None,
                 })
                 .collect(),
-            term_frequencies: frequencies,
+            term_frequencies: None,
         }
     });
-    Model {
+    let mut model = Model {
         format_version: MODEL_FORMAT_VERSION,
         trained_on_records: table.len() as u64,
         prior: parameters.prior,
         household_prior: parameters.household_prior,
         comparisons: models.collect(),
+    };
+    put_term_frequencies(model.comparisons.iter_mut().collect(), table, &random);
+    model
+}
+
+/// Counts on a table how frequent the values of these comparisons are, for a model that was trained elsewhere.
+pub fn count_term_frequencies(
+    model: &mut Model,
+    comparisons: &[Comparison],
+    table: &Table,
+    options: &TrainingOptions,
+) {
+    let random = random_pairs(table.len(), options);
+    let counted = model.comparisons.iter_mut();
+    let counted = counted.filter(|model| comparisons.contains(&model.comparison));
+    put_term_frequencies(counted.collect(), table, &random);
+}
+
+fn put_term_frequencies(models: Vec<&mut ComparisonModel>, table: &Table, random: &[(u32, u32)]) {
+    let comparisons: Vec<&Comparison> = models.iter().map(|model| &model.comparison).collect();
+    let rarities = rarities(table, &comparisons, random);
+    for (model, rarity) in models.into_iter().zip(rarities) {
+        let Some((frequencies, means)) = rarity else {
+            continue;
+        };
+        for (level, mean) in model.levels.iter_mut().zip(means) {
+            level.term_frequency = mean;
+        }
+        model.term_frequencies = Some(frequencies);
     }
 }
 
@@ -144,7 +170,7 @@ pub fn train(
 /// of two values over random pairs; `None` for a level that too few of them fall in.
 fn rarities(
     table: &Table,
-    comparisons: &[Comparison],
+    comparisons: &[&Comparison],
     random: &[(u32, u32)],
 ) -> Vec<Option<(TermFrequencies, Vec<Option<f64>>)>> {
     struct Terms {

@@ -25,6 +25,7 @@ mod phones;
 mod population;
 mod records;
 mod scoring;
+mod splink_model;
 mod strings;
 mod tables;
 mod training_em;
