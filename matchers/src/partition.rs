@@ -45,6 +45,7 @@ pub fn partition_rows(
     may_match: &dyn Fn(usize, usize) -> bool,
     scorer: &TableScorer<'_>,
 ) -> Vec<Vec<usize>> {
+    scorer.look_at(rows);
     let evidence = |left: usize, right: usize| scorer.evidence(rows[left], rows[right]);
     partition(
         rows.len(),

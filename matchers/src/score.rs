@@ -569,6 +569,11 @@ impl<'a> TableScorer<'a> {
         (score.decision != Decision::NonMatch).then_some((score, levels))
     }
 
+    /// Brings rows near that are about to be compared.
+    pub(crate) fn look_at(&self, rows: &[usize]) {
+        self.table.look_at(rows.iter().copied());
+    }
+
     /// [`Scorer::evidence`] of two rows.
     pub fn evidence(&self, left: usize, right: usize) -> (PairEvidence, PairScore) {
         let mut found = [None; MAX_COMPARISONS];

@@ -35,7 +35,7 @@ pub enum Cell<'a> {
 }
 
 /// Rows that one thread renders at once.
-const ROWS_AT_ONCE: usize = 16_384;
+const ROWS_AT_ONCE: usize = 4096;
 /// Chunks that are rendered before they are written.
 const CHUNKS_AT_ONCE: usize = 16;
 
@@ -117,14 +117,7 @@ impl TableWriter {
             ..
         } = self;
         let starts: Vec<usize> = (0..count).step_by(ROWS_AT_ONCE).collect();
-        for starts in starts.chunks(CHUNKS_AT_ONCE) {
-            let rendered: Vec<anyhow::Result<Rendered>> = starts
-                .par_iter()
-                .map(|start| {
-                    let end = (start + ROWS_AT_ONCE).min(count);
-                    render(*format, columns, *start..end, &row)
-                })
-                .collect();
+        let mut write = |rendered: Vec<anyhow::Result<Rendered>>| -> anyhow::Result<()> {
             for chunk in rendered {
                 match (chunk?, &mut *sink) {
                     (Rendered::Text(text), Sink::Text(file)) => file.write_all(&text)?,
@@ -132,8 +125,20 @@ impl TableWriter {
                     _ => unreachable!("a chunk is rendered for its sink"),
                 }
             }
+            Ok(())
+        };
+        let mut before = Vec::new();
+        for starts in starts.chunks(CHUNKS_AT_ONCE) {
+            let render = |start: &usize| {
+                let end = (start + ROWS_AT_ONCE).min(count);
+                render(*format, columns, *start..end, &row)
+            };
+            let (written, rendered) =
+                rayon::join(|| write(before), || starts.par_iter().map(render).collect());
+            written?;
+            before = rendered;
         }
-        Ok(())
+        write(before)
     }
 
     /// Ends the table and puts the file in its place.

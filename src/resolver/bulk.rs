@@ -69,7 +69,7 @@ pub struct BulkResult {
 pub const STAGES: &[&str] = &["normalise", "block", "train", "score", "cluster"];
 
 /// Records whose normal forms are held at once.
-const RECORDS_AT_ONCE: usize = 65_536;
+const RECORDS_AT_ONCE: usize = 16_384;
 
 /// The [`Comparable`] of each attribute of each record.
 #[derive(Debug, Default)]
@@ -94,11 +94,9 @@ pub fn prepare(records: &Records, pack: &Pack) -> (Table, Candidates) {
 
 fn tabulate(records: &Records, pack: &Pack) -> (Table, Comparables) {
     let region = pack.region();
-    let mut builder = TableBuilder::default();
-    let mut all = Comparables::default();
-    for start in (0..records.len()).step_by(RECORDS_AT_ONCE) {
+    let normalise = |start: usize| -> Vec<(NormalisedRecord, Vec<Option<Comparable>>)> {
         let end = (start + RECORDS_AT_ONCE).min(records.len());
-        let normalised: Vec<(NormalisedRecord, Vec<Option<Comparable>>)> = (start..end)
+        (start..end)
             .into_par_iter()
             .map(|row| {
                 let attributes = records.attributes(row);
@@ -107,14 +105,30 @@ fn tabulate(records: &Records, pack: &Pack) -> (Table, Comparables) {
                     NormalisedRecord::with_comparables(&attributes, region, &mut comparables);
                 (record, comparables)
             })
-            .collect();
-        let (normalised, comparables): (Vec<_>, Vec<_>) = normalised.into_iter().unzip();
-        for of_record in comparables {
-            all.values.extend(of_record);
-            all.ends
-                .push(u32::try_from(all.values.len()).expect("at most 2^32 attributes in one job"));
-        }
-        builder.push(&normalised);
+            .collect()
+    };
+    let mut builder = TableBuilder::default();
+    let mut all = Comparables::default();
+    let mut batch = normalise(0);
+    let mut start = 0;
+    while !batch.is_empty() {
+        start += batch.len();
+        // The next records are normalised while the values of these are told apart.
+        let (next, ()) = rayon::join(
+            || normalise(start),
+            || {
+                let (normalised, comparables): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
+                for of_record in comparables {
+                    all.values.extend(of_record);
+                    all.ends.push(
+                        u32::try_from(all.values.len())
+                            .expect("at most 2^32 attributes in one job"),
+                    );
+                }
+                builder.push(&normalised);
+            },
+        );
+        batch = next;
     }
     (builder.finish(), all)
 }

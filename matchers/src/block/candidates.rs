@@ -128,7 +128,7 @@ impl Candidates {
                         let last = blocks[(index + BLOCKS_AHEAD).min(blocks.len()) - 1];
                         let rows = &self.rows[*start as usize..last.2 as usize];
                         let rows = &rows[..rows.len().min(ROWS_AHEAD)];
-                        table.look_at(rows);
+                        table.look_at(rows.iter().map(|row| *row as usize));
                         self.look_at_blocks(rows);
                     }
                     for (left, right) in self.pairs_first_in(chunk * BLOCKS_AT_ONCE + index) {

@@ -154,7 +154,11 @@ impl AddressView<'_> {
 /// assert_eq!(normal.postcode, "24808");
 /// ```
 pub fn normalise_address(written: &PostalAddress) -> NormalisedAddress {
-    let line = fold(&written.street.replace('#', " unit "));
+    let line = if written.street.contains('#') {
+        fold(&written.street.replace('#', " unit "))
+    } else {
+        fold(&written.street)
+    };
     let line = if is_placeholder(&line) {
         String::new()
     } else {

@@ -1,5 +1,7 @@
 //! Text folded for comparison: other scripts, case, accents and punctuation taken away.
 
+use std::borrow::Cow;
+
 use unicode_normalization::UnicodeNormalization;
 
 /// Texts that stand for "nothing known", after [`fold`].
@@ -57,7 +59,12 @@ fn push_folded(folded: &mut String, ascii: &str) {
 
 /// Letters and digits only, upper case: the form in which identifiers and postcodes are equal.
 pub fn compact(text: &str) -> String {
-    let ascii = any_ascii::any_ascii(text.trim());
+    let text = text.trim();
+    let ascii = if text.is_ascii() {
+        Cow::from(text)
+    } else {
+        any_ascii::any_ascii(text).into()
+    };
     ascii
         .bytes()
         .filter(u8::is_ascii_alphanumeric)

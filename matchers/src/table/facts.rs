@@ -1,6 +1,8 @@
 //! What of a value comparisons look at first, kept in the row itself: a pair of rows is compared without a walk through memory,
 //! unless the values are alike.
 
+use rayon::prelude::*;
+
 use super::digits::Digits;
 use super::words::Signature;
 use super::{AddressEntry, EmailEntry, NameEntry, SEVERAL, Table};
@@ -77,13 +79,13 @@ impl Table {
         }
     }
 
-    /// Writes the facts of all rows anew, after their cells have changed.
-    pub(super) fn note_facts(&mut self) {
-        use rayon::prelude::*;
+    /// Writes the facts of the rows for which `has_changed` holds anew, after their cells have changed.
+    pub(super) fn note_facts(&mut self, has_changed: impl Fn(usize) -> bool + Sync) {
         let mut rows = std::mem::take(&mut self.rows);
         let single = |cell: u32| if cell & SEVERAL == 0 { cell } else { 0 };
         let numbered = rows.par_iter_mut().enumerate().with_min_len(4096);
-        numbered.for_each(|(index, row)| {
+        let changed = numbered.filter(|(index, _)| has_changed(*index));
+        changed.for_each(|(index, row)| {
             row.presence = self.presence_of(row, index);
             row.facts = Facts {
                 name: self.name_facts(single(row.name)),

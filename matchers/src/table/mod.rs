@@ -491,7 +491,7 @@ impl TableBuilder {
             identifiers: self.identifiers,
             customs: self.customs,
         };
-        table.note_facts();
+        table.note_facts(|_| true);
         table
     }
 }
@@ -663,6 +663,7 @@ impl Table {
         rules: &BlockingRules,
         is_inactive: impl Fn(BlockingKey) -> bool,
     ) {
+        let mut changed = vec![false; self.rows.len()];
         for (rule, element) in rules.shared_values() {
             let is_shared = |value: &str| is_inactive(single_key(rule, value));
             match element {
@@ -675,6 +676,7 @@ impl Table {
                         self.rows.iter_mut().map(|row| &mut row.email),
                         lists,
                         &shared,
+                        &mut changed,
                     );
                 }
                 Element::Phone => {
@@ -686,6 +688,7 @@ impl Table {
                         self.rows.iter_mut().map(|row| &mut row.phone),
                         lists,
                         &shared,
+                        &mut changed,
                     );
                 }
                 Element::Identifier => {
@@ -698,23 +701,23 @@ impl Table {
                             })
                             .collect();
                         let Cells { cells, lists } = &mut column.cells;
-                        retain(cells.iter_mut(), lists, &shared);
+                        retain(cells.iter_mut(), lists, &shared, &mut changed);
                     }
                 }
                 _ => {}
             }
         }
-        self.note_facts();
+        self.note_facts(|row| changed[row]);
     }
 
     /// Walks pairs of rows, a few of which are looked at ahead.
     pub(crate) fn for_each_pair(&self, pairs: &[(u32, u32)], mut take: impl FnMut(usize, usize)) {
         for pairs in pairs.chunks(PAIRS_AHEAD) {
-            let mut rows = [0; 2 * PAIRS_AHEAD];
-            for (places, (left, right)) in rows.chunks_mut(2).zip(pairs) {
-                places.copy_from_slice(&[*left, *right]);
-            }
-            self.look_at(&rows[..2 * pairs.len()]);
+            self.look_at(
+                pairs
+                    .iter()
+                    .flat_map(|pair| [pair.0 as usize, pair.1 as usize]),
+            );
             for (left, right) in pairs {
                 take(*left as usize, *right as usize);
             }
@@ -722,9 +725,9 @@ impl Table {
     }
 
     /// Looks at rows that are about to be compared, so that they are at hand: what they wait for in memory, they wait for together.
-    pub(crate) fn look_at(&self, rows: &[u32]) {
-        let seen = rows.iter().fold(0, |seen, row| {
-            let row = &self.rows[*row as usize];
+    pub(crate) fn look_at(&self, rows: impl Iterator<Item = usize>) {
+        let seen = rows.fold(0, |seen, row| {
+            let row = &self.rows[row];
             seen ^ row.name ^ row.facts.email.ids.address ^ row.facts.address.ids.street
         });
         std::hint::black_box(seen);
@@ -735,11 +738,12 @@ fn retain<'a>(
     cells: impl Iterator<Item = &'a mut Cell>,
     lists: &mut Vec<Box<[u32]>>,
     dropped: &[bool],
+    changed: &mut [bool],
 ) {
     if !dropped.contains(&true) {
         return;
     }
-    for cell in cells {
+    for (cell, changed) in cells.zip(changed) {
         let values = values_of(cell, lists);
         if values.iter().any(|id| dropped[*id as usize]) {
             let kept: Vec<u32> = values
@@ -748,6 +752,7 @@ fn retain<'a>(
                 .filter(|id| !dropped[*id as usize])
                 .collect();
             *cell = cell_of(&kept, lists);
+            *changed = true;
         }
     }
 }
