@@ -160,6 +160,23 @@ pub struct Scorer {
 impl Scorer {
     /// A scorer for a model and the match rules and thresholds of a pack.
     pub fn new(model: Model, pack: &Pack) -> Self {
+        let match_weight = MatchProbability(pack.thresholds.match_probability).into();
+        let review_weight = MatchProbability(pack.thresholds.review_probability).into();
+        Self::of(model, &pack.rules, match_weight, review_weight)
+    }
+
+    /// A scorer that only weighs: no rule decides, and every pair is worth keeping.
+    pub(crate) fn without_rules(model: Model) -> Self {
+        let any = MatchWeight(f64::NEG_INFINITY);
+        Self::of(model, &[], any, any)
+    }
+
+    fn of(
+        model: Model,
+        match_rules: &[MatchRule],
+        match_weight: MatchWeight,
+        review_weight: MatchWeight,
+    ) -> Self {
         let weights = model
             .comparisons
             .iter()
@@ -179,8 +196,7 @@ impl Scorer {
                     .collect()
             })
             .collect();
-        let mut rules: Vec<(u16, CompiledRule)> = pack
-            .rules
+        let mut rules: Vec<(u16, CompiledRule)> = match_rules
             .iter()
             .enumerate()
             .filter_map(|(index, rule)| Some((index as u16, compile(rule, &model)?)))
@@ -195,9 +211,9 @@ impl Scorer {
             weights,
             household_weights,
             rules,
-            rule_names: pack.rules.iter().map(|rule| rule.name.clone()).collect(),
-            match_weight: MatchProbability(pack.thresholds.match_probability).into(),
-            review_weight: MatchProbability(pack.thresholds.review_probability).into(),
+            rule_names: match_rules.iter().map(|rule| rule.name.clone()).collect(),
+            match_weight,
+            review_weight,
             model,
         }
     }

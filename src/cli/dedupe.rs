@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use rayon::prelude::*;
 use serde::Serialize;
-use veridem_matchers::block::RuleStatistics;
+use veridem_matchers::block::{BlockingRecall, RuleStatistics};
 use veridem_matchers::{Attribute, CustomAttribute, Decision, Identifier, Pack};
 
 use super::job::{JobArguments, Progress, read_model};
@@ -55,6 +55,8 @@ struct Summary<'a> {
     peak_rss_bytes: u64,
     threads: usize,
     blocking: &'a [RuleStatistics],
+    blocking_recall: &'a BlockingRecall,
+    labelled_pairs: usize,
 }
 
 pub(super) fn run(arguments: DedupeArguments) -> anyhow::Result<()> {
@@ -75,7 +77,7 @@ fn dedupe(arguments: &DedupeArguments) -> anyhow::Result<()> {
     let read_seconds = stopwatch.lap();
     let result = resolve_records(
         &input.records,
-        arguments.job.bulk_options(&pack, model),
+        arguments.job.bulk_options(&pack, model, &input.records)?,
         &|stage| progress.enter(stage),
     );
     stopwatch.lap();
@@ -117,6 +119,8 @@ fn dedupe(arguments: &DedupeArguments) -> anyhow::Result<()> {
         peak_rss_bytes: telemetry::peak_rss_bytes(),
         threads: arguments.job.thread_count(),
         blocking: &result.blocking,
+        blocking_recall: &result.recall,
+        labelled_pairs: result.labelled.len(),
     };
     write_report(arguments, &pack, &input, &result, &summary)?;
     let json = serde_json::to_string_pretty(&summary)? + "\n";
@@ -440,6 +444,8 @@ fn write_report(
         review_probability: pack.thresholds.review_probability,
         model: result.scorer.model(),
         blocking: &result.blocking,
+        recall: &result.recall,
+        labelled: &result.labelled,
         weights: &weights,
         cluster_sizes: &cluster_sizes,
         sources: &input.records.sources(),

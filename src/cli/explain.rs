@@ -4,12 +4,12 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use serde::Serialize;
-use veridem_matchers::train::train;
+
 use veridem_matchers::{MatchProbability, RecordKey, Scorer};
 
 use super::job::{JobArguments, read_model};
 use crate::executor;
-use crate::resolver::prepare;
+use crate::resolver::{prepare, trained_model};
 
 /// Tells why two records of bulk files match or do not.
 #[derive(clap::Args)]
@@ -122,16 +122,10 @@ fn explain(arguments: &ExplainArguments) -> anyhow::Result<Explanation> {
     let (left, right) = (find(&arguments.left)?, find(&arguments.right)?);
     let (left, right) = (left.min(right), left.max(right));
     let (table, candidates) = prepare(&input.records, &pack);
-    let options = arguments.job.bulk_options(&pack, None);
+    let options = arguments.job.bulk_options(&pack, None, &input.records)?;
     let model = match &arguments.model {
         Some(path) => read_model(path)?,
-        None => train(
-            &table,
-            &candidates,
-            &pack.blocking,
-            &options.training,
-            |_, _| true,
-        ),
+        None => trained_model(&input.records, &table, &candidates, &options),
     };
     let explanation = Scorer::new(model, &pack).explain(&table.record(left), &table.record(right));
     let keys = |row: usize| {

@@ -10,8 +10,8 @@ use veridem_matchers::train::TrainingOptions;
 use veridem_matchers::{Model, Pack};
 
 use crate::clock::Stopwatch;
-use crate::files::{Input, ReadOptions, read_records};
-use crate::resolver::BulkOptions;
+use crate::files::{Input, ReadOptions, read_labels, read_records};
+use crate::resolver::{BulkOptions, Records};
 
 /// Records and how to resolve them.
 #[derive(clap::Args)]
@@ -37,6 +37,10 @@ pub(super) struct JobArguments {
     /// The column that holds the source.
     #[arg(long, value_name = "COLUMN")]
     source_column: Option<String>,
+    /// What people said of some records, to train by: record_id, cluster and, where ids repeat between sources, source; or
+    /// left_record_id, right_record_id, match.
+    #[arg(long, value_name = "FILE")]
+    labels: Option<PathBuf>,
     /// Only pairs of two different sources may match.
     #[arg(long)]
     link_only: bool,
@@ -83,16 +87,33 @@ impl JobArguments {
         Ok(read_records(&self.files, &options, pack)?)
     }
 
-    pub fn bulk_options(&self, pack: &Pack, model: Option<Model>) -> BulkOptions {
-        let training = TrainingOptions {
-            seed: self.seed,
-            ..TrainingOptions::default()
-        };
-        BulkOptions {
+    pub fn bulk_options(
+        &self,
+        pack: &Pack,
+        model: Option<Model>,
+        records: &Records,
+    ) -> anyhow::Result<BulkOptions> {
+        let labels = self.labels.as_ref();
+        let labels = labels.map(|path| read_labels(path, records)).transpose()?;
+        let labels = labels.map(|(labels, missing)| {
+            if missing > 0 {
+                eprintln!("note: {missing} lines of the labels name records that are not there");
+            }
+            labels
+        });
+        Ok(BulkOptions {
             pack: pack.clone(),
             model,
-            training,
+            training: self.training(),
+            labels,
             link_only: self.link_only,
+        })
+    }
+
+    pub fn training(&self) -> TrainingOptions {
+        TrainingOptions {
+            seed: self.seed,
+            ..TrainingOptions::default()
         }
     }
 

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use veridem_matchers::Model;
 use veridem_matchers::model::{SplinkImport, import_splink};
-use veridem_matchers::train::{count_term_frequencies, train};
+use veridem_matchers::train::count_term_frequencies;
 
 use super::job::{JobArguments, Progress, read_text};
 use crate::executor;
 use crate::files::{ColumnRole, Input};
-use crate::resolver::prepare;
+use crate::resolver::{prepare, trained_model};
 
 /// Trains a model on records without labels, or takes over one that Splink trained, and writes it as a reviewable JSON
 /// file.
@@ -53,17 +53,8 @@ fn train_on_records(arguments: &TrainArguments) -> anyhow::Result<()> {
     progress.enter("block");
     let (table, candidates) = prepare(&input.records, &pack);
     progress.enter("train");
-    let options = arguments.job.bulk_options(&pack, None);
-    let may_match = |left: usize, right: usize| {
-        !options.link_only || !input.records.are_of_one_source(left, right)
-    };
-    let model = train(
-        &table,
-        &candidates,
-        &pack.blocking,
-        &options.training,
-        may_match,
-    );
+    let options = arguments.job.bulk_options(&pack, None, &input.records)?;
+    let model = trained_model(&input.records, &table, &candidates, &options);
     progress.finish();
     write(&model, &arguments.out)?;
     println!(
@@ -128,7 +119,7 @@ fn count_on_records(
         &mut import.model,
         &import.adjusted_by_term_frequency,
         &table,
-        &arguments.job.bulk_options(&pack, None).training,
+        &arguments.job.training(),
     );
     Ok(input)
 }

@@ -2,12 +2,14 @@
 //! rest goes on.
 
 mod columns;
+mod labels;
 mod read;
 mod roles;
 mod rows;
 mod write;
 
 pub use columns::{Mapping, MappingError};
+pub use labels::read_labels;
 pub use read::{Input, ReadOptions, Reject, read_records};
 pub use roles::ColumnRole;
 pub use rows::{Format, InputError, Rows};

@@ -2,6 +2,7 @@
 //!
 //! - `summary`: what came of it, in figures; stage times and sources
 //! - `pairs`: how the weights of the pairs spread, and what other thresholds would do
+//! - `calibration`: whether pairs match as often as their probabilities say
 //! - `model`: what each comparison level weighs, and why
 //! - `blocking`: what each blocking rule brought
 //! - `identities`: how many records an identity has
@@ -13,6 +14,7 @@
 //! megabyte a report and would show nothing where scripts are blocked, as they are in most mail programs.
 
 mod blocking;
+mod calibration;
 mod chart;
 mod examples;
 mod identities;
@@ -24,7 +26,7 @@ mod summary;
 mod tests;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
-use veridem_matchers::block::RuleStatistics;
+use veridem_matchers::block::{BlockingRecall, RuleStatistics};
 use veridem_matchers::{Decision, Model, PairExplanation};
 
 /// Everything that a report shows.
@@ -58,6 +60,10 @@ pub struct ReportInput<'a> {
     pub model: &'a Model,
     /// What each blocking rule brought.
     pub blocking: &'a [RuleStatistics],
+    /// How many matches blocking lost, estimated.
+    pub recall: &'a BlockingRecall,
+    /// Match weights of the pairs that people labelled, with whether they match; in any order.
+    pub labelled: &'a [(f64, bool)],
     /// Match weights (log2) of the pairs at or above the review threshold, in any order.
     pub weights: &'a [f64],
     /// Records of each identity, in any order.
@@ -102,8 +108,9 @@ pub fn render(input: &ReportInput<'_>) -> String {
                 main #content {
                     (summary::run(input))
                     (pairs::section(input))
+                    (calibration::section(input.labelled))
                     (model::section(input.model))
-                    (blocking::section(input.blocking, input.candidate_pairs))
+                    (blocking::section(input.blocking, input.candidate_pairs, input.recall))
                     (identities::section(input.cluster_sizes))
                     (examples::section(input))
                 }
@@ -129,9 +136,10 @@ fn title_of<'a>(input: &ReportInput<'a>) -> &'a str {
 }
 
 /// Sections with their headings, in the order of the page; the navigation lists them.
-const SECTIONS: [(&str, &str); 6] = [
+const SECTIONS: [(&str, &str); 7] = [
     ("run", "Run"),
     ("pairs", "Pair weights"),
+    ("calibration", "Calibration"),
     ("model", "Model"),
     ("blocking", "Blocking"),
     ("identities", "Identities"),

@@ -53,7 +53,7 @@ pub fn section(input: &ReportInput<'_>) -> Markup {
             (histogram(&weights, thresholds, input))
             (curve(&weights, thresholds, input))
         }
-        (threshold_table(&weights, thresholds, input))
+        (threshold_table(&weights, input))
     };
     section_of("pairs", &lead, &body)
 }
@@ -303,7 +303,7 @@ fn area_of(points: &[(f64, f64)]) -> String {
     format!("{}L100 100L0 100Z", path_of(points))
 }
 
-fn threshold_table(weights: &[f64], thresholds: Thresholds, input: &ReportInput<'_>) -> Markup {
+fn threshold_table(weights: &[f64], input: &ReportInput<'_>) -> Markup {
     let mut asked: Vec<f64> = PROBABILITIES
         .into_iter()
         .filter(|probability| *probability > input.review_probability)
@@ -312,13 +312,21 @@ fn threshold_table(weights: &[f64], thresholds: Thresholds, input: &ReportInput<
     asked.retain(|probability| probability.is_finite());
     asked.sort_by(f64::total_cmp);
     asked.dedup();
-    let at = |weight: f64| {
-        weights
-            .iter()
-            .filter(|candidate| **candidate >= weight)
-            .count()
-    };
-    let chosen = at(thresholds.match_weight);
+    let least: Vec<f64> = asked
+        .iter()
+        .map(|probability| weight_of(*probability))
+        .collect();
+    let above = Above::each(weights, &least);
+    let all = above[0].matches;
+    let rows: Vec<(f64, Above)> = asked.into_iter().zip(above.into_iter().skip(1)).collect();
+    let chosen = rows
+        .iter()
+        .find(|(probability, _)| *probability == input.match_probability)
+        .map_or(0, |(_, above)| above.pairs);
+    let best = rows
+        .iter()
+        .map(|(_, above)| above.f1(all))
+        .fold(0.0, f64::max);
     let table = html! {
         table.figures {
             caption { "Pairs that would match at other thresholds, by weight alone" }
@@ -327,22 +335,58 @@ fn threshold_table(weights: &[f64], thresholds: Thresholds, input: &ReportInput<
                 th.figure scope="col" { "Match weight" }
                 th.figure scope="col" { "Pairs" }
                 th.figure scope="col" { "Change" }
+                th.figure scope="col" { "Expected precision" }
+                th.figure scope="col" { "Expected recall" }
+                th.figure scope="col" { "Expected F1" }
             } }
             tbody {
-                @for probability in asked {
+                @for (probability, above) in rows {
                     @let is_chosen = probability == input.match_probability;
-                    @let pairs = at(weight_of(probability));
                     tr.chosen[is_chosen] {
                         th.figure scope="row" { (number::threshold(probability)) @if is_chosen { " (set)" } @else if probability == input.review_probability { " (review)" } }
                         td.figure { (number::weight(weight_of(probability))) }
-                        td.figure { (number::size(pairs)) }
-                        td.figure { (change(pairs, chosen)) }
+                        td.figure { (number::size(above.pairs)) }
+                        td.figure { (change(above.pairs, chosen)) }
+                        td.figure { (number::percent(above.matches, above.pairs as f64)) }
+                        td.figure { (number::percent(above.matches, all)) }
+                        td.figure { (number::percent(above.f1(all), 1.0)) @if above.f1(all) == best { " (best)" } }
                     }
                 }
             }
         }
+        p.note { "Expected by the model's own probabilities, among the pairs at or above the review threshold; it says nothing of pairs that blocking did not bring." }
     };
     html! { details { summary { "Other thresholds as a table" } (scrolling("Pairs at other thresholds", &table)) } }
+}
+
+/// Pairs at or above a threshold, and how many of them match by their probabilities.
+#[derive(Clone, Copy, Default)]
+struct Above {
+    pairs: usize,
+    matches: f64,
+}
+
+impl Above {
+    /// For no threshold at all, then for each of some that ascend; in one pass.
+    fn each(weights: &[f64], thresholds: &[f64]) -> Vec<Self> {
+        let mut sums = vec![Self::default(); thresholds.len() + 1];
+        for weight in weights {
+            let sum = &mut sums[thresholds.partition_point(|least| least <= weight)];
+            sum.pairs += 1;
+            sum.matches += MatchProbability::from(MatchWeight(*weight)).0;
+        }
+        for index in (0..thresholds.len()).rev() {
+            let above = sums[index + 1];
+            sums[index].pairs += above.pairs;
+            sums[index].matches += above.matches;
+        }
+        sums
+    }
+
+    /// The harmonic mean of precision and recall where there are so many matches in all.
+    fn f1(&self, all: f64) -> f64 {
+        2.0 * number::share(self.matches, self.pairs as f64 + all)
+    }
 }
 
 fn change(pairs: usize, chosen: usize) -> String {
@@ -370,6 +414,17 @@ mod tests {
             ),
             (5, 4, 3, 1)
         );
+    }
+
+    #[test]
+    fn precision_and_recall_are_expected_from_probabilities() {
+        // Probabilities of 1/2, 4/5 and 16/17.
+        let above = Above::each(&[0.0, 2.0, 4.0], &[1.0, 3.0]);
+        let all = 0.5 + 0.8 + 16.0 / 17.0;
+        assert_eq!([above[0].pairs, above[1].pairs, above[2].pairs], [3, 2, 1]);
+        assert!((above[0].matches - all).abs() < 1e-12);
+        assert!((above[2].matches - 16.0 / 17.0).abs() < 1e-12);
+        assert!((above[1].f1(all) - 2.0 * (0.8 + 16.0 / 17.0) / (2.0 + all)).abs() < 1e-12);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use veridem_matchers::block::RuleStatistics;
+use veridem_matchers::block::{BlockingRecall, RuleStatistics};
 use veridem_matchers::compare::Comparison;
 use veridem_matchers::model::{ComparisonModel, LevelParameters, MODEL_FORMAT_VERSION};
 use veridem_matchers::rules::RuleEffect;
@@ -18,6 +18,8 @@ struct Owned {
     seconds: Vec<(String, f64)>,
     model: Model,
     blocking: Vec<RuleStatistics>,
+    recall: BlockingRecall,
+    labelled: Vec<(f64, bool)>,
     weights: Vec<f64>,
     cluster_sizes: Vec<usize>,
     sources: Vec<(String, usize)>,
@@ -115,7 +117,13 @@ fn plausible(name: &str) -> Owned {
             pairs: 1234,
             largest_block: 17,
             inactive_keys: 2,
+            matches: 98,
+            matches_alone: 7,
         }],
+        recall: BlockingRecall::of_counts(3, [(0b011, 41), (0b001, 50), (0b100, 7)]),
+        labelled: (0..60)
+            .map(|index| (f64::from(index) * 0.2 - 6.0, index % 3 > 0))
+            .collect(),
         weights: (0..500).map(|index| f64::from(index) * 0.1).collect(),
         cluster_sizes: vec![1, 1, 1, 2, 2, 3, 40],
         sources: vec![(name.to_owned(), 30), ("pos".to_owned(), 20)],
@@ -129,6 +137,8 @@ fn empty() -> Owned {
         seconds: Vec::new(),
         model: model(Vec::new(), 0.5),
         blocking: Vec::new(),
+        recall: BlockingRecall::default(),
+        labelled: Vec::new(),
         weights: Vec::new(),
         cluster_sizes: Vec::new(),
         sources: Vec::new(),
@@ -153,6 +163,8 @@ fn input(owned: &Owned) -> ReportInput<'_> {
         review_probability: 0.5,
         model: &owned.model,
         blocking: &owned.blocking,
+        recall: &owned.recall,
+        labelled: &owned.labelled,
         weights: &owned.weights,
         cluster_sizes: &owned.cluster_sizes,
         sources: &owned.sources,
@@ -250,6 +262,7 @@ fn every_section_and_chart_is_there() {
         "Records by source",
         "Pairs by match weight",
         "Pairs that match at each threshold",
+        "Share of matches by match probability",
         "Weights, m and u by level",
         "Pairs by blocking rule",
         "Identities by number of records",
@@ -317,6 +330,7 @@ fn empty_input_says_so() {
         "No source has a record.",
         "No pair reached the review threshold.",
         "The model has no comparison",
+        "No pair was labelled.",
         "There was no blocking rule.",
         "No identity was found.",
         "There is no pair to show.",
@@ -360,6 +374,7 @@ fn impossible_numbers_do_no_harm() {
                 .comparisons
                 .push(comparison_model(Comparison::Email, value, other));
             owned.weights = vec![value, other];
+            owned.labelled = vec![(value, true), (other, false)];
             owned.seconds = vec![("score".to_owned(), value), ("total".to_owned(), other)];
             owned.cluster_sizes = vec![0, 1, 1_000_000_000];
             owned.blocking[0].pairs = 0;

@@ -4,16 +4,17 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rayon::prelude::*;
-use veridem_matchers::block::{Candidates, RuleStatistics};
+use veridem_matchers::block::{BlockingRecall, Candidates, RuleStatistics};
 use veridem_matchers::cluster::connected_components;
 use veridem_matchers::compare::Pattern;
-use veridem_matchers::train::{TrainingOptions, train};
+use veridem_matchers::train::{TrainingOptions, learn_from_labels, train, weigh};
 use veridem_matchers::{
     Comparable, Decision, GoldenRecord, Model, NormalisedRecord, Pack, PairScore, Record, Scorer,
     Table, TableBuilder, TableScorer, golden_record_of, partition_rows,
 };
 
 use super::engine::hash_of;
+use super::labels::Labels;
 use super::records::Records;
 use crate::clock::Stopwatch;
 
@@ -26,8 +27,16 @@ pub struct BulkOptions {
     pub model: Option<Model>,
     /// How the job trains.
     pub training: TrainingOptions,
+    /// What people said of some records.
+    pub labels: Option<Labels>,
     /// Only pairs of two sources may match.
     pub link_only: bool,
+}
+
+impl BulkOptions {
+    fn may_match(&self, records: &Records, left: usize, right: usize) -> bool {
+        !self.link_only || !records.are_of_one_source(left, right)
+    }
 }
 
 /// A candidate pair at or above the review threshold or decided by a rule.
@@ -57,6 +66,10 @@ pub struct BulkResult {
     pub scorer: Scorer,
     /// What each blocking rule brought.
     pub blocking: Vec<RuleStatistics>,
+    /// How many matches blocking lost, estimated.
+    pub recall: BlockingRecall,
+    /// Match weights of the pairs of which somebody said whether they are one person, and what was said.
+    pub labelled: Vec<(f64, bool)>,
     /// Pairs that share a blocking key, each counted once.
     pub candidate_pairs: u64,
     /// Candidate pairs that were compared: without those of one source when linking only.
@@ -139,6 +152,22 @@ fn block(mut table: Table, pack: &Pack) -> (Table, Candidates) {
     (table, candidates)
 }
 
+/// Trains a model without labels, and corrects it by what labels there are.
+pub fn trained_model(
+    records: &Records,
+    table: &Table,
+    candidates: &Candidates,
+    options: &BulkOptions,
+) -> Model {
+    let rules = &options.pack.blocking;
+    let may_match = |left: usize, right: usize| options.may_match(records, left, right);
+    let mut model = train(table, candidates, rules, &options.training, may_match);
+    if let Some(labels) = &options.labels {
+        learn_from_labels(&mut model, table, &labels.pairs(table, candidates));
+    }
+    model
+}
+
 /// Resolves records. `entered` is told each stage as it begins.
 pub fn resolve_records(
     records: &Records,
@@ -156,19 +185,19 @@ pub fn resolve_records(
     seconds.insert("normalise", stopwatch.lap());
 
     entered("block");
-    let (table, candidates) = block(table, pack);
+    let (table, mut candidates) = block(table, pack);
     seconds.insert("block", stopwatch.lap());
 
     entered("train");
-    let model = options.model.unwrap_or_else(|| {
-        train(
-            &table,
-            &candidates,
-            &pack.blocking,
-            &options.training,
-            may_match,
-        )
+    let model = match &options.model {
+        Some(model) => model.clone(),
+        None => trained_model(records, &table, &candidates, &options),
+    };
+    let labelled = options.labels.iter().flat_map(|labels| {
+        let pairs = labels.pairs(&table, &candidates);
+        weigh(&model, &table, &pairs)
     });
+    let labelled = labelled.collect();
     let scorer = Scorer::new(model, pack);
     seconds.insert("train", stopwatch.lap());
 
@@ -192,9 +221,15 @@ pub fn resolve_records(
         });
         (pairs, considered.into_inner(), compared.into_inner())
     };
-    let blocking = candidates.statistics().to_vec();
-    drop(candidates);
     pairs.par_sort_unstable_by_key(|pair| (pair.left, pair.right));
+    let matches: Vec<(u32, u32)> = pairs
+        .iter()
+        .filter(|pair| pair.score.decision == Decision::Match)
+        .map(|pair| (pair.left, pair.right))
+        .collect();
+    let recall = candidates.recall(&matches);
+    let blocking = candidates.statistics().to_vec();
+    drop((candidates, matches));
     seconds.insert("score", stopwatch.lap());
 
     entered("cluster");
@@ -212,6 +247,8 @@ pub fn resolve_records(
         table,
         scorer,
         blocking,
+        recall,
+        labelled,
         candidate_pairs: considered,
         compared_pairs: compared,
         seconds,

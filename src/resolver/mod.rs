@@ -13,6 +13,7 @@ mod error;
 mod fold;
 mod identities;
 mod ingest;
+mod labels;
 mod matcher;
 mod read;
 mod records;
@@ -22,12 +23,13 @@ mod validate;
 
 pub use bulk::{
     BulkOptions, BulkResult, Comparables, STAGES, ScoredPair, bulk_identity_id,
-    golden_record_of_rows, prepare, resolve_records,
+    golden_record_of_rows, prepare, resolve_records, trained_model,
 };
 pub use engine::{Ack, DecisionRequest, Engine, IndexOpener};
 pub use error::EngineError;
 pub use fold::Fold;
 pub use ingest::{Durable, Ingest, Pending, Writer, answer};
+pub use labels::Labels;
 pub use matcher::Matcher;
 pub use read::{IdentityExplanation, MatchAnswer, RankedIdentity, Resolution};
 pub use records::{Records, RecordsBuilder};

@@ -83,6 +83,89 @@ fn records_that_are_all_one_person_are_one_identity() {
 }
 
 #[test]
+fn labels_train_and_judge() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path();
+    write(path, "people.csv", RECORDS);
+    write(path, "other.csv", "record_id,first_name\n1,Ann\n");
+    write(
+        path,
+        "labels.csv",
+        "record_id,cluster\n1,a\n2,a\n3,b\n5,b\n77,c\n",
+    );
+    let output = veridem(
+        &[
+            "dedupe",
+            "people.csv",
+            "--labels",
+            "labels.csv",
+            "--out",
+            "out",
+        ],
+        path,
+    );
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let note = text(&output.stderr);
+    assert!(note.contains("1 lines of the labels"), "{note}");
+    let summary: serde_json::Value =
+        serde_json::from_str(&read(path, "out/summary.json")).expect("JSON");
+    assert_eq!(summary["labelled_pairs"], 2, "{summary}");
+    assert!(summary["blocking_recall"]["recall"].as_f64().is_some());
+    assert!(read(path, "out/report.html").contains("Share of matches by match probability"));
+
+    write(
+        path,
+        "pairs.csv",
+        "left_source,left_record_id,right_source,right_record_id,match\npeople,2,people,1,true\npeople,1,people,3,false\n",
+    );
+    good(
+        &[
+            "train",
+            "people.csv",
+            "--labels",
+            "pairs.csv",
+            "--out",
+            "with.json",
+        ],
+        path,
+    );
+    good(&["train", "people.csv", "--out", "without.json"], path);
+    assert_ne!(read(path, "with.json"), read(path, "without.json"));
+
+    for (labels, problem) in [
+        ("record_id,person\n1,a\n", "needs the columns"),
+        ("record_id,cluster\n1,a\n", "several sources"),
+        (
+            "source,record_id,cluster\nshop,1,a\n",
+            "no line names records",
+        ),
+        (
+            "left_record_id,right_record_id,match\n2,3,perhaps\n",
+            "line 2",
+        ),
+    ] {
+        write(path, "bad.csv", labels);
+        let message = bad(
+            &[
+                "dedupe",
+                "people.csv",
+                "other.csv",
+                "--labels",
+                "bad.csv",
+                "--out",
+                "bad",
+            ],
+            path,
+            1,
+        );
+        assert!(
+            message.contains(problem) && message.contains("bad.csv"),
+            "{message}"
+        );
+    }
+}
+
+#[test]
 fn the_same_records_in_three_formats_give_the_same_result() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path = directory.path();

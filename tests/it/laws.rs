@@ -34,6 +34,7 @@ fn bulk_partition(signals: &[Signal]) -> Partition {
         pack: matcher.pack.clone(),
         model: Some(matcher.scorer.model().clone()),
         training: TrainingOptions::default(),
+        labels: None,
         link_only: false,
     };
     let result = resolve_records(&records, options, &|_| {});

@@ -32,6 +32,7 @@ fn bulk() -> Partition {
         pack: matcher.pack.clone(),
         model: Some(matcher.scorer.model().clone()),
         training: TrainingOptions::default(),
+        labels: None,
         link_only: false,
     };
     let result = resolve_records(&input.records, options, &|_| {});
@@ -153,6 +154,7 @@ fn the_sample_is_resolved_well_without_labels() {
         pack,
         model: None,
         training: TrainingOptions::default(),
+        labels: None,
         link_only: false,
     };
     let result = resolve_records(&input.records, options, &|_| {});

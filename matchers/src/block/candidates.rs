@@ -19,6 +19,10 @@ pub struct RuleStatistics {
     pub largest_block: usize,
     /// Keys held by more records than the rule allows.
     pub inactive_keys: usize,
+    /// Matches that it brings; see [`Candidates::recall`].
+    pub matches: u64,
+    /// Matches that it alone brings.
+    pub matches_alone: u64,
 }
 
 /// The blocks of a table's rows.
@@ -108,6 +112,10 @@ impl Candidates {
     /// What each rule brings, in the order of the rules.
     pub fn statistics(&self) -> &[RuleStatistics] {
         &self.statistics
+    }
+
+    pub(super) fn statistics_mut(&mut self) -> &mut [RuleStatistics] {
+        &mut self.statistics
     }
 
     /// Evaluates each candidate pair once, `left < right`, on all cores; the results come in a fixed order. `table` is the
@@ -202,6 +210,18 @@ impl Candidates {
 
     /// The first block that both rows are in.
     fn first_common_block(&self, left: u32, right: u32) -> Option<u32> {
+        self.common_blocks(left, right).next()
+    }
+
+    /// The rules whose active blocks both rows are in, a bit each.
+    pub(super) fn rules_of(&self, left: u32, right: u32) -> u64 {
+        self.common_blocks(left, right).fold(0, |rules, block| {
+            rules | 1 << rule_of(self.blocks[block as usize].0)
+        })
+    }
+
+    /// The blocks that both rows are in, ascending.
+    fn common_blocks(&self, left: u32, right: u32) -> impl Iterator<Item = u32> {
         let blocks_of = |row: u32| {
             let (start, end) = (
                 self.row_starts[row as usize],
@@ -209,16 +229,20 @@ impl Candidates {
             );
             &self.row_blocks[start as usize..end as usize]
         };
-        let (left, right) = (blocks_of(left), blocks_of(right));
-        let (mut left_index, mut right_index) = (0, 0);
-        while left_index < left.len() && right_index < right.len() {
-            match left[left_index].cmp(&right[right_index]) {
-                std::cmp::Ordering::Equal => return Some(left[left_index]),
-                std::cmp::Ordering::Less => left_index += 1,
-                std::cmp::Ordering::Greater => right_index += 1,
+        let (mut left, mut right) = (blocks_of(left), blocks_of(right));
+        std::iter::from_fn(move || {
+            while let ([first, left_rest @ ..], [other, right_rest @ ..]) = (left, right) {
+                match first.cmp(other) {
+                    std::cmp::Ordering::Equal => {
+                        (left, right) = (left_rest, right_rest);
+                        return Some(*first);
+                    }
+                    std::cmp::Ordering::Less => left = left_rest,
+                    std::cmp::Ordering::Greater => right = right_rest,
+                }
             }
-        }
-        None
+            None
+        })
     }
 }
 

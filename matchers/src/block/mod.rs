@@ -5,11 +5,13 @@
 mod candidates;
 mod element;
 mod phonetic;
+mod recall;
 
 pub use candidates::{Candidates, RuleStatistics};
 pub(crate) use element::Kind;
 pub use element::{Element, Value};
 pub use phonetic::soundex;
+pub use recall::BlockingRecall;
 
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;

@@ -2,9 +2,11 @@
 //! the prior from all candidate pairs (Winkler 1988; Linacre et al. 2022, "Splink", section 3).
 
 mod em;
+mod labels;
 mod patterns;
 
 pub use em::{EmParameters, EmResult, Learning, Posterior, maximise_expectation};
+pub use labels::{LabelledPair, learn_from_labels, weigh};
 pub use patterns::PatternCounts;
 
 use rayon::prelude::*;

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use veridem_matchers::Table;
-use veridem_matchers::block::{BlockingKey, BlockingRules, Candidates, Element, rule_of};
+use veridem_matchers::block::{
+    BlockingKey, BlockingRecall, BlockingRules, Candidates, Element, rule_of,
+};
 use veridem_matchers::normalise::NormalisedRecord;
 
 use crate::arbitrary::{cases, normalised_record};
@@ -72,6 +74,45 @@ proptest! {
         let distinct: BTreeSet<(usize, usize)> = pairs.iter().copied().collect();
         prop_assert_eq!(distinct.len(), pairs.len(), "a pair came twice");
         prop_assert_eq!(distinct, pairs_by_brute_force(&records, &rules));
+    }
+
+    #[test]
+    fn rules_are_credited_with_the_matches_that_they_bring(
+        records in prop::collection::vec(normalised_record(), 0..14),
+        rules in rules(),
+    ) {
+        let table = Table::new(&records);
+        let mut candidates = Candidates::new(&table, &rules);
+        // Every third pair is a match.
+        let matches: Vec<(u32, u32)> = candidates
+            .map_pairs(&table, |left, right| Some((left as u32, right as u32)))
+            .into_iter()
+            .filter(|(left, right)| (left + right) % 3 == 0)
+            .collect();
+        let recall = candidates.recall(&matches);
+        let holders = holders(&records, &rules);
+        let rules_of = |pair: &(u32, u32)| -> BTreeSet<usize> {
+            let (left, right) = rows(*pair);
+            let shared = holders.iter().filter(|(key, held_by)| {
+                held_by.len() <= rules.rule(**key).max_records
+                    && held_by.contains(&left)
+                    && held_by.contains(&right)
+            });
+            shared.map(|(key, _)| rule_of(*key)).collect()
+        };
+        let brought: Vec<BTreeSet<usize>> = matches.iter().map(rules_of).collect();
+        let by = |number: usize| brought.iter().filter(|rules| rules.len() == number).count() as u64;
+        prop_assert_eq!(
+            (recall.matches, recall.by_one_rule, recall.by_two_rules),
+            (matches.len() as u64, by(1), by(2))
+        );
+        prop_assert!(recall.recall.is_none_or(|share| share > 0.0 && share <= 1.0));
+        for (index, rule) in candidates.statistics().iter().enumerate() {
+            let its: Vec<_> = brought.iter().filter(|rules| rules.contains(&index)).collect();
+            prop_assert_eq!(rule.matches, its.len() as u64);
+            let alone = its.iter().filter(|rules| rules.len() == 1).count();
+            prop_assert_eq!(rule.matches_alone, alone as u64);
+        }
     }
 
     #[test]
@@ -198,4 +239,31 @@ fn pairs_come_in_one_order_however_many_threads_there_are() {
     assert!(alone.len() > 3_000, "{} pairs", alone.len());
     assert_eq!(pairs(2), alone);
     assert_eq!(pairs(7), alone);
+}
+
+#[test]
+fn what_independent_rules_miss_is_estimated() {
+    // Five rules bring a match with a probability each: drawn by a fixed sequence, 20,000 matches.
+    let chances = [0.5, 0.4, 0.3, 0.6, 0.2];
+    let mut state = 7_u64;
+    let mut draw = || {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (state >> 11) as f64 / (1_u64 << 53) as f64
+    };
+    let mut counts: BTreeMap<u64, u64> = BTreeMap::new();
+    for _ in 0..20_000 {
+        let brought_by = chances.iter().enumerate().fold(0, |rules, (rule, chance)| {
+            rules | u64::from(draw() < *chance) << rule
+        });
+        *counts.entry(brought_by).or_default() += 1;
+    }
+    let missed = counts.remove(&0).expect("some matches are missed") as f64;
+    let recall = BlockingRecall::of_counts(chances.len(), counts);
+    assert!(
+        (recall.missed - missed).abs() < missed * 0.15,
+        "{} estimated, {missed} missed",
+        recall.missed
+    );
 }

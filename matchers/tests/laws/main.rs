@@ -16,6 +16,7 @@ mod fixtures;
 mod folding;
 mod golden_criteria;
 mod golden_laws;
+mod labels;
 mod match_rules;
 mod model_file;
 mod names;
