@@ -265,53 +265,37 @@ fn cluster(
         .iter()
         .filter(|pair| pair.score.decision == Decision::Match)
         .map(|pair| (pair.left as usize, pair.right as usize));
-    let components = connected_components(rows, matches);
-    let mut component_of = vec![0_u32; rows];
-    for (index, members) in components.iter().enumerate() {
-        for member in members {
-            component_of[*member] = index as u32;
-        }
+    // Pairs are sorted by their left row: where those of each row begin.
+    let mut starts = vec![0_u32; rows + 1];
+    for pair in pairs {
+        starts[pair.left as usize + 1] += 1;
     }
-    let component = |row: u32| component_of[row as usize];
-    let mut edges: Vec<(u32, u32)> = pairs
-        .iter()
-        .enumerate()
-        .map(|(index, pair)| (index as u32, component(pair.left), component(pair.right)))
-        .filter(|(_, left, right)| left == right)
-        .map(|(index, component, _)| (component, index))
-        .collect();
-    edges.par_sort_unstable();
-    let edges_of = |component: u32| {
-        let start = edges.partition_point(|(of, _)| *of < component);
-        edges[start..]
-            .iter()
-            .take_while(move |(of, _)| *of == component)
-            .map(|(_, pair)| &pairs[*pair as usize])
-    };
-    let mut clusters: Vec<Vec<usize>> = components
-        .into_par_iter()
-        .enumerate()
-        .flat_map_iter(|(index, members)| {
-            if members.len() == 1 {
-                return vec![members];
+    for row in 0..rows {
+        starts[row + 1] += starts[row];
+    }
+    let partition = |members: Vec<usize>| {
+        if members.len() == 1 {
+            return vec![members];
+        }
+        let mut edges = Vec::new();
+        for (left, row) in members.iter().enumerate() {
+            for pair in &pairs[starts[*row] as usize..starts[row + 1] as usize] {
+                // A pair for review may lead to another component.
+                if let Ok(right) = members.binary_search(&(pair.right as usize)) {
+                    edges.push((left, right, pair.score));
+                }
             }
-            let position = |row: u32| {
-                members
-                    .binary_search(&(row as usize))
-                    .expect("an edge's rows are members of its component")
-            };
-            let edges: Vec<_> = edges_of(index as u32)
-                .map(|pair| (position(pair.left), position(pair.right), pair.score))
-                .collect();
-            let may_match = |left: usize, right: usize| may_match(members[left], members[right]);
-            let parts = partition_rows(&members, &edges, &may_match, scorer);
-            parts
-                .into_iter()
-                .map(|part| part.into_iter().map(|member| members[member]).collect())
-                .collect()
-        })
+        }
+        let may_match = |left: usize, right: usize| may_match(members[left], members[right]);
+        let parts = partition_rows(&members, &edges, &may_match, scorer);
+        let of_rows = |part: Vec<usize>| part.into_iter().map(|member| members[member]).collect();
+        parts.into_iter().map(of_rows).collect()
+    };
+    let mut clusters: Vec<Vec<usize>> = connected_components(rows, matches)
+        .into_par_iter()
+        .flat_map_iter(partition)
         .collect();
-    clusters.par_sort_unstable();
+    clusters.par_sort_by_key(|cluster| cluster[0]);
     clusters
 }
 

@@ -10,28 +10,29 @@ pub fn connected_components(
     count: usize,
     edges: impl Iterator<Item = (usize, usize)>,
 ) -> Vec<Vec<usize>> {
-    let mut parents: Vec<usize> = (0..count).collect();
+    let mut parents: Vec<u32> = (0..u32::try_from(count).expect("at most 2^32 records")).collect();
     for (left, right) in edges {
         let (left, right) = (root(&mut parents, left), root(&mut parents, right));
-        parents[left.max(right)] = left.min(right);
+        parents[left.max(right) as usize] = left.min(right);
     }
-    let mut group_of_root = vec![usize::MAX; count];
+    let mut group_of_root = vec![u32::MAX; count];
     let mut groups: Vec<Vec<usize>> = Vec::new();
     for member in 0..count {
-        let root = root(&mut parents, member);
-        if group_of_root[root] == usize::MAX {
-            group_of_root[root] = groups.len();
+        let group = &mut group_of_root[root(&mut parents, member) as usize];
+        if *group == u32::MAX {
+            *group = groups.len() as u32;
             groups.push(Vec::new());
         }
-        groups[group_of_root[root]].push(member);
+        groups[*group as usize].push(member);
     }
     groups
 }
 
-fn root(parents: &mut [usize], mut member: usize) -> usize {
-    while parents[member] != member {
-        parents[member] = parents[parents[member]];
-        member = parents[member];
+fn root(parents: &mut [u32], member: usize) -> u32 {
+    let mut member = member as u32;
+    while parents[member as usize] != member {
+        parents[member as usize] = parents[parents[member as usize] as usize];
+        member = parents[member as usize];
     }
     member
 }

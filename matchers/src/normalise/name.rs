@@ -1,5 +1,7 @@
 //! Person names: titles, suffixes, particles, initials, digits misread for letters.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use super::text::{fold, is_placeholder};
@@ -140,13 +142,20 @@ pub struct NameView<'a> {
 /// assert_eq!((normal.given.as_str(), normal.family.as_str(), normal.generation.as_str()), ("jose", "van der berg", "jr"));
 /// ```
 pub fn normalise_name(name: &PersonName) -> NormalisedName {
-    let mut generation = String::new();
-    let mut given = words(&name.given, &mut generation);
-    let mut family = words(&name.family, &mut generation);
-    let mut middle = words(&name.middle, &mut generation);
-    words(&name.suffix, &mut generation);
+    let mut generation = "";
+    let [given_text, family_text, middle_text, suffix_text] =
+        [&name.given, &name.family, &name.middle, &name.suffix].map(|part| fold(part));
+    let mut given = words(&given_text, &mut generation);
+    let mut family = words(&family_text, &mut generation);
+    let mut middle = words(&middle_text, &mut generation);
+    words(&suffix_text, &mut generation);
+    let full_texts = if given.is_empty() || family.is_empty() {
+        fold_full(&name.full)
+    } else {
+        Default::default()
+    };
     if given.is_empty() || family.is_empty() {
-        let (full_given, full_family) = split_full(&name.full, &mut generation);
+        let (full_given, full_family) = split_full(&full_texts, &mut generation);
         if given.is_empty() && family.is_empty() {
             (given, family) = (full_given, full_family);
         } else if given.is_empty() {
@@ -156,9 +165,11 @@ pub fn normalise_name(name: &PersonName) -> NormalisedName {
         }
     }
     // Only the whole name is judged: a Johnny Cash and a Christopher Guest have a surname.
-    let whole = [given.as_slice(), &middle, &family].concat().join(" ");
-    let repeated = given == family && PLACEHOLDER_WORDS.contains(&given.join(" ").as_str());
-    if repeated || PLACEHOLDER_NAMES.contains(&whole.as_str()) {
+    let whole = || given.iter().chain(&middle).chain(&family);
+    let is_whole = |placeholder: &&str| whole().eq(placeholder.split(' '));
+    let is_one_word = |word: &&str| given.len() == 1 && given[0] == *word;
+    let repeated = given == family && PLACEHOLDER_WORDS.iter().any(is_one_word);
+    if repeated || PLACEHOLDER_NAMES.iter().any(is_whole) {
         return NormalisedName::default();
     }
     if middle.is_empty() && given.len() > 1 {
@@ -170,27 +181,29 @@ pub fn normalise_name(name: &PersonName) -> NormalisedName {
         given: given.join(" "),
         middle: middle.join(" "),
         family: family.join(" "),
-        generation,
+        generation: generation.to_owned(),
     }
 }
 
-fn without(words: Vec<String>, taken: &[String]) -> Vec<String> {
+fn without<'a>(words: Vec<Word<'a>>, taken: &[Word<'_>]) -> Vec<Word<'a>> {
     words
         .into_iter()
         .filter(|word| !taken.contains(word))
         .collect()
 }
 
-/// Folded words of one part without titles, honours and placeholders; a generation goes where it belongs.
-fn words(part: &str, generation: &mut String) -> Vec<String> {
-    let folded = fold(part);
-    if is_placeholder(&folded) && folded.len() != 1 {
+/// A word of a folded text, as it stands there unless digits had to be read back.
+type Word<'a> = Cow<'a, str>;
+
+/// Words of a folded part without titles, honours and placeholders; a generation goes where it belongs.
+fn words<'a>(folded: &'a str, generation: &mut &'static str) -> Vec<Word<'a>> {
+    if is_placeholder(folded) && folded.len() != 1 {
         return Vec::new();
     }
     let mut words = Vec::new();
     for word in folded.split(' ').filter(|word| !word.is_empty()) {
         if let Some((_, known)) = GENERATIONS.iter().find(|(written, _)| *written == word) {
-            *generation = (*known).to_owned();
+            *generation = known;
         } else if !TITLES.contains(&word) && !HONOURS.contains(&word) {
             words.extend(letters(word));
         }
@@ -199,9 +212,9 @@ fn words(part: &str, generation: &mut String) -> Vec<String> {
 }
 
 /// A word as letters: digits that scanners and typing put for letters are read back, a number alone is no name.
-fn letters(word: &str) -> Option<String> {
+fn letters(word: &str) -> Option<Word<'_>> {
     if !word.bytes().any(|byte| byte.is_ascii_digit()) {
-        return Some(word.to_owned());
+        return Some(word.into());
     }
     if !word.bytes().any(|byte| byte.is_ascii_alphabetic()) {
         return None;
@@ -216,28 +229,38 @@ fn letters(word: &str) -> Option<String> {
         '8' => 'b',
         other => other,
     };
-    Some(word.chars().map(read_back).collect())
+    Some(word.chars().map(read_back).collect::<String>().into())
+}
+
+/// What stands before and after the comma of a full name, folded; all of it before where there is no comma.
+fn fold_full(full: &str) -> (String, Option<String>) {
+    match full.split_once(',') {
+        Some((before, after)) => (fold(before), Some(fold(after))),
+        None => (fold(full), None),
+    }
 }
 
 /// Given and family names of a full name: `Family, Given` or `Given Middle particle Family`.
-fn split_full(full: &str, generation: &mut String) -> (Vec<String>, Vec<String>) {
-    if let Some((before, after)) = full.split_once(',') {
-        let family = words(before, generation);
+fn split_full<'a>(
+    (before, after): &'a (String, Option<String>),
+    generation: &mut &'static str,
+) -> (Vec<Word<'a>>, Vec<Word<'a>>) {
+    let before = words(before, generation);
+    if let Some(after) = after {
         let given = words(after, generation);
         if !given.is_empty() {
-            return (given, family);
+            return (given, before);
         }
-        return split_words(family);
     }
-    split_words(words(full, generation))
+    split_words(before)
 }
 
-fn split_words(mut words: Vec<String>) -> (Vec<String>, Vec<String>) {
+fn split_words(mut words: Vec<Word<'_>>) -> (Vec<Word<'_>>, Vec<Word<'_>>) {
     if words.len() < 2 {
         return (words, Vec::new());
     }
     let mut start = words.len() - 1;
-    while start > 1 && PARTICLES.contains(&words[start - 1].as_str()) {
+    while start > 1 && PARTICLES.contains(&words[start - 1].as_ref()) {
         start -= 1;
     }
     let family = words.split_off(start);
