@@ -450,7 +450,7 @@ struct Step {
     comparison: usize,
     plan: Plan,
     /// The bit without which it finds nothing.
-    bit: Presence,
+    bit: u32,
     /// What each level adds.
     parts: [Sum; MAX_LEVELS],
     /// log2 of the mean term frequency of each level; not a number where rarity does not matter.
@@ -459,9 +459,8 @@ struct Step {
     frequencies: Vec<f64>,
     /// A household has the rare value in common.
     is_shared_in_household: bool,
-    /// The most that it can add, at all and where the values are not the same.
-    at_best: f64,
-    unequal_at_best: f64,
+    /// The most that it can add: nothing where a side has no value, and less where the values are not the same.
+    at_best: [f64; 4],
 }
 
 impl Step {
@@ -490,6 +489,7 @@ impl Step {
             }
         }
         let at_best = |levels: &[f64]| levels.iter().copied().fold(0.0, f64::max);
+        let (any, unequal) = (at_best(&most), at_best(&most[1..]));
         Self {
             comparison: index,
             plan,
@@ -498,19 +498,13 @@ impl Step {
             means,
             frequencies,
             is_shared_in_household: model.comparison.is_shared_in_household(),
-            at_best: at_best(&most),
-            unequal_at_best: at_best(&most[1..]),
+            at_best: [0.0, any, 0.0, unequal],
         }
     }
 
     fn hope(&self, present: Presence, unequal: Presence) -> f64 {
-        if present & self.bit == 0 {
-            0.0
-        } else if unequal & self.bit == 0 {
-            self.at_best
-        } else {
-            self.unequal_at_best
-        }
+        let bit = |of: Presence| (of >> self.bit & 1) as usize;
+        self.at_best[bit(present) | bit(unequal) << 1]
     }
 
     fn found(&self, table: &Table, left: usize, right: usize) -> Option<(u8, Sum)> {
@@ -566,7 +560,7 @@ impl<'a> TableScorer<'a> {
         let mut total = scorer.sum();
         let mut levels = Pattern::MISSING;
         for step in &self.steps {
-            if present & step.bit == 0 {
+            if present >> step.bit & 1 == 0 {
                 continue;
             }
             if total.matching + hope < least {

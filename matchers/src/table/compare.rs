@@ -92,10 +92,10 @@ impl Table {
         }
     }
 
-    /// The bit without which, on both sides, a comparison finds nothing; no bit where it never finds anything.
-    pub(crate) fn presence_bit(&self, plan: Plan) -> Presence {
+    /// The bit without which, on both sides, a comparison finds nothing.
+    pub(crate) fn presence_bit(&self, plan: Plan) -> u32 {
         let named = |column: usize| (FIRST_NAMED + column as u32).min(OF_ALL);
-        1 << match plan {
+        match plan {
             Plan::GivenName | Plan::FamilyName | Plan::MiddleName | Plan::Generation => NAME,
             Plan::BirthDate => BIRTH_DATE,
             Plan::Email => EMAIL,
@@ -104,7 +104,7 @@ impl Table {
             Plan::Gender => GENDER,
             Plan::Identifier(column) => named(column),
             Plan::Custom(column) => named(self.identifiers.columns.len() + column),
-            Plan::Absent => return 0,
+            Plan::Absent => OF_ALL,
         }
     }
 

@@ -1,18 +1,20 @@
 //! Records as a table of numbers: each value is kept once, a record is a row of ids. Bulk jobs compare millions of pairs
 //! on it; every answer is that of the records it was made of.
 
+mod builder;
 mod compare;
 mod digits;
 mod facts;
+mod hashes;
 mod words;
 
+pub use builder::TableBuilder;
 pub(crate) use compare::{Plan, Presence};
+pub(crate) use hashes::TableHashes;
 
 use hashbrown::HashTable;
-use rustc_hash::FxHashMap;
-use xxhash_rust::xxh3::xxh3_64;
 
-use crate::block::{BlockingKey, BlockingRules, Element, Kind, Value, single_key};
+use crate::block::{BlockingKey, BlockingRules, Element, single_key};
 use crate::compare::Comparison;
 use crate::normalise::{
     AddressView, EmailView, NameView, NormalisedAddress, NormalisedCustom, NormalisedEmail,
@@ -308,20 +310,6 @@ pub struct Table {
     customs: NamedColumns,
 }
 
-/// Fills a [`Table`], batch by batch.
-#[derive(Default)]
-pub struct TableBuilder {
-    count: usize,
-    names: (Names, Cells),
-    dates: Cells,
-    emails: (Emails, Cells),
-    phones: (Words, Cells),
-    addresses: (Addresses, Cells),
-    genders: Vec<u32>,
-    identifiers: NamedColumns,
-    customs: NamedColumns,
-}
-
 fn pack_date(date: &PartialDate) -> u32 {
     u32::from(date.year) << 16 | u32::from(date.month) << 8 | u32::from(date.day)
 }
@@ -331,168 +319,6 @@ fn unpack_date(packed: u32) -> PartialDate {
         year: (packed >> 16) as u16,
         month: (packed >> 8) as u8,
         day: packed as u8,
-    }
-}
-
-/// Pushes the ids of each record's values.
-fn fill<'a, T: 'a>(
-    records: &'a [NormalisedRecord],
-    cells: &mut Cells,
-    values: impl Fn(&'a NormalisedRecord) -> &'a [T],
-    mut id_of: impl FnMut(&'a T) -> u32,
-) {
-    let mut ids = Vec::new();
-    for record in records {
-        ids.clear();
-        ids.extend(values(record).iter().map(&mut id_of));
-        cells.push(&ids);
-    }
-}
-
-impl TableBuilder {
-    /// Adds records, in their order. Kinds of attributes are worked on side by side.
-    pub fn push(&mut self, records: &[NormalisedRecord]) {
-        let before = self.count;
-        self.count += records.len();
-        let Self {
-            names: (names, name_cells),
-            dates,
-            emails: (emails, email_cells),
-            phones: (phones, phone_cells),
-            addresses: (addresses, address_cells),
-            genders,
-            identifiers,
-            customs,
-            ..
-        } = self;
-        rayon::scope(|scope| {
-            scope.spawn(|_| {
-                fill(
-                    records,
-                    name_cells,
-                    |record| &record.names,
-                    |name: &NormalisedName| {
-                        let words = &mut names.words;
-                        let entry = NameEntry {
-                            given: words.intern(&name.given),
-                            middle: words.intern(&name.middle),
-                            family: words.intern(&name.family),
-                            generation: words.intern(&name.generation),
-                        };
-                        names.entries.intern(entry, NameEntry::hash)
-                    },
-                );
-            });
-            scope.spawn(|_| {
-                fill(
-                    records,
-                    address_cells,
-                    |record| &record.addresses,
-                    |address: &NormalisedAddress| {
-                        let words = &mut addresses.words;
-                        let entry = AddressEntry {
-                            number: words.intern(&address.number),
-                            street: words.intern(&address.street),
-                            unit: words.intern(&address.unit),
-                            city: words.intern(&address.city),
-                            region: words.intern(&address.region),
-                            postcode: words.intern(&address.postcode),
-                        };
-                        addresses.entries.intern(entry, AddressEntry::hash)
-                    },
-                );
-            });
-            scope.spawn(|_| {
-                fill(
-                    records,
-                    email_cells,
-                    |record| &record.emails,
-                    |email: &NormalisedEmail| {
-                        let entry = EmailEntry {
-                            address: emails.words.intern(&email.address),
-                            local: emails.words.intern(email.local()),
-                            of_name: email.of_name,
-                        };
-                        emails.entries.intern(entry, EmailEntry::hash)
-                    },
-                );
-            });
-            scope.spawn(|_| {
-                fill(
-                    records,
-                    phone_cells,
-                    |record| &record.phones,
-                    |phone: &String| phones.intern(phone),
-                );
-                fill(records, dates, |record| &record.birth_dates, pack_date);
-                genders.extend(
-                    records
-                        .iter()
-                        .map(|record| record.gender.map_or(0, u32::from)),
-                );
-                for (index, record) in records.iter().enumerate() {
-                    let values = record.identifiers.iter();
-                    identifiers.push(
-                        before + index,
-                        values.map(|identifier| {
-                            (identifier.scheme.as_str(), identifier.value.as_str())
-                        }),
-                    );
-                    let values = record.customs.iter();
-                    customs.push(
-                        before + index,
-                        values.map(|custom| (custom.name.as_str(), custom.value.as_str())),
-                    );
-                }
-            });
-        });
-    }
-
-    /// The table.
-    pub fn finish(mut self) -> Table {
-        let mut lists = Vec::new();
-        let mut rows = vec![Row::default(); self.count];
-        let mut place = |cells: Cells, put: fn(&mut Row, Cell)| {
-            let first = lists.len() as u32;
-            for (row, cell) in rows.iter_mut().zip(&cells.cells) {
-                let moved = if cell & SEVERAL != 0 {
-                    cell + first
-                } else {
-                    *cell
-                };
-                put(row, moved);
-            }
-            lists.extend(cells.lists);
-        };
-        place(self.names.1, |row, cell| row.name = cell);
-        place(self.dates, |row, cell| row.birth_date = cell);
-        place(self.emails.1, |row, cell| row.email = cell);
-        place(self.phones.1, |row, cell| row.phone = cell);
-        place(self.addresses.1, |row, cell| row.address = cell);
-        for (row, gender) in rows.iter_mut().zip(&self.genders) {
-            row.gender = *gender;
-        }
-        self.names.0.words.freeze();
-        self.names.0.entries.freeze();
-        self.emails.0.words.freeze();
-        self.emails.0.entries.freeze();
-        self.phones.0.freeze();
-        self.addresses.0.words.freeze();
-        self.addresses.0.entries.freeze();
-        self.identifiers.finish(self.count);
-        self.customs.finish(self.count);
-        let mut table = Table {
-            rows,
-            lists,
-            names: self.names.0,
-            emails: self.emails.0,
-            phones: self.phones.0,
-            addresses: self.addresses.0,
-            identifiers: self.identifiers,
-            customs: self.customs,
-        };
-        table.note_facts(|_| true);
-        table
     }
 }
 
@@ -754,161 +580,5 @@ fn retain<'a>(
             *cell = cell_of(&kept, lists);
             *changed = true;
         }
-    }
-}
-
-/// The hashes that an element yields for each value of a table, by the id of the value.
-#[derive(Default)]
-struct HashLists {
-    starts: Vec<u32>,
-    hashes: Vec<u64>,
-}
-
-impl HashLists {
-    fn of<'a>(element: Element, count: usize, value: impl Fn(u32) -> Value<'a>) -> Self {
-        let mut lists = Self::default();
-        lists.starts.push(0);
-        for id in 0..count as u32 {
-            if id > 0 {
-                element.push_values(value(id), &mut |text| {
-                    lists.hashes.push(xxh3_64(text.as_bytes()));
-                });
-            }
-            lists.starts.push(lists.hashes.len() as u32);
-        }
-        lists
-    }
-
-    fn get(&self, id: u32) -> &[u64] {
-        let id = id as usize;
-        &self.hashes[self.starts[id] as usize..self.starts[id + 1] as usize]
-    }
-}
-
-/// What one element yields, value by value of every kind that it looks at.
-struct ElementHashes {
-    names: HashLists,
-    dates: FxHashMap<u32, Vec<u64>>,
-    emails: HashLists,
-    phones: HashLists,
-    addresses: HashLists,
-    identifiers: Vec<HashLists>,
-    customs: Vec<HashLists>,
-}
-
-/// The elements of blocking rules with the hashes of a table's values.
-pub(crate) struct TableHashes<'a> {
-    table: &'a Table,
-    elements: Vec<(Element, ElementHashes)>,
-}
-
-impl<'a> TableHashes<'a> {
-    /// Hashes the values of a table for the elements of some rules.
-    pub fn new(table: &'a Table, rules: &BlockingRules) -> Self {
-        use rayon::prelude::*;
-        let mut elements: Vec<Element> = Vec::new();
-        for element in rules.0.iter().flat_map(|rule| &rule.key) {
-            if !elements.contains(element) {
-                elements.push(*element);
-            }
-        }
-        let elements = elements
-            .into_par_iter()
-            .map(|element| (element, table.hashes(element)))
-            .collect();
-        Self { table, elements }
-    }
-
-    /// Pushes the hashes that an element yields for a row.
-    pub fn push(&self, element: Element, row: usize, hashes: &mut Vec<u64>) {
-        let Some((_, of)) = self.elements.iter().find(|(known, _)| *known == element) else {
-            return;
-        };
-        let (table, cells) = (self.table, &self.table.rows[row]);
-        let mut push = |lists: &HashLists, ids: &[u32]| {
-            if !lists.hashes.is_empty() {
-                for id in ids {
-                    hashes.extend_from_slice(lists.get(*id));
-                }
-            }
-        };
-        push(&of.names, table.values(&cells.name));
-        push(&of.emails, table.values(&cells.email));
-        push(&of.phones, table.values(&cells.phone));
-        push(&of.addresses, table.values(&cells.address));
-        for (columns, lists) in [
-            (&table.identifiers, &of.identifiers),
-            (&table.customs, &of.customs),
-        ] {
-            for (column, lists) in lists.iter().enumerate() {
-                push(lists, columns.values(column, row));
-            }
-        }
-        for date in table.values(&cells.birth_date) {
-            if let Some(of_date) = of.dates.get(date) {
-                hashes.extend_from_slice(of_date);
-            }
-        }
-    }
-}
-
-impl Table {
-    fn hashes(&self, element: Element) -> ElementHashes {
-        let kind = element.kind();
-        let count = |of: Kind, entries: usize| if kind == of { entries } else { 0 };
-        let mut dates: FxHashMap<u32, Vec<u64>> = FxHashMap::default();
-        if kind == Kind::BirthDate {
-            for row in &self.rows {
-                for packed in self.values(&row.birth_date) {
-                    dates.entry(*packed).or_insert_with(|| {
-                        let mut hashes = Vec::new();
-                        let date = Value::BirthDate(unpack_date(*packed));
-                        element.push_values(date, &mut |text| {
-                            hashes.push(xxh3_64(text.as_bytes()));
-                        });
-                        hashes
-                    });
-                }
-            }
-        }
-        let names = count(Kind::Name, self.names.entries.entries.len());
-        let emails = count(Kind::Email, self.emails.entries.entries.len());
-        let phones = count(Kind::Phone, self.phones.len());
-        let addresses = count(Kind::Address, self.addresses.entries.entries.len());
-        let named = |of: Kind, columns, value| {
-            if kind == of {
-                self.named_hashes(element, columns, value)
-            } else {
-                Vec::new()
-            }
-        };
-        ElementHashes {
-            names: HashLists::of(element, names, |id| Value::Name(self.names.view(id))),
-            dates,
-            emails: HashLists::of(element, emails, |id| Value::Email(self.emails.view(id))),
-            phones: HashLists::of(element, phones, |id| Value::Phone(self.phones.get(id))),
-            addresses: HashLists::of(element, addresses, |id| {
-                Value::Address(self.addresses.view(id))
-            }),
-            identifiers: named(Kind::Identifier, &self.identifiers, Value::Identifier),
-            customs: named(Kind::Custom, &self.customs, Value::Custom),
-        }
-    }
-
-    fn named_hashes<'a>(
-        &'a self,
-        element: Element,
-        columns: &'a NamedColumns,
-        value: fn(&'a str, &'a str) -> Value<'a>,
-    ) -> Vec<HashLists> {
-        columns
-            .columns
-            .iter()
-            .map(|column| {
-                HashLists::of(element, columns.words.len(), |id| {
-                    value(&column.name, columns.words.get(id))
-                })
-            })
-            .collect()
     }
 }
