@@ -37,8 +37,8 @@ pub(super) struct JobArguments {
     /// The column that holds the source.
     #[arg(long, value_name = "COLUMN")]
     source_column: Option<String>,
-    /// What people said of some records, to train by: record_id, cluster and, where ids repeat between sources, source; or
-    /// left_record_id, right_record_id, match.
+    /// What people said of some records: record_id, cluster and, where ids repeat between sources, source, to train and judge by; or
+    /// left_record_id, right_record_id, match, to judge by.
     #[arg(long, value_name = "FILE")]
     labels: Option<PathBuf>,
     /// Only pairs of two different sources may match.

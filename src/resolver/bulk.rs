@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use veridem_matchers::block::{BlockingRecall, Candidates, RuleStatistics};
 use veridem_matchers::cluster::connected_components;
 use veridem_matchers::compare::Pattern;
-use veridem_matchers::train::{TrainingOptions, learn_from_labels, train, weigh};
+use veridem_matchers::train::{TrainingOptions, learn_m, train, weigh};
 use veridem_matchers::{
     Comparable, Decision, GoldenRecord, Model, NormalisedRecord, Pack, PairScore, Record, Scorer,
     Table, TableBuilder, TableScorer, golden_record_of, partition_rows,
@@ -152,7 +152,7 @@ fn block(mut table: Table, pack: &Pack) -> (Table, Candidates) {
     (table, candidates)
 }
 
-/// Trains a model without labels, and corrects it by what labels there are.
+/// Trains a model without labels, and corrects it by the persons that are labelled.
 pub fn trained_model(
     records: &Records,
     table: &Table,
@@ -163,7 +163,7 @@ pub fn trained_model(
     let may_match = |left: usize, right: usize| options.may_match(records, left, right);
     let mut model = train(table, candidates, rules, &options.training, may_match);
     if let Some(labels) = &options.labels {
-        learn_from_labels(&mut model, table, &labels.pairs(table, candidates));
+        learn_m(&mut model, table, &labels.of_persons());
     }
     model
 }
@@ -194,7 +194,7 @@ pub fn resolve_records(
         None => trained_model(records, &table, &candidates, &options),
     };
     let labelled = options.labels.iter().flat_map(|labels| {
-        let pairs = labels.pairs(&table, &candidates);
+        let pairs = labels.of_candidates(&table, &candidates);
         weigh(&model, &table, &pairs)
     });
     let labelled = labelled.collect();

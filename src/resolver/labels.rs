@@ -1,7 +1,8 @@
 //! What people said of records of a bulk job.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use rustc_hash::FxHashMap;
 use veridem_matchers::Table;
 use veridem_matchers::block::Candidates;
 use veridem_matchers::train::LabelledPair;
@@ -19,40 +20,56 @@ pub struct Labels {
 const MAX_RECORDS_OF_A_PERSON: usize = 50;
 
 impl Labels {
-    /// All that they say of pairs: those of one person, and those candidate pairs that are of two. Each pair once, sorted; where
-    /// labels contradict each other, the word on the single pair counts.
-    pub fn pairs(&self, table: &Table, candidates: &Candidates) -> Vec<LabelledPair> {
-        let mut said: BTreeMap<(u32, u32), bool> = BTreeMap::new();
-        let mut people: BTreeMap<&str, Vec<u32>> = BTreeMap::new();
-        for (row, person) in &self.clusters {
-            people.entry(person).or_default().push(*row);
+    /// The pairs of records of one person, for every person that is labelled.
+    pub fn of_persons(&self) -> Vec<LabelledPair> {
+        let mut pairs = Vec::new();
+        for rows in self.persons().values() {
+            let rows: Vec<u32> = rows.iter().copied().take(MAX_RECORDS_OF_A_PERSON).collect();
+            for (index, one) in rows.iter().enumerate() {
+                pairs.extend(rows[index + 1..].iter().map(|other| LabelledPair {
+                    left: *one,
+                    right: *other,
+                    is_match: true,
+                }));
+            }
         }
+        pairs
+    }
+
+    /// What they say of candidate pairs, each once; where labels contradict each other, the word on the single pair counts.
+    pub fn of_candidates(&self, table: &Table, candidates: &Candidates) -> Vec<LabelledPair> {
         let mut person_of = vec![0_u32; table.len()];
-        for (number, rows) in (1..).zip(people.values()) {
+        for (number, rows) in (1..).zip(self.persons().values()) {
             for row in rows {
                 person_of[*row as usize] = number;
             }
-            let rows = &rows[..rows.len().min(MAX_RECORDS_OF_A_PERSON)];
-            for (index, one) in rows.iter().enumerate() {
-                let others = rows[index + 1..].iter().filter(|other| *other != one);
-                said.extend(others.map(|other| ((*one.min(other), *one.max(other)), true)));
-            }
         }
-        if !people.is_empty() {
-            let apart = candidates.map_pairs(table, |left, right| {
+        let single: FxHashMap<(u32, u32), bool> = self
+            .pairs
+            .iter()
+            .map(|pair| ((pair.left, pair.right), pair.is_match))
+            .collect();
+        candidates.map_pairs(table, |left, right| {
+            let by_person = || {
                 let (one, other) = (person_of[left], person_of[right]);
-                (one != other && one != 0 && other != 0).then_some((left as u32, right as u32))
-            });
-            said.extend(apart.into_iter().map(|pair| (pair, false)));
-        }
-        let single = self.pairs.iter().filter(|pair| pair.left != pair.right);
-        said.extend(single.map(|pair| ((pair.left, pair.right), pair.is_match)));
-        said.into_iter()
-            .map(|((left, right), is_match)| LabelledPair {
+                (one != 0 && other != 0).then_some(one == other)
+            };
+            let (left, right) = (left as u32, right as u32);
+            let is_match = single.get(&(left, right)).copied().or_else(by_person)?;
+            Some(LabelledPair {
                 left,
                 right,
                 is_match,
             })
-            .collect()
+        })
+    }
+
+    /// The rows of each person.
+    fn persons(&self) -> BTreeMap<&str, BTreeSet<u32>> {
+        let mut persons: BTreeMap<&str, BTreeSet<u32>> = BTreeMap::new();
+        for (row, person) in &self.clusters {
+            persons.entry(person).or_default().insert(*row);
+        }
+        persons
     }
 }

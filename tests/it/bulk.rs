@@ -113,17 +113,12 @@ fn labels_train_and_judge() {
     assert!(summary["blocking_recall"]["recall"].as_f64().is_some());
     assert!(read(path, "out/report.html").contains("Share of matches by match probability"));
 
-    write(
-        path,
-        "pairs.csv",
-        "left_source,left_record_id,right_source,right_record_id,match\npeople,2,people,1,true\npeople,1,people,3,false\n",
-    );
     good(
         &[
             "train",
             "people.csv",
             "--labels",
-            "pairs.csv",
+            "labels.csv",
             "--out",
             "with.json",
         ],
@@ -131,6 +126,26 @@ fn labels_train_and_judge() {
     );
     good(&["train", "people.csv", "--out", "without.json"], path);
     assert_ne!(read(path, "with.json"), read(path, "without.json"));
+
+    write(
+        path,
+        "pairs.csv",
+        "left_source,left_record_id,right_source,right_record_id,match\npeople,2,people,1,true\npeople,5,people,3,true\n",
+    );
+    good(
+        &[
+            "dedupe",
+            "people.csv",
+            "--labels",
+            "pairs.csv",
+            "--out",
+            "pairs",
+        ],
+        path,
+    );
+    let summary: serde_json::Value =
+        serde_json::from_str(&read(path, "pairs/summary.json")).expect("JSON");
+    assert_eq!(summary["labelled_pairs"], 2, "{summary}");
 
     for (labels, problem) in [
         ("record_id,person\n1,a\n", "needs the columns"),

@@ -6,7 +6,7 @@ mod labels;
 mod patterns;
 
 pub use em::{EmParameters, EmResult, Learning, Posterior, maximise_expectation};
-pub use labels::{LabelledPair, learn_from_labels, weigh};
+pub use labels::{LabelledPair, learn_m, weigh};
 pub use patterns::PatternCounts;
 
 use rayon::prelude::*;

@@ -4,8 +4,8 @@ use std::sync::LazyLock;
 
 use veridem_matchers::block::Candidates;
 use veridem_matchers::compare::Comparison;
-use veridem_matchers::train::{LabelledPair, learn_from_labels, weigh};
-use veridem_matchers::{Model, Pack, Table};
+use veridem_matchers::train::{LabelledPair, learn_m, weigh};
+use veridem_matchers::{Model, Pack, Scorer, Table};
 
 use crate::population::Population;
 
@@ -34,31 +34,6 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
     }
 });
 
-/// Matches by the probabilities of labelled pairs.
-fn expected_matches(model: &Model) -> f64 {
-    let weighed = weigh(model, &WORLD.table, &WORLD.labels);
-    weighed
-        .iter()
-        .map(|(weight, _)| 1.0 / (1.0 + (-weight).exp2()))
-        .sum()
-}
-
-#[test]
-fn probabilities_sum_to_the_labelled_matches_whatever_the_prior_was() {
-    let matches = WORLD.labels.iter().filter(|label| label.is_match).count() as f64;
-    assert!(matches > 300.0, "{matches} matches");
-    for wrong_by in [1e-3, 1.0, 1e3] {
-        let mut model = WORLD.model.clone();
-        model.prior *= wrong_by;
-        learn_from_labels(&mut model, &WORLD.table, &WORLD.labels);
-        let expected = expected_matches(&model);
-        assert!(
-            (expected - matches).abs() < matches * 0.02,
-            "prior wrong by {wrong_by}: {expected} expected, {matches} labelled"
-        );
-    }
-}
-
 #[test]
 fn labelled_matches_correct_m() {
     let email = |model: &Model| {
@@ -76,7 +51,7 @@ fn labelled_matches_correct_m() {
         }
     }
     let wrong = email(&model);
-    learn_from_labels(&mut model, &WORLD.table, &WORLD.labels);
+    learn_m(&mut model, &WORLD.table, &WORLD.labels);
     let corrected = email(&model);
     assert!(
         (corrected - right).abs() < (wrong - right).abs() * 0.4,
@@ -87,11 +62,23 @@ fn labelled_matches_correct_m() {
 #[test]
 fn no_label_changes_nothing() {
     let mut model = WORLD.model.clone();
-    learn_from_labels(&mut model, &WORLD.table, &[]);
-    assert!((model.prior - WORLD.model.prior).abs() < 1e-12);
+    learn_m(&mut model, &WORLD.table, &[]);
     for (one, other) in model.comparisons.iter().zip(&WORLD.model.comparisons) {
         for (one, other) in one.levels.iter().zip(&other.levels) {
             assert!((one.m - other.m).abs() < 1e-12);
         }
+    }
+}
+
+#[test]
+fn labelled_pairs_weigh_what_they_weigh_as_records() {
+    let scorer = Scorer::new(WORLD.model.clone(), &Pack::retail());
+    let labels = &WORLD.labels[..200];
+    for (label, (weight, is_match)) in labels.iter().zip(weigh(&WORLD.model, &WORLD.table, labels))
+    {
+        let record = |row: u32| WORLD.table.record(row as usize);
+        let score = scorer.score(&record(label.left), &record(label.right));
+        assert!((score.weight.0 - weight).abs() < 1e-9);
+        assert_eq!(is_match, label.is_match);
     }
 }

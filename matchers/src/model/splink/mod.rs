@@ -5,8 +5,7 @@
 //! tells: it is put to Splink's conditions in their order. The m and u of a level of Splink are then shared out among
 //! the levels of Veridem in it, m in the proportion of the shipped model's m and u in that of its u, so that their
 //! sums stay Splink's. Sharing both alike would give each level the very weight of Splink's; it was tried and is worse
-//! (F1 of pairs on retail_dev 0.76, not 0.80; on historical_50k 0.86, not 0.90; better on fake_1000 only, 0.91, not
-//! 0.86), since Splink's "all other comparisons" hold nicknames, initials and equal postcodes too.
+//! on two of three sets, since Splink's "all other comparisons" hold nicknames, initials and equal postcodes too.
 //!
 //! Where a comparison of Splink looks at several attributes (given and family name), the same is done with all
 //! combinations of their levels, and each attribute gets what it has on the margin.
