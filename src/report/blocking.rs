@@ -32,11 +32,11 @@ fn estimate(recall: &BlockingRecall) -> Markup {
     };
     html! {
         p {
-            "The rules brought " strong { (number::counted(recall.matches, "match", "matches")) } ", an estimated "
+            "The rules brought " strong { (number::counted(recall.matches, "match", "matches")) } ", at most about "
             strong { (number::percent(share, 1.0)) } " of all. "
             (number::count(recall.by_one_rule)) " of them were brought by one rule only and " (number::count(recall.by_two_rules))
             " by two, from which about " (number::count(recall.missed.round().max(0.0) as u64))
-            " are reckoned to have been brought by none (capture and recapture, Chao 1987; too few where rules resemble each other)."
+            " or more are reckoned to have been brought by none (capture and recapture, Chao 1987: a lower bound)."
         }
     }
 }

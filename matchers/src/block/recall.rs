@@ -16,9 +16,9 @@ pub struct BlockingRecall {
     pub by_one_rule: u64,
     /// Those that exactly two rules bring.
     pub by_two_rules: u64,
-    /// Matches that no rule brings, estimated; a lower bound where rules resemble each other.
+    /// Matches that no rule brings, estimated: a lower bound, above all where rules resemble each other.
     pub missed: f64,
-    /// Share of all matches that blocking brings, estimated; `None` where there was no match.
+    /// Share of all matches that blocking brings at most; `None` where there was no match.
     pub recall: Option<f64>,
 }
 

@@ -159,8 +159,7 @@ impl TableBuilder {
         for (row, gender) in rows.iter_mut().zip(&self.genders) {
             row.gender = *gender;
         }
-        self.names.0.words.freeze();
-        self.names.0.entries.freeze();
+        self.names.0.freeze();
         self.emails.0.words.freeze();
         self.emails.0.entries.freeze();
         self.phones.0.freeze();

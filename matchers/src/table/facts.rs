@@ -12,7 +12,7 @@ pub(super) struct NameFacts {
     pub ids: NameEntry,
     pub given: Signature,
     pub family: Signature,
-    /// See [`super::words::Words::roots`].
+    /// See [`super::words::roots_of`].
     pub roots: u64,
 }
 
@@ -53,7 +53,7 @@ impl Table {
             ids,
             given: words.signature(ids.given),
             family: words.signature(ids.family),
-            roots: words.roots(ids.given),
+            roots: self.names.roots[ids.given as usize],
         }
     }
 

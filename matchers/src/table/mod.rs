@@ -21,7 +21,7 @@ use crate::normalise::{
     NormalisedIdentifier, NormalisedName, NormalisedRecord, PartialDate,
 };
 use facts::Facts;
-use words::{WordId, Words};
+use words::{WordId, Words, roots_of};
 
 /// What a row has of one attribute: 0 for nothing, the id of a value, or, under [`SEVERAL`], the number of a list of ids.
 type Cell = u32;
@@ -161,9 +161,18 @@ impl AddressEntry {
 struct Names {
     words: Words,
     entries: Entries<NameEntry>,
+    /// See [`roots_of`], by the id of the word.
+    roots: Vec<u64>,
 }
 
 impl Names {
+    fn freeze(&mut self) {
+        self.words.freeze();
+        self.entries.freeze();
+        let words = 0..self.words.len() as WordId;
+        self.roots = words.map(|id| roots_of(self.words.get(id))).collect();
+    }
+
     fn view(&self, id: u32) -> NameView<'_> {
         self.view_of(self.entries.entries[id as usize])
     }

@@ -11,6 +11,7 @@ pub(super) type WordId = u32;
 /// Where a text ends, beside what tells it apart: one line of the cache.
 #[derive(Clone, Copy)]
 struct Entry {
+    hash: u64,
     signature: Signature,
     start: u32,
     length: u32,
@@ -22,8 +23,6 @@ pub(super) struct Words {
     text: String,
     /// By id; that of id 0 is empty.
     entries: Vec<Entry>,
-    /// A bit for each given name that the text is or may be short for.
-    roots: Vec<u64>,
     index: HashTable<WordId>,
 }
 
@@ -35,32 +34,32 @@ impl Words {
         }
         if self.entries.is_empty() {
             self.entries.push(Entry {
+                hash: 0,
                 signature: Signature::of(""),
                 start: 0,
                 length: 0,
             });
-            self.roots.push(0);
         }
         let hash = xxh3_64(text.as_bytes());
-        let known = self
-            .index
-            .find(hash, |id| slice(&self.text, &self.entries, *id) == text);
+        let is_known = |id: &WordId| {
+            self.entries[*id as usize].hash == hash && slice(&self.text, &self.entries, *id) == text
+        };
+        let known = self.index.find(hash, is_known);
         if let Some(id) = known {
             return *id;
         }
         let id = self.entries.len() as WordId;
         self.entries.push(Entry {
+            hash,
             signature: Signature::of(text),
             start: u32::try_from(self.text.len())
                 .expect("at most 4 GiB of different texts of a kind"),
             length: text.len() as u32,
         });
         self.text.push_str(text);
-        self.roots.push(roots_of(text));
-        let (texts, entries) = (&self.text, &self.entries);
-        self.index.insert_unique(hash, id, |id| {
-            xxh3_64(slice(texts, entries, *id).as_bytes())
-        });
+        let entries = &self.entries;
+        let hash_of = |id: &WordId| entries[*id as usize].hash;
+        self.index.insert_unique(hash, id, hash_of);
         id
     }
 
@@ -83,11 +82,6 @@ impl Words {
         entry.map_or(Signature::default(), |entry| entry.signature)
     }
 
-    /// A bit for each given name that a text is or may be short for.
-    pub fn roots(&self, id: WordId) -> u64 {
-        self.roots.get(id as usize).copied().unwrap_or_default()
-    }
-
     /// No further text comes: gives back what only interning needs.
     pub fn freeze(&mut self) {
         self.index = HashTable::new();
@@ -96,7 +90,8 @@ impl Words {
     }
 }
 
-fn roots_of(text: &str) -> u64 {
+/// A bit for each given name that a text is or may be short for: names without a common bit are no forms of one name.
+pub(super) fn roots_of(text: &str) -> u64 {
     let bit = |name: &str| 1 << (xxh3_64(name.as_bytes()) >> 58);
     formal_names(text)
         .iter()
