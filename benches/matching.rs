@@ -21,12 +21,17 @@ const NAMES: &[(&str, &str)] = &[
     ("okafor", "nguyen"),
 ];
 
+/// How alike two texts are.
+type Measure = fn(&str, &str) -> f64;
+/// Whether they are alike.
+type Test = fn(&str, &str) -> bool;
+
 fn jaro_winkler_of_rapidfuzz(left: &str, right: &str) -> f64 {
     rapidfuzz::distance::jaro_winkler::similarity(left.bytes(), right.bytes())
 }
 
 fn strings(criterion: &mut Criterion) {
-    let measures: [(&str, fn(&str, &str) -> f64); 3] = [
+    let measures: [(&str, Measure); 3] = [
         ("veridem", jaro_winkler),
         ("strsim", strsim::jaro_winkler),
         ("rapidfuzz", jaro_winkler_of_rapidfuzz),
@@ -43,7 +48,7 @@ fn strings(criterion: &mut Criterion) {
         });
     }
     group.finish();
-    let tests: [(&str, fn(&str, &str) -> bool); 3] = [
+    let tests: [(&str, Test); 3] = [
         ("veridem", |left, right| {
             within_one_edit(left.as_bytes(), right.as_bytes())
         }),
