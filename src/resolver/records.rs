@@ -232,3 +232,64 @@ impl FromIterator<Record> for Records {
         builder.finish(|_, _| {})
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+    use veridem_matchers::Attribute;
+
+    use super::*;
+
+    fn record(source: &str, record_id: &str, email: &str) -> Record {
+        Record {
+            key: RecordKey::new(source, record_id),
+            attributes: vec![StatedAttribute {
+                attribute: Attribute::Email(email.to_owned()),
+                stated_at_ms: 7,
+            }],
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn records_are_those_of_a_sorted_map(
+            // Ids that agree in their first eight bytes, and sources that come in any order.
+            rows in prop::collection::vec(("[cab]", "(longer id )?[ab]{0,2}", "[a-z]{0,3}"), 0..40),
+            parts in 1..5_usize,
+        ) {
+            let mut builder = RecordsBuilder::default();
+            let mut expected = BTreeMap::new();
+            let mut expected_repeats = 0;
+            for chunk in rows.chunks(rows.len().div_ceil(parts).max(1)) {
+                let mut part = RecordsBuilder::default();
+                for (source, id, email) in chunk {
+                    let record = record(source, id, email);
+                    part.push(&record);
+                    if expected.contains_key(&record.key) {
+                        expected_repeats += 1;
+                    } else {
+                        expected.insert(record.key.clone(), record);
+                    }
+                }
+                builder.append(part);
+            }
+            let mut repeats = 0;
+            let records = builder.finish(|repeated, first| {
+                assert!(first < repeated && rows[first].0 == rows[repeated].0 && rows[first].1 == rows[repeated].1);
+                repeats += 1;
+            });
+            prop_assert_eq!(repeats, expected_repeats);
+            prop_assert_eq!(records.len(), expected.len());
+            for (index, (key, record)) in expected.iter().enumerate() {
+                prop_assert_eq!(&records.get(index), record);
+                prop_assert_eq!(records.key(index), (key.source.as_str(), key.record_id.as_str()));
+                prop_assert_eq!(records.find(key), Some(index));
+            }
+            prop_assert_eq!(records.find(&RecordKey::new("d", "a")), None);
+            let counted: usize = records.sources().iter().map(|(_, count)| count).sum();
+            prop_assert_eq!(counted, records.len());
+        }
+    }
+}
