@@ -127,20 +127,20 @@ impl Attribute {
     /// The place that the value takes: one value of each slot survives in a golden record, and a later signal replaces what
     /// an earlier one put there. `name`, `email`, … `identifier.<scheme>`, `custom.<name>`.
     pub fn slot(&self) -> String {
-        match self {
-            Self::Identifier(identifier) => format!("identifier.{}", identifier.scheme),
-            Self::Custom(custom) => format!("custom.{}", custom.name),
-            other => other.kind().to_owned(),
+        match self.slot_parts() {
+            (kind, Some(name)) => format!("{kind}.{name}"),
+            (kind, None) => kind.to_owned(),
         }
     }
 
     /// The parts of [`Self::slot`], which order values as it does.
-    pub(crate) fn slot_parts(&self) -> (&'static str, &str) {
-        match self {
-            Self::Identifier(identifier) => (self.kind(), &identifier.scheme),
-            Self::Custom(custom) => (self.kind(), &custom.name),
-            _ => (self.kind(), ""),
-        }
+    pub(crate) fn slot_parts(&self) -> (&'static str, Option<&str>) {
+        let name = match self {
+            Self::Identifier(identifier) => Some(identifier.scheme.as_str()),
+            Self::Custom(custom) => Some(custom.name.as_str()),
+            _ => None,
+        };
+        (self.kind(), name)
     }
 
     /// The attribute kind, one word.

@@ -7,6 +7,7 @@ use anyhow::{Context, bail};
 use rustc_hash::FxHashMap;
 use veridem_matchers::{Evaluation, Measure, RecordKey, evaluate};
 
+use crate::executor;
 use crate::files::Rows;
 
 /// Pairwise, B-cubed and exact-cluster precision, recall and F1 of clusters against a truth.
@@ -27,6 +28,10 @@ pub struct EvaluateArguments {
 }
 
 pub(super) fn run(arguments: &EvaluateArguments) -> anyhow::Result<()> {
+    executor::run(0, || print_evaluation(arguments))?
+}
+
+fn print_evaluation(arguments: &EvaluateArguments) -> anyhow::Result<()> {
     let clusters = read(&arguments.clusters, "identity_id")?;
     let truth = read(&arguments.truth, "cluster")?;
     let evaluation = against_truth(&clusters, &truth)?;

@@ -9,7 +9,7 @@ use super::job::read_text;
 use crate::config::{Config, path_from_environment};
 use crate::files::{Mapping, Rows};
 use crate::lifecycle::Service;
-use crate::telemetry;
+use crate::{executor, telemetry};
 
 /// Runs the service: gRPC on 127.0.0.1:50051, metrics and health on 127.0.0.1:8080.
 #[derive(clap::Args)]
@@ -72,6 +72,10 @@ pub(super) fn serve(arguments: ServeArguments) -> anyhow::Result<()> {
 }
 
 pub(super) fn check(arguments: CheckArguments) -> anyhow::Result<()> {
+    executor::run(0, || print_check(arguments))?
+}
+
+fn print_check(arguments: CheckArguments) -> anyhow::Result<()> {
     let asked_for_nothing = arguments.config.is_none()
         && arguments.rules.is_none()
         && arguments.model.is_none()

@@ -465,13 +465,13 @@ impl Rows {
     /// The first rows that can be read.
     pub fn sample(&self, count: usize) -> Result<Vec<StringRecord>, InputError> {
         let mut sample = Vec::new();
-        self.for_each_chunk(
-            |rows| rows,
-            |rows| {
-                sample.extend(rows.into_iter().filter_map(|(_, fields)| fields.ok()));
-                sample.len() < count
-            },
-        )?;
+        let mut reader = self.reader()?;
+        while sample.len() < count
+            && let Some(chunk) = self.read_chunk(&mut reader)?
+        {
+            let rows = self.parse(chunk).into_iter();
+            sample.extend(rows.filter_map(|(_, fields)| fields.ok()));
+        }
         sample.truncate(count);
         Ok(sample)
     }

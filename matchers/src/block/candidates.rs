@@ -157,14 +157,11 @@ impl Candidates {
             .blocks
             .partition_point(|(key, ..)| rule_of(*key) < rule_index);
         let mut pairs = Vec::new();
-        for (_, first, end) in self.blocks[start..]
-            .iter()
-            .take_while(|(key, ..)| rule_of(*key) == rule_index)
-        {
-            let rows = &self.rows[*first as usize..*end as usize];
-            for (position, left) in rows.iter().enumerate() {
-                pairs.extend(rows[position + 1..].iter().map(|right| (*left, *right)));
-            }
+        let end = self
+            .blocks
+            .partition_point(|(key, ..)| rule_of(*key) <= rule_index);
+        for block in start..end {
+            pairs.extend(self.pairs_in(block));
             if pairs.len() >= limit {
                 break;
             }
@@ -188,15 +185,19 @@ impl Candidates {
 
     /// The pairs of a block that no earlier block brings, `left < right`: over all blocks, each candidate pair once.
     fn pairs_first_in(&self, block: usize) -> impl Iterator<Item = (u32, u32)> {
+        self.pairs_in(block).filter(move |(left, right)| {
+            self.first_common_block(*left, *right) == Some(block as u32)
+        })
+    }
+
+    /// The pairs of a block, `left < right`.
+    fn pairs_in(&self, block: usize) -> impl Iterator<Item = (u32, u32)> {
         let (_, start, end) = self.blocks[block];
         let rows = &self.rows[start as usize..end as usize];
-        let pairs = rows.iter().enumerate().flat_map(move |(position, left)| {
+        rows.iter().enumerate().flat_map(move |(position, left)| {
             rows[position + 1..]
                 .iter()
                 .map(move |right| (*left, *right))
-        });
-        pairs.filter(move |(left, right)| {
-            self.first_common_block(*left, *right) == Some(block as u32)
         })
     }
 

@@ -44,6 +44,19 @@ pub enum Comparison {
 }
 
 impl Comparison {
+    /// The comparisons that have no name of their own, in the order in which a model has them.
+    pub(crate) const UNNAMED: [Self; 9] = [
+        Self::GivenName,
+        Self::FamilyName,
+        Self::MiddleName,
+        Self::Generation,
+        Self::BirthDate,
+        Self::Email,
+        Self::Phone,
+        Self::Address,
+        Self::Gender,
+    ];
+
     /// Rank by what a comparison costs for what it tells: in this order comparisons are made and their weights summed.
     pub(crate) fn rank(&self) -> u8 {
         match self {

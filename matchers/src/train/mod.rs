@@ -240,17 +240,7 @@ fn rarities(
 }
 
 fn present_comparisons(table: &Table) -> Vec<Comparison> {
-    let mut comparisons = vec![
-        Comparison::GivenName,
-        Comparison::FamilyName,
-        Comparison::MiddleName,
-        Comparison::Generation,
-        Comparison::BirthDate,
-        Comparison::Email,
-        Comparison::Phone,
-        Comparison::Address,
-        Comparison::Gender,
-    ];
+    let mut comparisons = Comparison::UNNAMED.to_vec();
     let mut others: Vec<Comparison> = table.named_comparisons().collect();
     others.sort();
     comparisons.extend(others);

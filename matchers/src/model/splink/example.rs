@@ -266,20 +266,11 @@ mod tests {
 
     #[test]
     fn each_example_falls_into_its_level() {
-        let comparisons = [
-            Comparison::GivenName,
-            Comparison::FamilyName,
-            Comparison::MiddleName,
-            Comparison::Generation,
-            Comparison::BirthDate,
-            Comparison::Email,
-            Comparison::Phone,
-            Comparison::Address,
-            Comparison::Gender,
+        let named = [
             Comparison::Identifier("loyalty".to_owned()),
             Comparison::Custom("occupation".to_owned()),
         ];
-        for comparison in comparisons {
+        for comparison in Comparison::UNNAMED.into_iter().chain(named) {
             let levels: Vec<Option<&str>> = example_pairs(&comparison)
                 .iter()
                 .map(|pair| {

@@ -1,13 +1,16 @@
 //! From a pair of records to a weight and a decision, the same function for bulk jobs and for the service.
 
+mod rows;
+
+pub use rows::TableScorer;
+
 use serde::{Deserialize, Serialize};
 
 use crate::cluster::Evidence;
 use crate::compare::{Agreement, Comparison, Pattern};
-use crate::model::{MAX_COMPARISONS, MatchProbability, MatchWeight, Model};
+use crate::model::{MatchProbability, MatchWeight, Model};
 use crate::normalise::NormalisedRecord;
 use crate::rules::{MISSING, MatchRule, Pack, RuleEffect};
-use crate::table::{Plan, Presence, Table};
 
 /// What becomes of a pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -138,6 +141,15 @@ impl Sum {
     fn add(&mut self, part: Self) {
         self.matching += part.matching;
         self.household += part.household;
+    }
+
+    /// Adds what the rarity of the compared values says. Two persons of one household have the rare surname in common, not the rare
+    /// given name.
+    fn add_rarity(&mut self, adjustment: f64, is_shared_in_household: bool) {
+        self.matching += adjustment;
+        if is_shared_in_household {
+            self.household += adjustment;
+        }
     }
 }
 
@@ -326,14 +338,8 @@ impl Scorer {
             household: self.household_weights[index][level],
         };
         if let Some(adjustment) = adjustment {
-            part.matching += adjustment;
-            // Two persons of one household have the rare surname in common, not the rare given name.
-            if self.model.comparisons[index]
-                .comparison
-                .is_shared_in_household()
-            {
-                part.household += adjustment;
-            }
+            let comparison = &self.model.comparisons[index].comparison;
+            part.add_rarity(adjustment, comparison.is_shared_in_household());
         }
         part
     }
@@ -361,10 +367,8 @@ impl Scorer {
     /// The names of levels, in the order of the model; `missing` where a side is absent.
     pub fn level_names(&self, levels: Pattern) -> impl Iterator<Item = &'static str> {
         let comparisons = self.model.comparisons.iter().enumerate();
-        comparisons.map(move |(index, comparison)| {
-            let level = levels.level(index);
-            level.map_or(MISSING, |level| comparison.comparison.levels()[level])
-        })
+        comparisons
+            .map(move |(index, comparison)| level_name(&comparison.comparison, levels.level(index)))
     }
 
     /// Weighs a pair and says why.
@@ -379,7 +383,7 @@ impl Scorer {
             }
             parts.push(ComparisonPart {
                 comparison: comparison.comparison.clone(),
-                level: level_name(&comparison.comparison, level),
+                level: level_name(&comparison.comparison, level.map(usize::from)),
                 weight: level.map_or(MatchWeight(0.0), |level| comparison.weight(level)),
                 term_adjustment: agreement
                     .and_then(|agreement| {
@@ -434,173 +438,8 @@ impl Scorer {
     }
 }
 
-/// Weighs pairs of a table's rows, as [`Scorer`] weighs the records that they were made of.
-pub struct TableScorer<'a> {
-    scorer: &'a Scorer,
-    table: &'a Table,
-    /// In the order in which they are made.
-    steps: Vec<Step>,
-}
-
-/// Levels that a comparison has at most.
-const MAX_LEVELS: usize = 16;
-
-/// A comparison to be made.
-struct Step {
-    comparison: usize,
-    plan: Plan,
-    /// The bit without which it finds nothing.
-    bit: u32,
-    /// What each level adds.
-    parts: [Sum; MAX_LEVELS],
-    /// log2 of the mean term frequency of each level; not a number where rarity does not matter.
-    means: [f64; MAX_LEVELS],
-    /// log2 of the frequency of each term.
-    frequencies: Vec<f64>,
-    /// A household has the rare value in common.
-    is_shared_in_household: bool,
-    /// The most that it can add: nothing where a side has no value, and less where the values are not the same.
-    at_best: [f64; 4],
-}
-
-impl Step {
-    fn new(scorer: &Scorer, table: &Table, index: usize) -> Self {
-        let model = &scorer.model.comparisons[index];
-        let plan = table.plan(&model.comparison);
-        let term_frequencies = model.term_frequencies.iter();
-        let frequencies: Vec<f64> = term_frequencies
-            .flat_map(|frequencies| {
-                let terms = 0..table.term_count(plan) as u32;
-                terms.map(|id| frequencies.of(table.term(plan, id)).log2())
-            })
-            .collect();
-        let rarest = frequencies.iter().copied().fold(0.0, f64::min);
-        let mut parts = [Sum::default(); MAX_LEVELS];
-        let mut means = [f64::NAN; MAX_LEVELS];
-        let mut most = [0.0; MAX_LEVELS];
-        for (level, parameters) in model.levels.iter().enumerate() {
-            parts[level] = scorer.part_of_level(index, level as u8, None);
-            most[level] = parts[level].matching;
-            if let Some(mean) = parameters.term_frequency
-                && !frequencies.is_empty()
-            {
-                means[level] = mean.log2();
-                most[level] += (means[level] - rarest).max(0.0);
-            }
-        }
-        let at_best = |levels: &[f64]| levels.iter().copied().fold(0.0, f64::max);
-        let (any, unequal) = (at_best(&most), at_best(&most[1..]));
-        Self {
-            comparison: index,
-            plan,
-            bit: table.presence_bit(plan),
-            parts,
-            means,
-            frequencies,
-            is_shared_in_household: model.comparison.is_shared_in_household(),
-            at_best: [0.0, any, 0.0, unequal],
-        }
-    }
-
-    fn hope(&self, present: Presence, unequal: Presence) -> f64 {
-        let bit = |of: Presence| (of >> self.bit & 1) as usize;
-        self.at_best[bit(present) | bit(unequal) << 1]
-    }
-
-    fn found(&self, table: &Table, left: usize, right: usize) -> Option<(u8, Sum)> {
-        let found = table.compare(self.plan, left, right)?;
-        let level = usize::from(found.level) % MAX_LEVELS;
-        let mut part = self.parts[level];
-        let (one, other) = found.terms;
-        if one != 0 && !self.means[level].is_nan() {
-            let rarer = self.frequencies[one as usize].min(self.frequencies[other as usize]);
-            let adjustment = self.means[level] - rarer;
-            part.matching += adjustment;
-            if self.is_shared_in_household {
-                part.household += adjustment;
-            }
-        }
-        Some((found.level, part))
-    }
-}
-
-/// More than rounding can make of a sum of weights.
-const ROUNDING: f64 = 1e-6;
-
-impl<'a> TableScorer<'a> {
-    /// A scorer for a table.
-    pub fn new(scorer: &'a Scorer, table: &'a Table) -> Self {
-        let order = scorer.order.iter();
-        Self {
-            steps: order
-                .map(|index| Step::new(scorer, table, *index))
-                .collect(),
-            scorer,
-            table,
-        }
-    }
-
-    /// Weighs a pair, and the levels in which it falls; `None` where it is no match and none for review. Comparisons are left out
-    /// as soon as the rest of them cannot lift the pair to the review threshold.
-    pub fn score(&self, left: usize, right: usize) -> Option<(PairScore, Pattern)> {
-        let scorer = self.scorer;
-        let (present, unequal) = self.table.presence(left, right);
-        // A match rule may decide whatever the pair weighs.
-        let least = if scorer.rules.is_empty() {
-            scorer.review_weight.0 - ROUNDING
-        } else {
-            f64::NEG_INFINITY
-        };
-        // What the comparisons still to come add if they go as well as they can. A household takes something off, never adds.
-        let mut hope: f64 = self
-            .steps
-            .iter()
-            .map(|step| step.hope(present, unequal))
-            .sum();
-        let mut total = scorer.sum();
-        let mut levels = Pattern::MISSING;
-        for step in &self.steps {
-            if present >> step.bit & 1 == 0 {
-                continue;
-            }
-            if total.matching + hope < least {
-                return None;
-            }
-            hope -= step.hope(present, unequal);
-            if let Some((level, part)) = step.found(self.table, left, right) {
-                levels.set(step.comparison, level);
-                total.add(part);
-            }
-        }
-        if total.matching < least {
-            return None;
-        }
-        let score = scorer.decide(scorer.weight_of(total), levels);
-        (score.decision != Decision::NonMatch).then_some((score, levels))
-    }
-
-    /// Brings rows near that are about to be compared.
-    pub(crate) fn look_at(&self, rows: &[usize]) {
-        self.table.look_at(rows.iter().copied());
-    }
-
-    /// [`Scorer::evidence`] of two rows.
-    pub fn evidence(&self, left: usize, right: usize) -> (PairEvidence, PairScore) {
-        let mut found = [None; MAX_COMPARISONS];
-        for step in &self.steps {
-            found[step.comparison] = step.found(self.table, left, right);
-        }
-        self.scorer.evidence_of(|index| found[index])
-    }
-
-    /// The scorer.
-    pub fn scorer(&self) -> &'a Scorer {
-        self.scorer
-    }
-}
-
-fn level_name(comparison: &Comparison, level: Option<u8>) -> &'static str {
-    level.map_or(MISSING, |level| comparison.levels()[usize::from(level)])
+fn level_name(comparison: &Comparison, level: Option<usize>) -> &'static str {
+    level.map_or(MISSING, |level| comparison.levels()[level])
 }
 
 /// `None` where the rule asks for a present value of a comparison that the model does not have: it can never hold.
