@@ -26,7 +26,7 @@ pub struct TrainArguments {
     job: JobArguments,
     /// Take over the model that Splink saved in this file (`linker.misc.save_model_to_json`) in place of training.
     /// With FILEs, term frequencies are counted on them, since Splink does not save them.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "labels")]
     import_splink: Option<PathBuf>,
     /// Where the model goes.
     #[arg(long, value_name = "FILE")]
