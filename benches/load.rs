@@ -35,6 +35,9 @@ struct Arguments {
     /// Where the rows go as JSON.
     #[arg(long)]
     json: Option<PathBuf>,
+    /// The store's engine: fjall or sled.
+    #[arg(long, default_value = "fjall")]
+    engine: String,
     /// Seconds that each row is driven.
     #[arg(long, default_value_t = 20)]
     seconds: u64,
@@ -66,13 +69,13 @@ struct Server {
 }
 
 impl Server {
-    async fn start(directory: &Path) -> anyhow::Result<Self> {
+    async fn start(directory: &Path, engine: &str) -> anyhow::Result<Self> {
         let config = directory.join("veridem.toml");
         let data = directory.join("data");
         std::fs::write(
             &config,
             format!(
-                "data_directory = {data:?}\ngrpc_address = \"127.0.0.1:0\"\nhttp_address = \"127.0.0.1:0\"\nlog_format = \"json\"\n"
+                "data_directory = {data:?}\nstore_engine = {engine:?}\ngrpc_address = \"127.0.0.1:0\"\nhttp_address = \"127.0.0.1:0\"\nlog_format = \"json\"\n"
             ),
         )?;
         let started = Instant::now();
@@ -294,7 +297,7 @@ async fn main() -> anyhow::Result<()> {
     let submit_rate = 1_000.0;
     let extra_count = (submit_rate * seconds as f64) as usize * 2;
     let (loaded, extra) = signals(arguments.records, extra_count);
-    let server = Server::start(directory.path()).await?;
+    let server = Server::start(directory.path(), &arguments.engine).await?;
     println!(
         "{:<34}{:>9}{:>10}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}",
         "row", "rate/s", "achieved", "p50 ms", "p90", "p99", "p99.9", "max", "RSS MB", "disk MB"

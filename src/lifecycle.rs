@@ -18,7 +18,7 @@ use crate::api::{Api, Authenticator};
 use crate::config::Config;
 use crate::index::TantivyIndex;
 use crate::resolver::{Engine, Ingest, Matcher, Writer};
-use crate::store::{SledStore, Tenant};
+use crate::store::{Tenant, open_store};
 use crate::{publish, telemetry};
 
 /// A running service.
@@ -128,10 +128,11 @@ impl Service {
 }
 
 fn open_engine(config: Config, tenants: &[Tenant]) -> anyhow::Result<Arc<Engine>> {
-    let store = Arc::new(SledStore::open_directory(
+    let store = open_store(
         &config.data_directory.join("store"),
+        config.store_engine,
         config.cache_bytes,
-    )?);
+    )?;
     let matcher = Arc::new(Matcher::new(config.model, config.pack));
     let index_directory = config.data_directory.join("index");
     let engine = Engine::new(

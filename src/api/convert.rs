@@ -169,7 +169,7 @@ fn surviving_value(value: &SurvivingValue) -> v1::SurvivingValue {
 
 pub(super) fn identity(identity: &StoredIdentity) -> v1::Identity {
     v1::Identity {
-        identity_id: identity.id.0.clone(),
+        identity_id: identity.id.to_string(),
         members: identity
             .member_keys
             .iter()
@@ -193,8 +193,8 @@ pub(super) fn event(event: &StoredEvent) -> v1::IdentityEvent {
         kind: kind.into(),
         occurred_at_ms: event.occurred_at_ms,
         identity: Some(identity(&event.identity)),
-        merged_identity_ids: event.merged.iter().map(|id| id.0.clone()).collect(),
-        split_into_identity_ids: event.split_into.iter().map(|id| id.0.clone()).collect(),
+        merged_identity_ids: event.merged.iter().map(|id| id.to_string()).collect(),
+        split_into_identity_ids: event.split_into.iter().map(|id| id.to_string()).collect(),
         moved_records: event.moved.iter().map(record_key_message).collect(),
         cause: event.cause.to_string(),
     }

@@ -18,7 +18,7 @@ impl PrivacyService for Api {
         tracing::info!(
             principal = caller.principal,
             tenant = caller.tenant.as_str(),
-            identity_id = id.0,
+            identity_id = %id,
             "person exported"
         );
         let response = self.ask("ExportPerson", move |engine| {

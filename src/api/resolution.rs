@@ -37,7 +37,7 @@ enum Outcome {
 fn ack_message(signal_id: String, ack: Ack) -> v1::SignalAck {
     v1::SignalAck {
         signal_id,
-        identity_id: ack.identity_id.map(|id| id.0).unwrap_or_default(),
+        identity_id: ack.identity_id.map(|id| id.to_string()).unwrap_or_default(),
         sequence: ack.sequence,
         repeated: ack.repeated,
     }
@@ -312,16 +312,20 @@ impl ResolutionService for Api {
             .await?;
         let lineage = resolution.ended.iter().filter_map(|identity| {
             let ended = identity.ended.as_ref()?;
-            let successor_identity_ids = ended.successors.iter().map(|id| id.0.clone()).collect();
+            let successor_identity_ids = ended.successors.iter().map(|id| id.to_string()).collect();
             Some(v1::IdentitySuccession {
-                identity_id: identity.id.0.clone(),
+                identity_id: identity.id.to_string(),
                 successor_identity_ids,
                 sequence: ended.sequence,
             })
         });
         let lineage = lineage.collect();
         Ok(Response::new(v1::GetIdentityResponse {
-            identities: resolution.living.iter().map(convert::identity).collect(),
+            identities: resolution
+                .living
+                .iter()
+                .map(|identity| convert::identity(identity))
+                .collect(),
             lineage,
         }))
     }
@@ -376,7 +380,7 @@ impl ResolutionService for Api {
             identities: identities
                 .iter()
                 .take(size)
-                .map(convert::identity)
+                .map(|identity| convert::identity(identity))
                 .collect(),
             next_page_token,
         }))
@@ -400,7 +404,7 @@ impl ResolutionService for Api {
                 engine.explain_match(&caller.tenant, &left, &right)
             })
             .await?;
-        let id = |id: Option<IdentityId>| id.map(|id| id.0).unwrap_or_default();
+        let id = |id: Option<IdentityId>| id.map(|id| id.to_string()).unwrap_or_default();
         Ok(Response::new(v1::ExplainMatchResponse {
             explanation: Some(convert::explanation(
                 &found.explanation,
@@ -489,5 +493,10 @@ impl ResolutionService for Api {
 
 pub(super) fn identity_id(id: String) -> Result<IdentityId, Status> {
     validate_id("identity_id", &id).map_err(status::of)?;
-    Ok(IdentityId(id))
+    // What is no id at all was never issued either.
+    id.parse().map_err(|_| {
+        status::of(EngineError::NotFound {
+            what: "identity_id",
+        })
+    })
 }

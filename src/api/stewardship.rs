@@ -35,7 +35,7 @@ impl StewardshipService for Api {
                         .store()
                         .record(&caller.tenant, number)?
                         .and_then(|record| record.identity_id)
-                        .map(|id| id.0)
+                        .map(|id| id.to_string())
                         .unwrap_or_default(),
                 )
             };
@@ -109,7 +109,7 @@ impl StewardshipService for Api {
             .map_err(status::of);
         observe("DecideReviewTask", stopwatch, result.as_ref().err());
         let decided = result?;
-        let id = |id: Option<IdentityId>| id.map(|id| id.0).unwrap_or_default();
+        let id = |id: Option<IdentityId>| id.map(|id| id.to_string()).unwrap_or_default();
         Ok(Response::new(v1::DecideReviewTaskResponse {
             r#override: Some(convert::steward_override(&decided.value)),
             left_identity_id: id(decided.identities.0),

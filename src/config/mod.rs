@@ -12,7 +12,7 @@ use veridem_matchers::{Model, Pack};
 
 use crate::publish::{Mapping, SinkKind, SinkSettings};
 use crate::resolver::Matcher;
-use crate::store::Tenant;
+use crate::store::{StoreEngine, Tenant};
 use crate::telemetry::LogFormat;
 
 /// The variable that names the configuration file where `--config` does not.
@@ -27,6 +27,7 @@ struct WrittenConfig {
     http_address: Option<SocketAddr>,
     model: Option<PathBuf>,
     rules: Option<PathBuf>,
+    store_engine: Option<StoreEngine>,
     cache: Option<String>,
     index_commit_interval: Option<String>,
     shutdown_deadline: Option<String>,
@@ -89,6 +90,8 @@ pub struct Config {
     pub model: Model,
     /// Rules and survivorship.
     pub pack: Pack,
+    /// The engine of a new store; one that exists is opened with the engine that made it.
+    pub store_engine: StoreEngine,
     /// Bound of the store's page cache, bytes.
     pub cache_bytes: u64,
     /// How often the index is made durable.
@@ -119,8 +122,9 @@ impl Config {
             http_address: SocketAddr::from(([127, 0, 0, 1], 8_080)),
             model: Matcher::shipped_model(),
             pack: Pack::retail(),
+            store_engine: StoreEngine::default(),
             cache_bytes: ByteSize::mib(128).as_u64(),
-            index_commit_interval: Duration::from_millis(250),
+            index_commit_interval: Duration::from_millis(2000),
             shutdown_deadline: Duration::from_secs(10),
             log_filter: "info,tantivy=warn".to_owned(),
             log_format: LogFormat::Text,
@@ -151,6 +155,7 @@ impl Config {
         }) {
             config.pack = pack;
         }
+        config.store_engine = written.store_engine.unwrap_or(config.store_engine);
         if let Some(cache) = mistakes.parse(written.cache, "cache", "64MiB", |text| {
             text.parse::<ByteSize>().ok()
         }) {

@@ -2,17 +2,21 @@
 //! memory that wins over what is.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 use tantivy::collector::DocSetCollector;
+use tantivy::columnar::Column;
 use tantivy::directory::MmapDirectory;
+use tantivy::fastfield::AliveBitSet;
+use tantivy::merge_policy::{LogMergePolicy, MergePolicy};
 use tantivy::query::{BooleanQuery, FuzzyTermQuery, Occur, Query, TermQuery};
 use tantivy::schema::{
     FAST, Field, INDEXED, IndexRecordOption, NumericOptions, Schema, TextFieldIndexing, TextOptions,
 };
 use tantivy::{
-    DocSet, Index, IndexReader, IndexWriter, ReloadPolicy, Searcher, TERMINATED, TantivyDocument,
-    Term,
+    DocSet, Index, IndexReader, IndexWriter, InvertedIndexReader, ReloadPolicy, Searcher,
+    TERMINATED, TantivyDocument, Term,
 };
 use veridem_matchers::block::BlockingKey;
 
@@ -33,8 +37,16 @@ struct Fields {
     words: Field,
 }
 
+/// A segment's parts, opened once: opening a column reads all of its blocks.
+struct Segment {
+    keys: Arc<InvertedIndexReader>,
+    numbers: Column<u64>,
+    living: Option<AliveBitSet>,
+}
+
 struct State {
     searcher: Searcher,
+    segments: Vec<Segment>,
     overlay: Documents,
     last_change: u64,
 }
@@ -67,6 +79,26 @@ fn schema() -> (Schema, Fields) {
     (builder.build(), fields)
 }
 
+fn segments(searcher: &Searcher, fields: Fields) -> Result<Vec<Segment>, IndexError> {
+    let readers = searcher.segment_readers().iter();
+    readers
+        .map(|reader| {
+            Ok(Segment {
+                keys: reader.inverted_index(fields.key).map_err(failed)?,
+                numbers: reader.fast_fields().u64("number").map_err(failed)?,
+                living: reader.alive_bitset().cloned(),
+            })
+        })
+        .collect()
+}
+
+/// Few segments: every look-up of a key asks each of them.
+fn merge_policy() -> Box<dyn MergePolicy> {
+    let mut policy = LogMergePolicy::default();
+    policy.set_min_num_segments(4);
+    Box::new(policy)
+}
+
 impl TantivyIndex {
     /// Opens the index in a directory, or makes an empty one: also where what lies there is damaged or of another version, as
     /// the store has everything that it held.
@@ -91,16 +123,19 @@ impl TantivyIndex {
         let committed = payload
             .and_then(|payload| payload.parse().ok())
             .unwrap_or(0);
-        let writer = index
+        let writer: IndexWriter = index
             .writer_with_num_threads(1, WRITER_MEMORY_BYTES)
             .map_err(failed)?;
+        writer.set_merge_policy(merge_policy());
         let reader: IndexReader = index
             .reader_builder()
             .reload_policy(ReloadPolicy::Manual)
             .try_into()
             .map_err(failed)?;
+        let searcher = reader.searcher();
         let state = State {
-            searcher: reader.searcher(),
+            segments: segments(&searcher, fields)?,
+            searcher,
             overlay: Documents::default(),
             last_change: committed,
         };
@@ -133,20 +168,19 @@ impl CandidateIndex for TantivyIndex {
         let state = self.state.read();
         let mut found: Vec<RecordNumber> = state.overlay.holders(key).take(limit).collect();
         let term = Term::from_field_u64(self.fields.key, key);
-        for segment in state.searcher.segment_readers() {
-            let inverted = segment.inverted_index(self.fields.key).map_err(failed)?;
-            let Some(mut postings) = inverted
+        for segment in &state.segments {
+            let Some(mut postings) = segment
+                .keys
                 .read_postings(&term, IndexRecordOption::Basic)
                 .map_err(failed)?
             else {
                 continue;
             };
-            let numbers = segment.fast_fields().u64("number").map_err(failed)?;
-            let living = segment.alive_bitset();
             let mut document = postings.doc();
             while document != TERMINATED && found.len() < limit {
+                let living = segment.living.as_ref();
                 if living.is_none_or(|living| living.is_alive(document))
-                    && let Some(number) = numbers.first(document)
+                    && let Some(number) = segment.numbers.first(document)
                     && !state.overlay.contains(number)
                 {
                     found.push(number);
@@ -165,9 +199,8 @@ impl CandidateIndex for TantivyIndex {
             .search(&self.query(query), &DocSetCollector)
             .map_err(failed)?;
         for address in addresses.into_iter().take(MAX_SEARCH_CANDIDATES) {
-            let segment = state.searcher.segment_reader(address.segment_ord);
-            let numbers = segment.fast_fields().u64("number").map_err(failed)?;
-            let Some(number) = numbers
+            let Some(number) = state.segments[address.segment_ord as usize]
+                .numbers
                 .first(address.doc_id)
                 .filter(|number| !state.overlay.contains(*number))
             else {
@@ -223,8 +256,11 @@ impl CandidateIndex for TantivyIndex {
         prepared.set_payload(&last_change.to_string());
         prepared.commit().map_err(failed)?;
         self.reader.reload().map_err(failed)?;
+        let searcher = self.reader.searcher();
+        let segments = segments(&searcher, self.fields)?;
         let mut state = self.state.write();
-        state.searcher = self.reader.searcher();
+        state.segments = segments;
+        state.searcher = searcher;
         state.overlay.forget_until(last_change);
         self.committed_change
             .store(last_change, std::sync::atomic::Ordering::Release);

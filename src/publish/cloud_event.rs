@@ -16,7 +16,7 @@ pub fn cloud_event(tenant: &Tenant, event: &StoredEvent, mapping: &Mapping) -> V
         "id": format!("{}-{}", tenant.as_str(), event.sequence),
         "source": format!("/veridem/{}", tenant.as_str()),
         "type": format!("veridem.identity.{}.v1", event.kind.as_str()),
-        "subject": event.identity.id.0,
+        "subject": event.identity.id.to_string(),
         "time": time_text(event.occurred_at_ms),
         "datacontenttype": "application/json",
         "sequence": event.sequence.to_string(),
@@ -32,7 +32,7 @@ fn time_text(milliseconds: i64) -> String {
 /// Everything that an event says, before mapping.
 pub fn event_data(event: &StoredEvent) -> Value {
     let ids =
-        |ids: &[crate::store::IdentityId]| ids.iter().map(|id| id.0.clone()).collect::<Vec<_>>();
+        |ids: &[crate::store::IdentityId]| ids.iter().map(|id| id.to_string()).collect::<Vec<_>>();
     json!({
         "sequence": event.sequence,
         "kind": event.kind.as_str(),
@@ -77,7 +77,7 @@ fn identity(identity: &StoredIdentity) -> Value {
         golden.insert(place, content);
     }
     json!({
-        "identity_id": identity.id.0,
+        "identity_id": identity.id.to_string(),
         "version": identity.version,
         "members": record_keys(&identity.member_keys),
         "golden": golden,

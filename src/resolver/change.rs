@@ -1,7 +1,9 @@
 //! One change of a tenant's state: which pairs, clusters, identities and tasks follow from a record's new state or from an
 //! override. Worked out in memory; nothing is visible before [`Change::commit`].
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 use veridem_matchers::block::BlockingKey;
@@ -11,12 +13,14 @@ use veridem_matchers::{Decision, NormalisedRecord, PairScore, RecordKey, partiti
 use super::engine::{Engine, TenantState};
 use super::error::EngineError;
 use super::identities::assign_identities;
-use super::tasks::settle_tasks;
+use super::tasks::{RecordPair, content_of, settle_tasks, task_id};
 use crate::index::IndexDocument;
 use crate::store::{
     Cause, Counters, IdentityId, OverrideDecision, RecordNumber, StoredEdge, StoredOverride,
-    StoredRecord, Tenant, Write,
+    StoredRecord, StoredReviewTask, Tenant, Write,
 };
+
+type SharedEdges = Arc<Vec<StoredEdge>>;
 
 /// A change in the making.
 pub(super) struct Change<'a> {
@@ -25,15 +29,23 @@ pub(super) struct Change<'a> {
     state: &'a TenantState,
     pub(super) counters: Counters,
     /// Records as they will be.
-    records: FxHashMap<RecordNumber, StoredRecord>,
+    records: FxHashMap<RecordNumber, Arc<StoredRecord>>,
     changed_records: BTreeSet<RecordNumber>,
     /// The record whose own values change, if one does: the index does not know them yet.
     subject: Option<RecordNumber>,
+    /// Records that hold shared values, without them.
     comparable: FxHashMap<RecordNumber, NormalisedRecord>,
     /// Edges before the change, of every record looked at.
-    edges_before: FxHashMap<RecordNumber, Vec<StoredEdge>>,
-    edges: FxHashMap<RecordNumber, Vec<StoredEdge>>,
+    edges_before: FxHashMap<RecordNumber, SharedEdges>,
+    /// Edges as they will be.
+    edges: FxHashMap<RecordNumber, SharedEdges>,
     overrides: FxHashMap<RecordNumber, Vec<(RecordNumber, OverrideDecision)>>,
+    /// Holders of keys as the index knows them.
+    holders: FxHashMap<BlockingKey, Vec<RecordNumber>>,
+    /// Review tasks that open, with their content, and that close.
+    tasks: Vec<(RecordPair, Option<u64>)>,
+    /// Records that get an override.
+    overridden: Vec<RecordNumber>,
     /// Keys whose activity changes, and whether they will be inactive.
     activity: BTreeMap<BlockingKey, bool>,
     /// Records whose pairs or constraints change.
@@ -59,6 +71,9 @@ impl<'a> Change<'a> {
             edges_before: FxHashMap::default(),
             edges: FxHashMap::default(),
             overrides: FxHashMap::default(),
+            holders: FxHashMap::default(),
+            tasks: Vec::new(),
+            overridden: Vec::new(),
             activity: BTreeMap::new(),
             dirty: BTreeSet::new(),
             writes: Vec::new(),
@@ -71,7 +86,9 @@ impl<'a> Change<'a> {
             return Ok(number);
         }
         self.counters.record_numbers += 1;
-        Ok(self.counters.record_numbers)
+        let number = self.counters.record_numbers;
+        self.write(Write::NewRecord(key.clone(), number));
+        Ok(number)
     }
 
     /// Puts a record's new state in the place of the old one and finds out whose pairs change with it.
@@ -102,7 +119,7 @@ impl<'a> Change<'a> {
         let same =
             old.is_some_and(|old| old.normalised == new.normalised && was_alive == new.is_alive());
         self.changed_records.insert(number);
-        self.records.insert(number, new);
+        self.records.insert(number, Arc::new(new));
         if !same {
             self.dirty.insert(number);
         }
@@ -116,16 +133,29 @@ impl<'a> Change<'a> {
     /// are weighed anew.
     fn follow_key(&mut self, key: BlockingKey, subject: RecordNumber) -> Result<(), EngineError> {
         let bound = self.engine.matcher.pack.blocking.rule(key).max_records;
-        let mut holders = self.state.index.holders(key, bound + 2)?;
-        holders.retain(|holder| *holder != subject);
+        let holders = self.holders(key)?;
+        let others = holders.iter().filter(|holder| **holder != subject);
         let count =
-            holders.len() + usize::from(self.records[&subject].keys.binary_search(&key).is_ok());
+            others.count() + usize::from(self.records[&subject].keys.binary_search(&key).is_ok());
         let inactive = count > bound;
         if inactive != self.state.inactive.read().contains(&key) {
             self.activity.insert(key, inactive);
-            self.dirty.extend(holders);
+            let holders = self.holders[&key].iter().copied();
+            self.dirty
+                .extend(holders.filter(|holder| *holder != subject));
         }
         Ok(())
+    }
+
+    /// The holders of a key as the index knows them: all, or more than its bound and the subject.
+    fn holders(&mut self, key: BlockingKey) -> Result<&[RecordNumber], EngineError> {
+        Ok(match self.holders.entry(key) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(vacant) => {
+                let bound = self.engine.matcher.pack.blocking.rule(key).max_records;
+                vacant.insert(self.state.index.holders(key, bound + 2)?)
+            }
+        })
     }
 
     /// Puts a steward's word on two records.
@@ -145,12 +175,38 @@ impl<'a> Change<'a> {
             overrides.retain(|(known, _)| *known != other);
             overrides.push((other, value.decision));
             overrides.sort_unstable_by_key(|(other, _)| *other);
+            self.overridden.push(one);
             self.dirty.insert(one);
         }
         self.write(Write::Override {
             records: numbers,
             value: value.clone(),
         });
+        Ok(())
+    }
+
+    /// Opens a review task, or changes the one that is open for the two records.
+    pub(super) fn open_task(&mut self, pair: RecordPair, task: StoredReviewTask) {
+        let content = content_of(&task);
+        let known = self.state.open_tasks.read().get(&pair).copied();
+        if known != Some(content) {
+            self.counters.open_review_tasks += u64::from(known.is_none());
+            self.tasks.push((pair, Some(content)));
+            self.write(Write::OpenTask(task));
+        }
+    }
+
+    /// Closes the review task of two records, where one is open.
+    pub(super) fn close_task(&mut self, pair: RecordPair) -> Result<(), EngineError> {
+        if !self.state.open_tasks.read().contains_key(&pair) {
+            return Ok(());
+        }
+        self.load(pair.0)?;
+        self.load(pair.1)?;
+        let id = task_id(&self.record(pair.0).key, &self.record(pair.1).key);
+        self.counters.open_review_tasks -= 1;
+        self.tasks.push((pair, None));
+        self.write(Write::CloseTask(id));
         Ok(())
     }
 
@@ -180,7 +236,7 @@ impl<'a> Change<'a> {
         let mut staged = None;
         for number in &self.changed_records {
             let record = &self.records[number];
-            writes.push(Write::Record(Box::new(record.clone())));
+            writes.push(Write::Record(record.clone()));
             if self.subject == Some(*number) {
                 self.counters.last_change += 1;
                 writes.push(Write::Change(self.counters.last_change, *number));
@@ -189,7 +245,7 @@ impl<'a> Change<'a> {
         }
         for (number, edges) in &self.edges {
             if self.edges_before.get(number) != Some(edges) {
-                writes.push(Write::Edges(*number, edges.clone()));
+                writes.push(Write::Edges(*number, edges.to_vec()));
             }
         }
         writes.extend(
@@ -204,6 +260,18 @@ impl<'a> Change<'a> {
         self.engine.store.commit(self.tenant, writes)?;
         if let Some(document) = staged {
             self.state.index.stage(document, self.counters.last_change);
+        }
+        if !self.tasks.is_empty() {
+            let mut open_tasks = self.state.open_tasks.write();
+            for (pair, content) in self.tasks {
+                match content {
+                    Some(content) => open_tasks.insert(pair, content),
+                    None => open_tasks.remove(&pair),
+                };
+            }
+        }
+        if !self.overridden.is_empty() {
+            self.state.overridden.write().extend(&self.overridden);
         }
         if !self.activity.is_empty() {
             let mut inactive = self.state.inactive.write();
@@ -227,7 +295,7 @@ impl<'a> Change<'a> {
         Ok(self
             .records
             .get(&number)
-            .and_then(|record| record.identity_id.clone()))
+            .and_then(|record| record.identity_id))
     }
 
     /// Puts a record into an identity.
@@ -235,7 +303,7 @@ impl<'a> Change<'a> {
         if let Some(record) = self.records.get_mut(&number)
             && record.identity_id.as_ref() != Some(id)
         {
-            record.identity_id = Some(id.clone());
+            Arc::make_mut(record).identity_id = Some(*id);
             self.changed_records.insert(number);
         }
     }
@@ -265,8 +333,12 @@ impl<'a> Change<'a> {
         number: RecordNumber,
     ) -> Result<&[(RecordNumber, OverrideDecision)], EngineError> {
         if !self.overrides.contains_key(&number) {
-            self.overrides
-                .insert(number, self.engine.store.overrides_of(self.tenant, number)?);
+            let known = if self.state.overridden.read().contains(&number) {
+                self.engine.store.overrides_of(self.tenant, number)?
+            } else {
+                Vec::new()
+            };
+            self.overrides.insert(number, known);
         }
         Ok(&self.overrides[&number])
     }
@@ -284,7 +356,7 @@ impl<'a> Change<'a> {
     pub(super) fn all_edges(
         &mut self,
         number: RecordNumber,
-    ) -> Result<(Vec<StoredEdge>, Vec<StoredEdge>), EngineError> {
+    ) -> Result<(SharedEdges, SharedEdges), EngineError> {
         self.load_edges(number)?;
         Ok((
             self.edges_before[&number].clone(),
@@ -299,28 +371,36 @@ impl<'a> Change<'a> {
             .unwrap_or_else(|| self.state.inactive.read().contains(&key))
     }
 
-    /// A record without its shared values.
+    /// Makes ready what [`Change::comparable`] gives.
     fn prepare_comparable(&mut self, number: RecordNumber) {
-        if !self.comparable.contains_key(&number) {
-            let mut record = self.records[&number].normalised.clone();
-            self.engine
-                .matcher
-                .pack
-                .blocking
-                .drop_shared(&mut record, |key| self.is_inactive(key));
+        let blocking = &self.engine.matcher.pack.blocking;
+        let record = &self.records[&number];
+        if blocking.holds_shared(&record.keys, |key| self.is_inactive(key))
+            && !self.comparable.contains_key(&number)
+        {
+            let mut record = record.normalised.clone();
+            blocking.drop_shared(&mut record, |key| self.is_inactive(key));
             self.comparable.insert(number, record);
         }
+    }
+
+    /// A record without its shared values.
+    fn comparable(&self, number: RecordNumber) -> &NormalisedRecord {
+        self.comparable
+            .get(&number)
+            .unwrap_or_else(|| &self.records[&number].normalised)
     }
 
     fn candidates_of(
         &mut self,
         number: RecordNumber,
     ) -> Result<BTreeSet<RecordNumber>, EngineError> {
-        let keys = self.records[&number].keys.clone();
+        let record = self.records[&number].clone();
         let mut candidates = BTreeSet::new();
-        for key in keys.into_iter().filter(|key| !self.is_inactive(*key)) {
-            let bound = self.engine.matcher.pack.blocking.rule(key).max_records;
-            candidates.extend(self.state.index.holders(key, bound + 2)?);
+        for key in &record.keys {
+            if !self.is_inactive(*key) {
+                candidates.extend(self.holders(*key)?);
+            }
         }
         // What the index says of the subject is old: its own keys decide.
         if let Some(subject) = self.subject.filter(|subject| *subject != number) {
@@ -344,17 +424,15 @@ impl<'a> Change<'a> {
     /// Weighs all pairs of a record and puts the edges on both sides.
     fn weigh_pairs(&mut self, number: RecordNumber) -> Result<(), EngineError> {
         self.load_edges(number)?;
-        for edge in std::mem::take(self.edges.entry(number).or_default()) {
+        for edge in std::mem::take(self.edges.entry(number).or_default()).iter() {
             self.load_edges(edge.other)?;
-            self.edges
-                .entry(edge.other)
-                .or_default()
-                .retain(|back| back.other != number);
+            let back = self.edges.entry(edge.other).or_default();
+            Arc::make_mut(back).retain(|back| back.other != number);
         }
         if !self
             .records
             .get(&number)
-            .is_some_and(StoredRecord::is_alive)
+            .is_some_and(|record| record.is_alive())
         {
             return Ok(());
         }
@@ -364,8 +442,7 @@ impl<'a> Change<'a> {
                 continue;
             }
             self.prepare_comparable(other);
-            let score = self.score(number, other);
-            if score.decision != Decision::NonMatch {
+            if let Some(score) = self.score(number, other) {
                 self.insert_edge(number, other, score)?;
                 self.insert_edge(other, number, score)?;
             }
@@ -373,8 +450,8 @@ impl<'a> Change<'a> {
         Ok(())
     }
 
-    /// Scores a pair as a bulk job does: the smaller record key first.
-    fn score(&self, one: RecordNumber, other: RecordNumber) -> PairScore {
+    /// Scores a pair as a bulk job does: the smaller record key first. `None` where it is no match and none for review.
+    fn score(&self, one: RecordNumber, other: RecordNumber) -> Option<PairScore> {
         let (left, right) = if self.records[&one].key <= self.records[&other].key {
             (one, other)
         } else {
@@ -383,7 +460,7 @@ impl<'a> Change<'a> {
         self.engine
             .matcher
             .scorer
-            .score(&self.comparable[&left], &self.comparable[&right])
+            .score_close(self.comparable(left), self.comparable(right))
     }
 
     fn insert_edge(
@@ -393,7 +470,7 @@ impl<'a> Change<'a> {
         score: PairScore,
     ) -> Result<(), EngineError> {
         self.load_edges(number)?;
-        let edges = self.edges.entry(number).or_default();
+        let edges = Arc::make_mut(self.edges.entry(number).or_default());
         let at = edges.partition_point(|edge| edge.other < other);
         edges.insert(at, StoredEdge { other, score });
         Ok(())
@@ -410,7 +487,7 @@ impl<'a> Change<'a> {
             let (before, after) = self.all_edges(number)?;
             let matching = before
                 .iter()
-                .chain(&after)
+                .chain(after.iter())
                 .filter(|edge| edge.score.decision == Decision::Match)
                 .map(|edge| edge.other);
             let must = self
@@ -486,7 +563,7 @@ impl<'a> Change<'a> {
             }
             let records: Vec<&NormalisedRecord> = component
                 .iter()
-                .map(|member| &self.comparable[&living[*member]])
+                .map(|member| self.comparable(living[*member]))
                 .collect();
             let inside = |left: &usize, right: &usize| {
                 Some((

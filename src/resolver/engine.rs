@@ -13,10 +13,11 @@ use super::change::Change;
 use super::error::EngineError;
 use super::matcher::Matcher;
 use super::signal::Signal;
+use super::tasks::{RecordPair, content_of};
 use crate::index::{CandidateIndex, IndexDocument, IndexError};
 use crate::store::{
-    Cause, IdentityId, OverrideDecision, SignalReceipt, Store, StoreError, StoredDecision,
-    StoredOverride, StoredRecord, Tenant, Write,
+    Cause, IdentityId, OverrideDecision, RecordNumber, SignalReceipt, Store, StoreError,
+    StoredDecision, StoredOverride, StoredRecord, Tenant, Write,
 };
 
 /// Opens the index of a tenant.
@@ -28,6 +29,10 @@ pub(super) struct TenantState {
     pub(super) index: Arc<dyn CandidateIndex>,
     /// Blocking keys held by more records than their rule allows.
     pub(super) inactive: RwLock<FxHashSet<BlockingKey>>,
+    /// Records that have overrides.
+    pub(super) overridden: RwLock<FxHashSet<RecordNumber>>,
+    /// The records of open review tasks, with hashes of the tasks' content.
+    pub(super) open_tasks: RwLock<FxHashMap<RecordPair, u64>>,
 }
 
 /// The answer to a signal.
@@ -56,6 +61,8 @@ pub struct DecisionRequest {
     pub idempotency_key: String,
 }
 
+/// Review tasks read at once when a tenant is opened.
+const TASK_BATCH: usize = 10_000;
 /// Records read at once when an index is built anew.
 const REBUILD_BATCH: usize = 1_000;
 
@@ -116,9 +123,26 @@ impl Engine {
         let index = (self.open_index)(tenant)?;
         self.catch_up(tenant, index.as_ref())?;
         let inactive = self.store.inactive_keys(tenant)?.into_iter().collect();
+        let overridden = self.store.overridden_records(tenant)?.into_iter().collect();
+        let mut open_tasks = FxHashMap::default();
+        let mut after = None;
+        loop {
+            let tasks = self
+                .store
+                .review_tasks(tenant, after.as_deref(), TASK_BATCH)?;
+            let Some((last, _)) = tasks.last() else { break };
+            after = Some(last.clone());
+            let entries = tasks.iter().map(|(_, task)| {
+                let (left, right) = task.records;
+                ((left.min(right), left.max(right)), content_of(task))
+            });
+            open_tasks.extend(entries);
+        }
         let state = Arc::new(TenantState {
             index,
+            open_tasks: RwLock::new(open_tasks),
             inactive: RwLock::new(inactive),
+            overridden: RwLock::new(overridden),
         });
         tenants.insert(tenant.clone(), state.clone());
         Ok(state)
@@ -185,25 +209,34 @@ impl Engine {
         let mut change = Change::begin(self, tenant, &state)?;
         let number = change.number_of(&signal.record_key())?;
         let old_record = self.store.record(tenant, number)?;
-        let mut record = old_record.clone().unwrap_or_else(|| StoredRecord {
-            number,
-            key: signal.record_key(),
-            fold: Default::default(),
-            normalised: NormalisedRecord::default(),
-            keys: Vec::new(),
-            identity_id: None,
-        });
+        let mut record = old_record
+            .as_deref()
+            .cloned()
+            .unwrap_or_else(|| StoredRecord {
+                number,
+                key: signal.record_key(),
+                fold: Default::default(),
+                normalised: NormalisedRecord::default(),
+                comparables: Vec::new(),
+                keys: Vec::new(),
+                identity_id: None,
+            });
         record.fold.apply(signal, &self.matcher.pack);
-        record.normalised = self.matcher.normalise(&record.record());
+        record.comparables.clear();
+        record.normalised = NormalisedRecord::with_comparables(
+            &record.fold.attributes(),
+            self.matcher.pack.region(),
+            &mut record.comparables,
+        );
         record.keys = self.matcher.pack.blocking.keys(&record.normalised);
         change.counters.signals += 1;
-        change.replace_record(old_record.as_ref(), record)?;
+        change.replace_record(old_record.as_deref(), record)?;
         let cause = Cause::Signal(signal.source.clone(), signal.signal_id.clone());
         change.settle(&cause, now_ms)?;
         let identity_id = change.identity_of(number)?;
         let receipt = SignalReceipt {
             content_hash,
-            identity_id: identity_id.clone(),
+            identity_id,
             sequence: change.counters.last_sequence,
         };
         let sequence = receipt.sequence;
@@ -300,7 +333,7 @@ impl Engine {
     }
 }
 
-fn postcard_bytes<T: serde::Serialize>(value: &T) -> Vec<u8> {
+pub(super) fn postcard_bytes<T: serde::Serialize>(value: &T) -> Vec<u8> {
     postcard::to_stdvec(value).expect("these types hold nothing that postcard cannot write")
 }
 

@@ -4,8 +4,10 @@
 //! record key). A cluster that gets several ids keeps the one created first; the others merge into it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use veridem_matchers::{Record, RecordKey, golden_record};
+use veridem_matchers::golden::{Comparable, golden_record_of};
+use veridem_matchers::{Record, RecordKey};
 
 use super::change::Change;
 use super::engine::hash_of;
@@ -31,12 +33,12 @@ pub(super) fn assign_identities(
 ) -> Result<(), EngineError> {
     let mut identities: BTreeMap<IdentityId, StoredIdentity> = BTreeMap::new();
     for number in affected {
-        if let Some(id) = change.record(*number).identity_id.clone()
+        if let Some(id) = change.record(*number).identity_id
             && !identities.contains_key(&id)
             && let Some(identity) = change.engine.store.identity(change.tenant, &id)?
             && identity.ended.is_none()
         {
-            identities.insert(id, identity);
+            identities.insert(id, StoredIdentity::clone(&identity));
         }
     }
     let before = identities.clone();
@@ -69,7 +71,7 @@ fn assign(
         if let Some(largest) = shares.iter().copied().max().filter(|largest| *largest > 0)
             && let Some(cluster) = shares.iter().position(|share| *share == largest)
         {
-            claims[cluster].push(id.clone());
+            claims[cluster].push(*id);
         }
     }
     let mut next_sequence = change.counters.last_sequence;
@@ -77,13 +79,13 @@ fn assign(
     claims
         .into_iter()
         .map(|mut ids| {
-            ids.sort_by_key(|id| (identities[id].created_at_sequence, id.clone()));
+            ids.sort_by_key(|id| (identities[id].created_at_sequence, *id));
             if ids.is_empty() {
                 // Created events come first in the feed, so that the sequence number of each is known here.
                 next_sequence += 1;
                 let hash = hash_of(format!("{tenant}\0{next_sequence}").as_bytes());
                 return Assignment {
-                    id: IdentityId(hex::encode(hash)),
+                    id: IdentityId(hash),
                     merged: Vec::new(),
                     is_new: true,
                 };
@@ -128,11 +130,9 @@ impl Feed<'_, '_> {
         for (cluster, assignment) in clusters.iter().zip(&assignments) {
             for number in cluster {
                 let record = self.change.record(*number);
-                let (key, old) = (record.key.clone(), record.identity_id.clone());
+                let (key, old) = (record.key.clone(), record.identity_id);
                 if !self.was_member(&assignment.id, *number) {
-                    came.entry(assignment.id.clone())
-                        .or_default()
-                        .push(key.clone());
+                    came.entry(assignment.id).or_default().push(key.clone());
                 }
                 // A deleted record that comes back was no member any more: it leaves nobody.
                 if let Some(old) =
@@ -140,7 +140,7 @@ impl Feed<'_, '_> {
                 {
                     left.entry(old)
                         .or_default()
-                        .entry(assignment.id.clone())
+                        .entry(assignment.id)
                         .or_default()
                         .push(key);
                 }
@@ -161,7 +161,7 @@ impl Feed<'_, '_> {
         let mut told: BTreeSet<IdentityId> = assignments
             .iter()
             .filter(|assignment| assignment.is_new)
-            .map(|assignment| assignment.id.clone())
+            .map(|assignment| assignment.id)
             .collect();
         let losers: BTreeMap<&IdentityId, &IdentityId> = assignments
             .iter()
@@ -187,7 +187,7 @@ impl Feed<'_, '_> {
                 .flat_map(|place| places[place].clone())
                 .collect();
             self.push(EventKind::Split, old, Vec::new(), split_into, moved);
-            told.insert(old.clone());
+            told.insert(*old);
         }
         for assignment in assignments
             .iter()
@@ -201,7 +201,7 @@ impl Feed<'_, '_> {
                 Vec::new(),
                 moved,
             );
-            told.insert(assignment.id.clone());
+            told.insert(assignment.id);
             let sequence = self.change.counters.last_sequence;
             for merged in &assignment.merged {
                 let others = left
@@ -209,7 +209,7 @@ impl Feed<'_, '_> {
                     .into_iter()
                     .flat_map(BTreeMap::keys)
                     .filter(|place| **place != assignment.id);
-                let successors = std::iter::once(assignment.id.clone())
+                let successors = std::iter::once(assignment.id)
                     .chain(others.cloned())
                     .collect();
                 if let Some(identity) = self.identities.get_mut(merged) {
@@ -269,9 +269,9 @@ impl Feed<'_, '_> {
         for (cluster, assignment) in clusters.iter().zip(assignments) {
             let identity = self
                 .identities
-                .entry(assignment.id.clone())
+                .entry(assignment.id)
                 .or_insert_with(|| StoredIdentity {
-                    id: assignment.id.clone(),
+                    id: assignment.id,
                     members: Vec::new(),
                     member_keys: Vec::new(),
                     golden: Default::default(),
@@ -296,11 +296,16 @@ impl Feed<'_, '_> {
             if same_members && !members.iter().any(|member| self.change.is_subject(*member)) {
                 continue;
             }
-            let records: Vec<Record> = members
-                .iter()
-                .map(|member| self.change.record(*member).record())
+            let members = members.iter().map(|member| self.change.record(*member));
+            let records: Vec<(Record, &[Option<Comparable>])> = members
+                .map(|stored| (stored.record(), stored.comparables.as_slice()))
                 .collect();
-            let golden = golden_record(records.iter(), &self.change.engine.matcher.pack);
+            let golden = golden_record_of(
+                records
+                    .iter()
+                    .map(|(record, comparables)| (record, *comparables)),
+                &self.change.engine.matcher.pack,
+            );
             if let Some(identity) = self.identities.get_mut(&id) {
                 identity.golden = golden;
             }
@@ -350,7 +355,7 @@ impl Feed<'_, '_> {
         for (id, identity) in &self.identities {
             if self.before.get(id) != Some(identity) {
                 self.change
-                    .write(Write::Identity(Box::new(identity.clone())));
+                    .write(Write::Identity(Arc::new(identity.clone())));
             }
         }
     }

@@ -1,6 +1,8 @@
 //! Questions to the engine. They change nothing and see every signal that was answered.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use veridem_matchers::{
     Attribute, Decision, NormalisedRecord, PairExplanation, PairScore, Record, RecordKey,
@@ -18,7 +20,7 @@ use crate::store::{
 #[derive(Clone, Debug)]
 pub struct RankedIdentity {
     /// The identity.
-    pub identity: StoredIdentity,
+    pub identity: Arc<StoredIdentity>,
     /// Its member that fits best.
     pub best_record: RecordKey,
     /// Why.
@@ -31,9 +33,9 @@ pub struct RankedIdentity {
 #[derive(Clone, Debug)]
 pub struct Resolution {
     /// What lives of it.
-    pub living: Vec<StoredIdentity>,
+    pub living: Vec<Arc<StoredIdentity>>,
     /// Ended ids on the way.
-    pub ended: Vec<StoredIdentity>,
+    pub ended: Vec<Arc<StoredIdentity>>,
 }
 
 /// Why two records match or do not.
@@ -55,7 +57,7 @@ pub struct MatchAnswer {
 #[derive(Clone, Debug)]
 pub struct IdentityExplanation {
     /// The identity.
-    pub identity: StoredIdentity,
+    pub identity: Arc<StoredIdentity>,
     /// Its matching pairs, strongest first.
     pub pairs: Vec<(RecordKey, RecordKey)>,
     /// The events that made it, oldest first.
@@ -104,25 +106,24 @@ impl Engine {
                     .holders(*key, self.matcher.pack.blocking.rule(*key).max_records + 1)?,
             );
         }
-        let mut best: BTreeMap<IdentityId, (PairScore, StoredRecord, NormalisedRecord)> =
-            BTreeMap::new();
+        let mut best: BTreeMap<IdentityId, (PairScore, Arc<StoredRecord>)> = BTreeMap::new();
         for number in candidates {
             let Some(record) = self.store.record(tenant, number)? else {
                 continue;
             };
-            let Some(id) = record.identity_id.clone() else {
+            let Some(id) = record.identity_id else {
                 continue;
             };
-            let mut comparable = record.normalised.clone();
-            self.drop_shared(&state, &mut comparable);
-            let score = self.matcher.scorer.score(&asked, &comparable);
+            let comparable = self.comparable(&state, &record);
+            let Some(score) = self.matcher.scorer.score_close(&asked, &comparable) else {
+                continue;
+            };
+            drop(comparable);
             let rank = |score: &PairScore| (score.decision, score.weight.0);
-            if score.decision != Decision::NonMatch
-                && best.get(&id).is_none_or(|(known, known_record, _)| {
-                    (rank(&score), &known_record.key) > (rank(known), &record.key)
-                })
-            {
-                best.insert(id, (score, record, comparable));
+            if best.get(&id).is_none_or(|(known, known_record)| {
+                (rank(&score), &known_record.key) > (rank(known), &record.key)
+            }) {
+                best.insert(id, (score, record));
             }
         }
         let mut ranked: Vec<_> = best.into_iter().collect();
@@ -134,19 +135,20 @@ impl Engine {
                 .then(left_id.cmp(right_id))
         });
         let mut answers = Vec::new();
-        for (id, (_, record, comparable)) in ranked.into_iter().take(max_identities) {
+        for (id, (_, record)) in ranked.into_iter().take(max_identities) {
             let Some(identity) = self.store.identity(tenant, &id)? else {
                 continue;
             };
             answers.push(RankedIdentity {
                 identity,
-                explanation: self.matcher.scorer.explain(&asked, &comparable),
+                explanation: (self.matcher.scorer)
+                    .explain(&asked, &self.comparable(&state, &record)),
                 shared_blocking_rules: self.matcher.pack.blocking.names_of(
                     keys.iter()
                         .filter(|key| record.keys.binary_search(key).is_ok())
                         .copied(),
                 ),
-                best_record: record.key,
+                best_record: record.key.clone(),
             });
         }
         Ok(answers)
@@ -160,20 +162,37 @@ impl Engine {
             .drop_shared(record, |key| inactive.contains(&key));
     }
 
+    /// A stored record without its shared values.
+    fn comparable<'a>(
+        &self,
+        state: &TenantState,
+        record: &'a StoredRecord,
+    ) -> Cow<'a, NormalisedRecord> {
+        let inactive = state.inactive.read();
+        let blocking = &self.matcher.pack.blocking;
+        if blocking.holds_shared(&record.keys, |key| inactive.contains(&key)) {
+            let mut comparable = record.normalised.clone();
+            blocking.drop_shared(&mut comparable, |key| inactive.contains(&key));
+            Cow::Owned(comparable)
+        } else {
+            Cow::Borrowed(&record.normalised)
+        }
+    }
+
     /// What lives of an identity id.
     pub fn get_identity(
         &self,
         tenant: &Tenant,
         id: &IdentityId,
     ) -> Result<Resolution, EngineError> {
-        let mut open = vec![id.clone()];
+        let mut open = vec![*id];
         let mut seen = BTreeSet::new();
         let mut resolution = Resolution {
             living: Vec::new(),
             ended: Vec::new(),
         };
         while let Some(id) = open.pop() {
-            if !seen.insert(id.clone()) {
+            if !seen.insert(id) {
                 continue;
             }
             let identity = self
@@ -190,9 +209,7 @@ impl Engine {
                 None => resolution.living.push(identity),
             }
         }
-        resolution
-            .living
-            .sort_by(|left, right| left.id.cmp(&right.id));
+        resolution.living.sort_by_key(|left| left.id);
         Ok(resolution)
     }
 
@@ -201,7 +218,7 @@ impl Engine {
         &self,
         tenant: &Tenant,
         key: &RecordKey,
-    ) -> Result<StoredIdentity, EngineError> {
+    ) -> Result<Arc<StoredIdentity>, EngineError> {
         let record = self.find_record(tenant, key, "record")?;
         let id = record
             .identity_id
@@ -217,7 +234,7 @@ impl Engine {
         tenant: &Tenant,
         key: &RecordKey,
         what: &'static str,
-    ) -> Result<StoredRecord, EngineError> {
+    ) -> Result<Arc<StoredRecord>, EngineError> {
         let number = self
             .store
             .record_number(tenant, key)?
@@ -234,7 +251,7 @@ impl Engine {
         query: &str,
         skip: usize,
         limit: usize,
-    ) -> Result<Vec<StoredIdentity>, EngineError> {
+    ) -> Result<Vec<Arc<StoredIdentity>>, EngineError> {
         let words = query_words(query);
         if words.is_empty() {
             return Ok(Vec::new());
@@ -279,14 +296,10 @@ impl Engine {
             self.find_record(tenant, first, "the record")?,
             self.find_record(tenant, second, "the record")?,
         );
-        let (mut one_comparable, mut other_comparable) =
-            (one.normalised.clone(), other.normalised.clone());
-        self.drop_shared(&state, &mut one_comparable);
-        self.drop_shared(&state, &mut other_comparable);
-        let explanation = self
-            .matcher
-            .scorer
-            .explain(&one_comparable, &other_comparable);
+        let explanation = self.matcher.scorer.explain(
+            &self.comparable(&state, &one),
+            &self.comparable(&state, &other),
+        );
         let shared: Vec<u64> = one
             .keys
             .iter()
@@ -308,10 +321,11 @@ impl Engine {
         } else {
             self.why_not(&explanation, &active, &inactive, word)
         };
+        let (one, other) = (one.identity_id, other.identity_id);
         let identities = if left <= right {
-            (one.identity_id, other.identity_id)
+            (one, other)
         } else {
-            (other.identity_id, one.identity_id)
+            (other, one)
         };
         Ok(MatchAnswer {
             explanation,
@@ -384,7 +398,7 @@ impl Engine {
             })?;
         let mut pairs = Vec::new();
         for (number, key) in identity.members.iter().zip(&identity.member_keys) {
-            for edge in self.store.edges(tenant, *number)? {
+            for edge in self.store.edges(tenant, *number)?.iter() {
                 if let Some(at) = identity
                     .members
                     .iter()
@@ -445,7 +459,7 @@ impl Engine {
         &self,
         tenant: &Tenant,
         identity: &StoredIdentity,
-    ) -> Result<Vec<StoredRecord>, EngineError> {
+    ) -> Result<Vec<Arc<StoredRecord>>, EngineError> {
         let records = identity
             .members
             .iter()

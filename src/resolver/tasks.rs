@@ -1,25 +1,26 @@
 //! Review tasks: one for each pair of identities that have a doubtful or a contested pair between them, unless a steward has
 //! said that they are two persons. A pure function of edges, identities and overrides.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use veridem_matchers::{Decision, RecordKey};
 
 use super::change::Change;
-use super::engine::hash_of;
+use super::engine::{hash_of, postcard_bytes};
 use super::error::EngineError;
-use crate::store::{
-    IdentityId, OverrideDecision, RecordNumber, ReviewReason, StoredReviewTask, Write,
-};
+use crate::store::{IdentityId, OverrideDecision, RecordNumber, ReviewReason, StoredReviewTask};
 
 type IdentityPair = (IdentityId, IdentityId);
+/// The smaller number first.
+pub(super) type RecordPair = (RecordNumber, RecordNumber);
 
 /// Opens and closes the tasks of the affected records' pairs.
 pub(super) fn settle_tasks(
     change: &mut Change<'_>,
     affected: &BTreeSet<RecordNumber>,
 ) -> Result<(), EngineError> {
-    let mut looked_at: BTreeSet<String> = BTreeSet::new();
+    let mut looked_at: BTreeSet<RecordPair> = BTreeSet::new();
     let mut wanted: BTreeMap<IdentityPair, StoredReviewTask> = BTreeMap::new();
     let mut apart: BTreeSet<IdentityPair> = BTreeSet::new();
     for number in affected {
@@ -27,32 +28,29 @@ pub(super) fn settle_tasks(
             continue;
         };
         let (before, after) = change.all_edges(*number)?;
-        for edge in before.iter().chain(&after) {
-            if change.identity_of(edge.other)?.is_some() {
-                looked_at.insert(task_id(
-                    &change.record(*number).key,
-                    &change.record(edge.other).key,
-                ));
-            }
-        }
-        for edge in &after {
+        let pairs = before.iter().chain(after.iter());
+        looked_at.extend(pairs.map(|edge| record_pair(*number, edge.other)));
+        for edge in after.iter() {
             let Some(other) = change
                 .identity_of(edge.other)?
                 .filter(|other| *other != own)
             else {
                 continue;
             };
-            let task = task_of(change, *number, edge.other, edge.score);
-            let strongest = wanted
-                .entry(pair(&own, &other))
-                .or_insert_with(|| task.clone());
-            let is_stronger = |left: &StoredReviewTask, right: &StoredReviewTask| {
-                (left.score.weight.0, &right.left, &right.right)
-                    > (right.score.weight.0, &left.left, &left.right)
+            let stronger = |known: &StoredReviewTask| {
+                let task = task_of(change, *number, edge.other, edge.score);
+                (task.score.weight.0, &known.left, &known.right)
+                    > (known.score.weight.0, &task.left, &task.right)
             };
-            if is_stronger(&task, strongest) {
-                *strongest = task;
+            let between = wanted.entry(pair(&own, &other));
+            if let Entry::Occupied(known) = &between
+                && (known.get().records == ordered(change, *number, edge.other)
+                    || !stronger(known.get()))
+            {
+                continue;
             }
+            let task = task_of(change, *number, edge.other, edge.score);
+            between.insert_entry(task);
         }
         let words = change.overrides_of(*number)?.to_vec();
         for (other, _) in words
@@ -64,34 +62,41 @@ pub(super) fn settle_tasks(
             }
         }
     }
-    let wanted: BTreeMap<String, StoredReviewTask> = wanted
+    let wanted: BTreeMap<RecordPair, StoredReviewTask> = wanted
         .into_iter()
         .filter(|(pair, _)| !apart.contains(pair))
-        .map(|(_, task)| (task.id.clone(), task))
+        .map(|(_, task)| (record_pair(task.records.0, task.records.1), task))
         .collect();
-    for id in looked_at.iter().filter(|id| !wanted.contains_key(*id)) {
-        if change
-            .engine
-            .store
-            .review_task(change.tenant, id)?
-            .is_some()
-        {
-            change.counters.open_review_tasks -= 1;
-            change.write(Write::CloseTask(id.clone()));
+    for pair in looked_at {
+        if !wanted.contains_key(&pair) {
+            change.close_task(pair)?;
         }
     }
-    for (id, task) in wanted {
-        let known = change.engine.store.review_task(change.tenant, &id)?;
-        if known.as_ref() != Some(&task) {
-            change.counters.open_review_tasks += u64::from(known.is_none());
-            change.write(Write::OpenTask(task));
-        }
+    for (pair, task) in wanted {
+        change.open_task(pair, task);
     }
     Ok(())
 }
 
 fn pair(one: &IdentityId, other: &IdentityId) -> IdentityPair {
-    (one.min(other).clone(), one.max(other).clone())
+    (*one.min(other), *one.max(other))
+}
+
+fn record_pair(one: RecordNumber, other: RecordNumber) -> RecordPair {
+    (one.min(other), one.max(other))
+}
+
+/// The two in the order of their record keys.
+fn ordered(
+    change: &Change<'_>,
+    one: RecordNumber,
+    other: RecordNumber,
+) -> (RecordNumber, RecordNumber) {
+    if change.record(one).key <= change.record(other).key {
+        (one, other)
+    } else {
+        (other, one)
+    }
 }
 
 fn task_of(
@@ -100,11 +105,7 @@ fn task_of(
     other: RecordNumber,
     score: veridem_matchers::PairScore,
 ) -> StoredReviewTask {
-    let (left, right) = if change.record(one).key <= change.record(other).key {
-        (one, other)
-    } else {
-        (other, one)
-    };
+    let (left, right) = ordered(change, one, other);
     let (left_key, right_key) = (
         change.record(left).key.clone(),
         change.record(right).key.clone(),
@@ -125,7 +126,7 @@ fn task_of(
 }
 
 /// The id of the task of two records, in either order.
-fn task_id(one: &RecordKey, other: &RecordKey) -> String {
+pub(super) fn task_id(one: &RecordKey, other: &RecordKey) -> String {
     let (left, right) = (one.min(other), one.max(other));
     let text = [
         &left.source,
@@ -136,4 +137,10 @@ fn task_id(one: &RecordKey, other: &RecordKey) -> String {
     .map(String::as_str)
     .join("\0");
     hex::encode(hash_of(text.as_bytes()))
+}
+
+/// A hash of everything that a task says.
+pub(super) fn content_of(task: &StoredReviewTask) -> u64 {
+    let hash = hash_of(&postcard_bytes(task));
+    u64::from_le_bytes(hash[..8].try_into().expect("a hash has 16 bytes"))
 }

@@ -1,10 +1,11 @@
-//! Keys and values of the key-value engines. Keys: tenant, 0, a tag, then fields that sort as bytes. Values: postcard.
+//! Keys and values of the key-value engines. Keys: a tag, the tenant's number, then fields that sort as bytes. Values: postcard.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
 use veridem_matchers::RecordKey;
 
-use super::{StoreError, Tenant};
+use super::StoreError;
 
 /// Kinds of entries.
 #[derive(Clone, Copy)]
@@ -27,17 +28,22 @@ pub(super) enum Tag {
     SinkCursor = b'u',
 }
 
-/// The key of what belongs to no tenant; no tenant's name begins with 0.
+/// Keys of what belongs to no tenant; no [`Tag`] is 0.
 pub(super) const FORMAT_KEY: &[u8] = b"\0format";
 pub(super) const MODEL_KEY: &[u8] = b"\0model";
+pub(super) const TENANTS_KEY: &[u8] = b"\0tenants";
 
+/// A tenant's number within a store, given at its first write.
+pub(super) type TenantNumber = u16;
+
+/// A key in the making. Up to 20 bytes are compared without following a pointer, so that fields are numbers and hashes.
 pub(super) struct Key(Vec<u8>);
 
 impl Key {
-    pub(super) fn new(tenant: &Tenant, tag: Tag) -> Self {
-        let mut bytes = Vec::with_capacity(48);
-        bytes.extend_from_slice(tenant.as_str().as_bytes());
-        bytes.extend_from_slice(&[0, tag as u8]);
+    pub(super) fn new(tenant: TenantNumber, tag: Tag) -> Self {
+        let mut bytes = Vec::with_capacity(20);
+        bytes.push(tag as u8);
+        bytes.extend_from_slice(&tenant.to_be_bytes());
         Self(bytes)
     }
 
@@ -53,6 +59,22 @@ impl Key {
         self
     }
 
+    /// Texts that are looked up and never listed: 16 bytes of SHA-256 in their place.
+    pub(super) fn hash(self, texts: &[&str]) -> Self {
+        let mut hash = Sha256::new();
+        for text in texts {
+            hash.update((text.len() as u64).to_le_bytes());
+            hash.update(text);
+        }
+        self.id(&hash.finalize()[..16])
+    }
+
+    pub(super) fn id(mut self, id: &[u8]) -> Self {
+        self.0.extend_from_slice(id);
+        self
+    }
+
+    /// A record key, in the order of record keys.
     pub(super) fn record_key(self, key: &RecordKey) -> Self {
         self.text(&key.source).text(&key.record_id)
     }
@@ -85,6 +107,11 @@ pub(super) fn decode<T: DeserializeOwned>(
         what,
         cause: cause.to_string(),
     })
+}
+
+/// The tag of a key.
+pub(super) fn tag_of(key: &[u8]) -> Option<u8> {
+    key.first().copied()
 }
 
 /// The number with which a key ends.

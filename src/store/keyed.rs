@@ -1,10 +1,17 @@
 //! `Store` over any ordered key-value engine with atomic batches: the encoding is written once.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use parking_lot::RwLock;
 use serde::de::DeserializeOwned;
 use veridem_matchers::RecordKey;
 use veridem_matchers::block::BlockingKey;
 
-use super::encoding::{FORMAT_KEY, Key, MODEL_KEY, Tag, decode, encode, last_number};
+use super::cache::Cache;
+use super::encoding::{
+    FORMAT_KEY, Key, MODEL_KEY, TENANTS_KEY, Tag, TenantNumber, decode, encode, last_number,
+};
 use super::{
     Counters, IdentityId, OverrideDecision, RecordNumber, SignalReceipt, Store, StoreError,
     StoredDecision, StoredEdge, StoredEvent, StoredIdentity, StoredOverride, StoredRecord,
@@ -12,7 +19,7 @@ use super::{
 };
 
 /// The format of what is stored.
-const STORE_FORMAT_VERSION: u32 = 1;
+const STORE_FORMAT_VERSION: u32 = 2;
 
 /// A key and its value.
 pub type Entry = (Vec<u8>, Vec<u8>);
@@ -37,12 +44,30 @@ pub trait Engine: Send + Sync + 'static {
 /// A store over an engine.
 pub struct KeyedStore<E> {
     engine: E,
+    tenants: RwLock<BTreeMap<Tenant, TenantNumber>>,
+    records: Cache<StoredRecord>,
+    edges: Cache<Vec<StoredEdge>>,
+    identities: Cache<StoredIdentity>,
+}
+
+/// What a commit has to show the caches, once it is written: key, value and the bytes of its encoding.
+enum Fresh {
+    Record(Vec<u8>, Arc<StoredRecord>, usize),
+    Edges(Vec<u8>, Option<(Arc<Vec<StoredEdge>>, usize)>),
+    Identity(Vec<u8>, Arc<StoredIdentity>, usize),
 }
 
 impl<E: Engine> KeyedStore<E> {
     /// Opens a store: writes the format version into an empty one, refuses another version.
-    pub(super) fn open(engine: E) -> Result<Self, StoreError> {
-        let store = Self { engine };
+    /// What is read often stays decoded in at most `cache_bytes` of memory.
+    pub(super) fn open(engine: E, cache_bytes: u64) -> Result<Self, StoreError> {
+        let mut store = Self {
+            engine,
+            tenants: RwLock::default(),
+            records: Cache::new(cache_bytes / 8 * 6),
+            edges: Cache::new(cache_bytes / 8),
+            identities: Cache::new(cache_bytes / 8),
+        };
         match store.get::<u32>("format version", FORMAT_KEY.to_vec())? {
             None => {
                 store.engine.write(vec![(
@@ -58,7 +83,33 @@ impl<E: Engine> KeyedStore<E> {
                 )));
             }
         }
+        let tenants = store.get("tenants", TENANTS_KEY.to_vec())?;
+        *store.tenants.get_mut() = tenants.unwrap_or_default();
         Ok(store)
+    }
+
+    /// The key of something of a tenant; of one that has written nothing yet there is nothing to find.
+    fn key(&self, tenant: &Tenant, tag: Tag) -> Key {
+        let number = self.tenants.read().get(tenant).copied();
+        Key::new(number.unwrap_or(TenantNumber::MAX), tag)
+    }
+
+    /// A tenant's number, given here where it has none.
+    fn number_of(&self, tenant: &Tenant) -> Result<TenantNumber, StoreError> {
+        if let Some(number) = self.tenants.read().get(tenant) {
+            return Ok(*number);
+        }
+        let mut tenants = self.tenants.write();
+        let number = TenantNumber::try_from(tenants.len())
+            .ok()
+            .filter(|number| *number < TenantNumber::MAX)
+            .ok_or_else(|| {
+                StoreError::Engine("it has 65,535 tenants, the most there can be".to_owned())
+            })?;
+        let number = *tenants.entry(tenant.clone()).or_insert(number);
+        let all = encode(&*tenants);
+        self.engine.write(vec![(TENANTS_KEY.to_vec(), Some(all))])?;
+        Ok(number)
     }
 
     fn get<T: DeserializeOwned>(
@@ -70,6 +121,20 @@ impl<E: Engine> KeyedStore<E> {
             .get(&key)?
             .map(|bytes| decode(what, &bytes))
             .transpose()
+    }
+
+    fn get_cached<T: DeserializeOwned>(
+        &self,
+        what: &'static str,
+        cache: &Cache<T>,
+        key: &[u8],
+    ) -> Result<Option<Arc<T>>, StoreError> {
+        cache.get(key, || {
+            let Some(bytes) = self.engine.get(key)? else {
+                return Ok(None);
+            };
+            Ok(Some((decode(what, &bytes)?, bytes.len())))
+        })
     }
 
     fn scan<T: DeserializeOwned>(
@@ -87,10 +152,10 @@ impl<E: Engine> KeyedStore<E> {
     }
 
     /// The key before the first entry wanted, in a space ordered by a number.
-    fn before(tenant: &Tenant, tag: Tag, first: u64) -> Option<Vec<u8>> {
+    fn before(&self, tenant: &Tenant, tag: Tag, first: u64) -> Option<Vec<u8>> {
         first
             .checked_sub(1)
-            .map(|before| Key::new(tenant, tag).number(before).bytes())
+            .map(|before| self.key(tenant, tag).number(before).bytes())
     }
 
     fn encode_write(
@@ -98,37 +163,52 @@ impl<E: Engine> KeyedStore<E> {
         tenant: &Tenant,
         write: Write,
         batch: &mut Vec<(Vec<u8>, Option<Vec<u8>>)>,
+        fresh: &mut Vec<Fresh>,
     ) -> Result<(), StoreError> {
-        let key = |tag| Key::new(tenant, tag);
+        let number = self.number_of(tenant)?;
+        let key = |tag| Key::new(number, tag);
         match write {
             Write::Counters(counters) => {
                 batch.push((key(Tag::Counters).bytes(), Some(encode(&counters))))
             }
+            Write::NewRecord(record_key, number) => batch.push((
+                key(Tag::RecordNumber)
+                    .hash(&[&record_key.source, &record_key.record_id])
+                    .bytes(),
+                Some(encode(&number)),
+            )),
             Write::Record(record) => {
-                batch.push((
-                    key(Tag::RecordNumber).record_key(&record.key).bytes(),
-                    Some(encode(&record.number)),
-                ));
-                batch.push((
+                let (key, value) = (
                     key(Tag::Record).number(record.number).bytes(),
-                    Some(encode(&record)),
-                ));
+                    encode(&*record),
+                );
+                fresh.push(Fresh::Record(key.clone(), record, value.len()));
+                batch.push((key, Some(value)));
             }
             Write::Edges(number, edges) => {
+                let key = key(Tag::Edges).number(number).bytes();
                 let value = (!edges.is_empty()).then(|| encode(&edges));
-                batch.push((key(Tag::Edges).number(number).bytes(), value));
+                fresh.push(Fresh::Edges(
+                    key.clone(),
+                    value.as_ref().map(|value| (Arc::new(edges), value.len())),
+                ));
+                batch.push((key, value));
             }
-            Write::Identity(identity) => batch.push((
-                key(Tag::Identity).text(&identity.id.0).bytes(),
-                Some(encode(&identity)),
-            )),
+            Write::Identity(identity) => {
+                let (key, value) = (
+                    key(Tag::Identity).id(&identity.id.0).bytes(),
+                    encode(&*identity),
+                );
+                fresh.push(Fresh::Identity(key.clone(), identity, value.len()));
+                batch.push((key, Some(value)));
+            }
             Write::Receipt {
                 source,
                 signal_id,
                 receipt,
             } => {
                 batch.push((
-                    key(Tag::Receipt).text(&source).text(&signal_id).bytes(),
+                    key(Tag::Receipt).hash(&[&source, &signal_id]).bytes(),
                     Some(encode(&receipt)),
                 ));
             }
@@ -219,13 +299,13 @@ impl<E: Engine> KeyedStore<E> {
     ) -> Result<(), StoreError> {
         if let Some(task) = self.review_task(tenant, id)? {
             batch.push((
-                Key::new(tenant, Tag::TaskByWeight)
+                self.key(tenant, Tag::TaskByWeight)
                     .falling(task.score.weight.0)
                     .text(id)
                     .bytes(),
                 None,
             ));
-            batch.push((Key::new(tenant, Tag::TaskById).text(id).bytes(), None));
+            batch.push((self.key(tenant, Tag::TaskById).text(id).bytes(), None));
         }
         Ok(())
     }
@@ -234,7 +314,7 @@ impl<E: Engine> KeyedStore<E> {
 impl<E: Engine> Store for KeyedStore<E> {
     fn counters(&self, tenant: &Tenant) -> Result<Counters, StoreError> {
         Ok(self
-            .get("counters", Key::new(tenant, Tag::Counters).bytes())?
+            .get("counters", self.key(tenant, Tag::Counters).bytes())?
             .unwrap_or_default())
     }
 
@@ -242,10 +322,11 @@ impl<E: Engine> Store for KeyedStore<E> {
         &self,
         tenant: &Tenant,
         number: RecordNumber,
-    ) -> Result<Option<StoredRecord>, StoreError> {
-        self.get(
+    ) -> Result<Option<Arc<StoredRecord>>, StoreError> {
+        self.get_cached(
             "source record",
-            Key::new(tenant, Tag::Record).number(number).bytes(),
+            &self.records,
+            &self.key(tenant, Tag::Record).number(number).bytes(),
         )
     }
 
@@ -256,7 +337,9 @@ impl<E: Engine> Store for KeyedStore<E> {
     ) -> Result<Option<RecordNumber>, StoreError> {
         self.get(
             "record number",
-            Key::new(tenant, Tag::RecordNumber).record_key(key).bytes(),
+            self.key(tenant, Tag::RecordNumber)
+                .hash(&[&key.source, &key.record_id])
+                .bytes(),
         )
     }
 
@@ -266,19 +349,24 @@ impl<E: Engine> Store for KeyedStore<E> {
         first: RecordNumber,
         limit: usize,
     ) -> Result<Vec<StoredRecord>, StoreError> {
-        let after = Self::before(tenant, Tag::Record, first);
+        let after = self.before(tenant, Tag::Record, first);
         let records = self.scan(
             "source record",
-            Key::new(tenant, Tag::Record).bytes(),
+            self.key(tenant, Tag::Record).bytes(),
             after.as_deref(),
             limit,
         )?;
         Ok(records.into_iter().map(|(_, record)| record).collect())
     }
 
-    fn edges(&self, tenant: &Tenant, number: RecordNumber) -> Result<Vec<StoredEdge>, StoreError> {
+    fn edges(
+        &self,
+        tenant: &Tenant,
+        number: RecordNumber,
+    ) -> Result<Arc<Vec<StoredEdge>>, StoreError> {
+        let key = self.key(tenant, Tag::Edges).number(number).bytes();
         Ok(self
-            .get("edges", Key::new(tenant, Tag::Edges).number(number).bytes())?
+            .get_cached("edges", &self.edges, &key)?
             .unwrap_or_default())
     }
 
@@ -286,10 +374,11 @@ impl<E: Engine> Store for KeyedStore<E> {
         &self,
         tenant: &Tenant,
         id: &IdentityId,
-    ) -> Result<Option<StoredIdentity>, StoreError> {
-        self.get(
+    ) -> Result<Option<Arc<StoredIdentity>>, StoreError> {
+        self.get_cached(
             "identity",
-            Key::new(tenant, Tag::Identity).text(&id.0).bytes(),
+            &self.identities,
+            &self.key(tenant, Tag::Identity).id(&id.0).bytes(),
         )
     }
 
@@ -301,9 +390,8 @@ impl<E: Engine> Store for KeyedStore<E> {
     ) -> Result<Option<SignalReceipt>, StoreError> {
         self.get(
             "signal receipt",
-            Key::new(tenant, Tag::Receipt)
-                .text(source)
-                .text(signal_id)
+            self.key(tenant, Tag::Receipt)
+                .hash(&[source, signal_id])
                 .bytes(),
         )
     }
@@ -314,10 +402,10 @@ impl<E: Engine> Store for KeyedStore<E> {
         from_sequence: u64,
         limit: usize,
     ) -> Result<Vec<StoredEvent>, StoreError> {
-        let after = Self::before(tenant, Tag::Event, from_sequence);
+        let after = self.before(tenant, Tag::Event, from_sequence);
         let events = self.scan(
             "identity event",
-            Key::new(tenant, Tag::Event).bytes(),
+            self.key(tenant, Tag::Event).bytes(),
             after.as_deref(),
             limit,
         )?;
@@ -331,7 +419,7 @@ impl<E: Engine> Store for KeyedStore<E> {
     ) -> Result<Option<StoredReviewTask>, StoreError> {
         self.get(
             "review task",
-            Key::new(tenant, Tag::TaskById).text(id).bytes(),
+            self.key(tenant, Tag::TaskById).text(id).bytes(),
         )
     }
 
@@ -343,7 +431,7 @@ impl<E: Engine> Store for KeyedStore<E> {
     ) -> Result<Vec<(Vec<u8>, StoredReviewTask)>, StoreError> {
         self.scan(
             "review task",
-            Key::new(tenant, Tag::TaskByWeight).bytes(),
+            self.key(tenant, Tag::TaskByWeight).bytes(),
             after,
             limit,
         )
@@ -356,7 +444,7 @@ impl<E: Engine> Store for KeyedStore<E> {
     ) -> Result<Vec<(RecordNumber, OverrideDecision)>, StoreError> {
         let overrides = self.scan(
             "override",
-            Key::new(tenant, Tag::OverrideOf).number(number).bytes(),
+            self.key(tenant, Tag::OverrideOf).number(number).bytes(),
             None,
             usize::MAX,
         )?;
@@ -364,6 +452,17 @@ impl<E: Engine> Store for KeyedStore<E> {
             .into_iter()
             .filter_map(|(key, decision)| Some((last_number(&key)?, decision)))
             .collect())
+    }
+
+    fn overridden_records(&self, tenant: &Tenant) -> Result<Vec<RecordNumber>, StoreError> {
+        let prefix = self.key(tenant, Tag::OverrideOf).bytes();
+        let entries = self.engine.scan(&prefix, None, usize::MAX)?;
+        let mut numbers: Vec<RecordNumber> = entries
+            .iter()
+            .filter_map(|(key, _)| last_number(&key[..key.len().checked_sub(8)?]))
+            .collect();
+        numbers.dedup();
+        Ok(numbers)
     }
 
     fn overrides(
@@ -374,7 +473,7 @@ impl<E: Engine> Store for KeyedStore<E> {
     ) -> Result<Vec<(Vec<u8>, StoredOverride)>, StoreError> {
         self.scan(
             "override",
-            Key::new(tenant, Tag::OverrideByKeys).bytes(),
+            self.key(tenant, Tag::OverrideByKeys).bytes(),
             after,
             limit,
         )
@@ -387,7 +486,7 @@ impl<E: Engine> Store for KeyedStore<E> {
     ) -> Result<Option<StoredDecision>, StoreError> {
         self.get(
             "decision",
-            Key::new(tenant, Tag::Decision)
+            self.key(tenant, Tag::Decision)
                 .text(idempotency_key)
                 .bytes(),
         )
@@ -395,7 +494,7 @@ impl<E: Engine> Store for KeyedStore<E> {
 
     fn inactive_keys(&self, tenant: &Tenant) -> Result<Vec<BlockingKey>, StoreError> {
         let keys = self.engine.scan(
-            &Key::new(tenant, Tag::InactiveKey).bytes(),
+            &self.key(tenant, Tag::InactiveKey).bytes(),
             None,
             usize::MAX,
         )?;
@@ -410,10 +509,10 @@ impl<E: Engine> Store for KeyedStore<E> {
         tenant: &Tenant,
         change: u64,
     ) -> Result<Vec<(u64, RecordNumber)>, StoreError> {
-        let after = Key::new(tenant, Tag::Change).number(change).bytes();
+        let after = self.key(tenant, Tag::Change).number(change).bytes();
         let changes = self.scan(
             "record change",
-            Key::new(tenant, Tag::Change).bytes(),
+            self.key(tenant, Tag::Change).bytes(),
             Some(&after),
             usize::MAX,
         )?;
@@ -427,7 +526,7 @@ impl<E: Engine> Store for KeyedStore<E> {
         Ok(self
             .get(
                 "sink cursor",
-                Key::new(tenant, Tag::SinkCursor).text(sink).bytes(),
+                self.key(tenant, Tag::SinkCursor).text(sink).bytes(),
             )?
             .unwrap_or_default())
     }
@@ -444,10 +543,22 @@ impl<E: Engine> Store for KeyedStore<E> {
 
     fn commit(&self, tenant: &Tenant, writes: Vec<Write>) -> Result<(), StoreError> {
         let mut batch = Vec::with_capacity(writes.len() + 4);
+        let mut fresh = Vec::new();
         for write in writes {
-            self.encode_write(tenant, write, &mut batch)?;
+            self.encode_write(tenant, write, &mut batch, &mut fresh)?;
         }
-        self.engine.write(batch)
+        self.engine.write(batch)?;
+        for fresh in fresh {
+            match fresh {
+                Fresh::Record(key, record, bytes) => self.records.put(&key, record, bytes),
+                Fresh::Edges(key, Some((edges, bytes))) => self.edges.put(&key, edges, bytes),
+                Fresh::Edges(key, None) => self.edges.remove(&key),
+                Fresh::Identity(key, identity, bytes) => {
+                    self.identities.put(&key, identity, bytes);
+                }
+            }
+        }
+        Ok(())
     }
 
     fn flush(&self) -> Result<(), StoreError> {

@@ -18,7 +18,8 @@ pub type MemoryStore = KeyedStore<MemoryEngine>;
 impl MemoryStore {
     /// An empty store.
     pub fn new() -> Self {
-        Self::open(MemoryEngine::default()).expect("an empty store has the current format")
+        Self::open(MemoryEngine::default(), 16 << 20)
+            .expect("an empty store has the current format")
     }
 }
 

@@ -1,11 +1,14 @@
 //! The store: the truth. Everything else (index, caches) can be built from it. One commit is one atomic write.
 
+mod cache;
 mod encoding;
+mod fjall_store;
 mod keyed;
 mod memory_store;
 mod sled_store;
 mod types;
 
+pub use fjall_store::FjallStore;
 pub use keyed::KeyedStore;
 pub use memory_store::MemoryStore;
 pub use sled_store::SledStore;
@@ -14,6 +17,9 @@ pub use types::{
     ReviewReason, SignalReceipt, StoredDecision, StoredEdge, StoredEvent, StoredIdentity,
     StoredOverride, StoredRecord, StoredReviewTask, Tenant,
 };
+
+use std::path::Path;
+use std::sync::Arc;
 
 use veridem_matchers::RecordKey;
 use veridem_matchers::block::BlockingKey;
@@ -44,12 +50,14 @@ pub enum StoreError {
 pub enum Write {
     /// The tenant's counters.
     Counters(Counters),
-    /// A source record; also enters the crosswalk.
-    Record(Box<StoredRecord>),
+    /// A source record that enters the crosswalk.
+    NewRecord(RecordKey, RecordNumber),
+    /// A source record.
+    Record(Arc<StoredRecord>),
     /// All edges of a record.
     Edges(RecordNumber, Vec<StoredEdge>),
     /// An identity.
-    Identity(Box<StoredIdentity>),
+    Identity(Arc<StoredIdentity>),
     /// The receipt of a signal.
     Receipt {
         /// The signal's source.
@@ -94,6 +102,37 @@ pub enum Write {
     SinkCursor(String, u64),
 }
 
+/// The embedded engine of a new store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StoreEngine {
+    /// A log-structured merge tree: small on disk, fast to write.
+    #[default]
+    Fjall,
+    /// A Bw-tree.
+    Sled,
+}
+
+/// Opens the store in a directory with the engine that made it, or makes a new one with `engine`. Half of `cache_bytes` is the
+/// engine's for its pages or blocks, half keeps what is read often decoded.
+pub fn open_store(
+    directory: &Path,
+    engine: StoreEngine,
+    cache_bytes: u64,
+) -> Result<Arc<dyn Store>, StoreError> {
+    let engine = if SledStore::is_in(directory) {
+        StoreEngine::Sled
+    } else if FjallStore::is_in(directory) {
+        StoreEngine::Fjall
+    } else {
+        engine
+    };
+    Ok(match engine {
+        StoreEngine::Fjall => Arc::new(FjallStore::open_directory(directory, cache_bytes)?),
+        StoreEngine::Sled => Arc::new(SledStore::open_directory(directory, cache_bytes)?),
+    })
+}
+
 /// Where the service keeps its state. Reads see every finished commit at once; what is not flushed may be lost when the
 /// machine stops, never in part.
 pub trait Store: Send + Sync + 'static {
@@ -104,7 +143,7 @@ pub trait Store: Send + Sync + 'static {
         &self,
         tenant: &Tenant,
         number: RecordNumber,
-    ) -> Result<Option<StoredRecord>, StoreError>;
+    ) -> Result<Option<Arc<StoredRecord>>, StoreError>;
     /// The number of a source record.
     fn record_number(
         &self,
@@ -119,13 +158,17 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<StoredRecord>, StoreError>;
     /// The edges of a record: pairs decided `Match` or `Review`.
-    fn edges(&self, tenant: &Tenant, number: RecordNumber) -> Result<Vec<StoredEdge>, StoreError>;
+    fn edges(
+        &self,
+        tenant: &Tenant,
+        number: RecordNumber,
+    ) -> Result<Arc<Vec<StoredEdge>>, StoreError>;
     /// An identity, living or ended.
     fn identity(
         &self,
         tenant: &Tenant,
         id: &IdentityId,
-    ) -> Result<Option<StoredIdentity>, StoreError>;
+    ) -> Result<Option<Arc<StoredIdentity>>, StoreError>;
     /// What was answered to a signal.
     fn receipt(
         &self,
@@ -159,6 +202,8 @@ pub trait Store: Send + Sync + 'static {
         tenant: &Tenant,
         number: RecordNumber,
     ) -> Result<Vec<(RecordNumber, OverrideDecision)>, StoreError>;
+    /// The records that have overrides.
+    fn overridden_records(&self, tenant: &Tenant) -> Result<Vec<RecordNumber>, StoreError>;
     /// All overrides by record keys, after a cursor; each with the cursor behind it.
     fn overrides(
         &self,

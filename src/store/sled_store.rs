@@ -21,9 +21,17 @@ pub struct SledEngine {
 pub type SledStore = KeyedStore<SledEngine>;
 
 impl SledStore {
-    /// Opens or creates the store in a directory. `cache_bytes` bounds sled's page cache.
+    /// Opens or creates the store in a directory. Half of `cache_bytes` is sled's, for pages.
     pub fn open_directory(directory: &Path, cache_bytes: u64) -> Result<Self, StoreError> {
-        Self::open(SledEngine::open(directory, cache_bytes)?)
+        Self::open(
+            SledEngine::open(directory, cache_bytes / 2)?,
+            cache_bytes / 2,
+        )
+    }
+
+    /// Whether a directory holds a store of this engine.
+    pub fn is_in(directory: &Path) -> bool {
+        directory.join("conf").is_file() && directory.join("db").is_file()
     }
 }
 

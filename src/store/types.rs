@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use veridem_matchers::block::BlockingKey;
+use veridem_matchers::golden::Comparable;
 use veridem_matchers::{GoldenRecord, NormalisedRecord, PairScore, Record, RecordKey};
 
 use crate::resolver::Fold;
@@ -48,13 +49,23 @@ impl From<Tenant> for String {
     }
 }
 
-/// The id of an identity: 32 hexadecimal digits, never reused.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct IdentityId(pub String);
+/// The id of an identity: 16 bytes, written as 32 hexadecimal digits; never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct IdentityId(pub [u8; 16]);
 
 impl std::fmt::Display for IdentityId {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str(&self.0)
+        formatter.write_str(&hex::encode(self.0))
+    }
+}
+
+impl std::str::FromStr for IdentityId {
+    type Err = hex::FromHexError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut bytes = [0; 16];
+        hex::decode_to_slice(text, &mut bytes)?;
+        Ok(Self(bytes))
     }
 }
 
@@ -92,6 +103,8 @@ pub struct StoredRecord {
     pub fold: Fold,
     /// The form in which it is compared, shared values included; empty once deleted.
     pub normalised: NormalisedRecord,
+    /// What survivorship compares of each attribute, in the order of [`Fold::attributes`].
+    pub comparables: Vec<Option<Comparable>>,
     /// Its blocking keys, sorted; none once deleted.
     pub keys: Vec<BlockingKey>,
     /// The identity that it belongs to, or belonged to when it was deleted.

@@ -44,6 +44,10 @@ fn files_with(directory: &str, words: &[&str]) -> Vec<String> {
 fn only_the_rooms_that_may_name_a_thing_name_it() {
     assert_eq!(files_with("src", &["sled::"]), ["src/store/sled_store.rs"]);
     assert_eq!(
+        files_with("src", &["fjall::"]),
+        ["src/store/fjall_store.rs"]
+    );
+    assert_eq!(
         files_with("src", &["tantivy::"]),
         ["src/index/tantivy_index.rs"]
     );

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio_stream::StreamExt;
 use tonic::transport::Channel;
 use veridem::resolver::Signal;
+use veridem::store::{StoreEngine, open_store};
 use veridem_proto::v1;
 use veridem_proto::v1::operations_service_client::OperationsServiceClient;
 use veridem_proto::v1::resolution_service_client::ResolutionServiceClient;
@@ -23,10 +24,10 @@ struct Process {
 }
 
 impl Process {
-    async fn start(directory: &Path) -> Self {
+    async fn start(directory: &Path, engine: &str) -> Self {
         let config = directory.join("veridem.toml");
         let text = format!(
-            "data_directory = {:?}\ngrpc_address = \"127.0.0.1:0\"\nhttp_address = \"127.0.0.1:0\"\nlog_format = \"json\"\nlog_filter = \"info\"\nindex_commit_interval = \"50ms\"\n",
+            "data_directory = {:?}\nstore_engine = {engine:?}\ngrpc_address = \"127.0.0.1:0\"\nhttp_address = \"127.0.0.1:0\"\nlog_format = \"json\"\nlog_filter = \"info\"\nindex_commit_interval = \"50ms\"\n",
             directory.join("data")
         );
         std::fs::write(&config, text).expect("the configuration is written");
@@ -98,12 +99,21 @@ async fn send(channel: Channel, signals: &[Signal]) -> BTreeSet<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn kill_9_in_the_middle_of_a_stream_loses_nothing_and_repeats_nothing() {
+async fn kill_9_loses_nothing_and_repeats_nothing_on_fjall() {
+    kill_9_loses_nothing_and_repeats_nothing("fjall", 8).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kill_9_loses_nothing_and_repeats_nothing_on_sled() {
+    kill_9_loses_nothing_and_repeats_nothing("sled", 4).await;
+}
+
+async fn kill_9_loses_nothing_and_repeats_nothing(engine: &str, rounds: u64) {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let signals: Vec<Signal> = sample_signals().into_iter().take(1_500).collect();
     let mut acknowledged: BTreeSet<String> = BTreeSet::new();
-    for round in 0..5_u64 {
-        let process = Process::start(directory.path()).await;
+    for round in 0..rounds {
+        let process = Process::start(directory.path(), engine).await;
         // Everything acknowledged before the last kill is still answered as a repetition.
         let known: Vec<Signal> = signals
             .iter()
@@ -124,11 +134,11 @@ async fn kill_9_in_the_middle_of_a_stream_loses_nothing_and_repeats_nothing() {
             let (channel, signals) = (process.channel.clone(), signals.clone());
             async move { send(channel, &signals).await }
         });
-        tokio::time::sleep(Duration::from_millis(150 + round * 170)).await;
+        tokio::time::sleep(Duration::from_millis(120 + round * 740 / rounds)).await;
         process.kill();
         acknowledged.extend(sender.await.expect("the sender ends"));
     }
-    let process = Process::start(directory.path()).await;
+    let process = Process::start(directory.path(), engine).await;
     assert_eq!(
         send(process.channel.clone(), &signals).await.len(),
         signals.len()
@@ -151,8 +161,7 @@ async fn kill_9_in_the_middle_of_a_stream_loses_nothing_and_repeats_nothing() {
             .submit(&tenant(), signal, EVENT_TIME_MS + 200_000_000_000)
             .expect("accepted");
     }
-    let store =
-        veridem::store::SledStore::open_directory(&directory.path().join("data/store"), 16 << 20)
-            .expect("the store opens after a kill");
-    assert!(partition_of(&store) == partition_of(expected.store().as_ref()));
+    let data = directory.path().join("data/store");
+    let store = open_store(&data, StoreEngine::default(), 16 << 20).expect("it opens after a kill");
+    assert!(partition_of(store.as_ref()) == partition_of(expected.store().as_ref()));
 }

@@ -197,9 +197,9 @@ fn check_feed(engine: &Engine) {
     let mut issued = BTreeSet::new();
     for (index, event) in events.iter().enumerate() {
         assert_eq!(event.sequence, index as u64 + 1, "no gap, no repetition");
-        issued.insert(event.identity.id.clone());
+        issued.insert(event.identity.id);
         members.insert(
-            event.identity.id.clone(),
+            event.identity.id,
             event.identity.member_keys.iter().cloned().collect(),
         );
         for merged in &event.merged {
@@ -393,8 +393,8 @@ fn a_late_signal_does_not_overwrite() {
     let values: Vec<Attribute> = identity
         .golden
         .values
-        .into_iter()
-        .map(|value| value.attribute)
+        .iter()
+        .map(|value| value.attribute.clone())
         .collect();
     assert!(
         values.contains(&name("Ann", "Lee"))
@@ -442,7 +442,7 @@ fn a_bridge_merges_and_its_removal_splits() {
     submit_all(&engine, &[bridge]);
     assert_eq!(
         (id("loyalty/1"), id("ecommerce/1"), id("cdp/1")),
-        (first.clone(), first.clone(), first.clone())
+        (first, first, first)
     );
     let merged = engine
         .get_identity(&tenant(), &second)

@@ -141,17 +141,14 @@ pub type Partition = BTreeSet<BTreeSet<RecordKey>>;
 
 /// The partition that a store holds.
 pub fn partition_of(store: &dyn Store) -> Partition {
-    let mut members: BTreeMap<String, BTreeSet<RecordKey>> = BTreeMap::new();
+    let mut members: BTreeMap<veridem::store::IdentityId, BTreeSet<RecordKey>> = BTreeMap::new();
     for record in store
         .records_from(&tenant(), 0, usize::MAX)
         .expect("the store reads")
     {
         if record.is_alive() {
-            let id = record
-                .identity_id
-                .clone()
-                .expect("a living record has an identity");
-            members.entry(id.0).or_default().insert(record.key);
+            let id = record.identity_id.expect("a living record has an identity");
+            members.entry(id).or_default().insert(record.key);
         }
     }
     members.into_values().collect()
@@ -171,15 +168,12 @@ pub fn golden_and_tasks(
         .iter()
         .filter(|record| record.is_alive())
     {
-        let id = record
-            .identity_id
-            .clone()
-            .expect("a living record has an identity");
+        let id = record.identity_id.expect("a living record has an identity");
         let identity = store
             .identity(&tenant(), &id)
             .expect("the store reads")
             .expect("its identity is stored");
-        golden.insert(record.key.clone(), identity.golden);
+        golden.insert(record.key.clone(), identity.golden.clone());
     }
     let tasks = store
         .review_tasks(&tenant(), None, usize::MAX)

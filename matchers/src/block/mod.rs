@@ -168,6 +168,16 @@ impl BlockingRules {
         }
     }
 
+    /// Whether a record with these keys holds a shared value, so that [`BlockingRules::drop_shared`] takes something off.
+    pub fn holds_shared(
+        &self,
+        keys: &[BlockingKey],
+        is_inactive: impl Fn(BlockingKey) -> bool,
+    ) -> bool {
+        keys.iter()
+            .any(|key| self.rule(*key).shared_value && is_inactive(*key))
+    }
+
     /// The rules whose keys name a value that should be one person's, with the element that is the whole key.
     pub(crate) fn shared_values(&self) -> impl Iterator<Item = (usize, Element)> {
         let rules = self.0.iter().enumerate();

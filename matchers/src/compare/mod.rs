@@ -134,6 +134,45 @@ impl Comparison {
         }
     }
 
+    /// A look at the values that costs next to nothing.
+    pub(crate) fn can_agree(&self, left: &NormalisedRecord, right: &NormalisedRecord) -> CanAgree {
+        fn among<T>(left: &[T], right: &[T], equal: impl Fn(&T, &T) -> bool) -> CanAgree {
+            if left.is_empty() || right.is_empty() {
+                CanAgree::No
+            } else if left
+                .iter()
+                .any(|one| right.iter().any(|other| equal(one, other)))
+            {
+                CanAgree::Fully
+            } else {
+                CanAgree::Partly
+            }
+        }
+        match self {
+            Self::BirthDate => among(&left.birth_dates, &right.birth_dates, PartialEq::eq),
+            Self::Phone => among(&left.phones, &right.phones, PartialEq::eq),
+            Self::Email => among(&left.emails, &right.emails, |one, other| {
+                one.address == other.address
+            }),
+            Self::Identifier(_) => {
+                if self.is_present(left) && self.is_present(right) {
+                    among(&left.identifiers, &right.identifiers, PartialEq::eq)
+                } else {
+                    CanAgree::No
+                }
+            }
+            // A given name may stand where the other has its family name.
+            Self::GivenName | Self::FamilyName
+                if left.names.is_empty() || right.names.is_empty() =>
+            {
+                CanAgree::No
+            }
+            Self::GivenName | Self::FamilyName => CanAgree::Fully,
+            _ if self.is_present(left) && self.is_present(right) => CanAgree::Fully,
+            _ => CanAgree::No,
+        }
+    }
+
     /// Compares a pair; `None` where a side is missing.
     pub fn compare<'a>(
         &self,
@@ -239,6 +278,17 @@ impl From<String> for Comparison {
             },
         }
     }
+}
+
+/// How far two records can agree in a comparison, before it is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CanAgree {
+    /// A side is missing.
+    No,
+    /// No two values are equal: below the strongest level.
+    Partly,
+    /// At any level.
+    Fully,
 }
 
 /// The level in which a pair falls, and the values compared where their rarity matters.

@@ -1,14 +1,17 @@
 //! What of a stated value survivorship looks at.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{Hash, Hasher};
 use std::num::NonZeroU64;
+
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::Xxh3Default;
 
 use crate::normalise::{NormalisedRecord, NormalisedValue, Region};
 use crate::record::{Attribute, StatedAttribute};
 
 /// Tells values apart, and how complete they are, in eight bytes: 48 bits of a hash over 16 bits of completeness. Two values
-/// that normalise alike are equal; two others are so once in 2^48.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// that normalise alike are equal; two others are so once in 2^48. May be stored: the hash is the same on every machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Comparable(NonZeroU64);
 
 const COMPLETENESS_BITS: u32 = 16;
@@ -20,7 +23,7 @@ impl Comparable {
     }
 
     fn of(value: &NormalisedValue) -> Self {
-        let mut hasher = DefaultHasher::new();
+        let mut hasher = Xxh3Default::default();
         value.hash(&mut hasher);
         let completeness = completeness(value).clamp(1, usize::from(u16::MAX)) as u64;
         let packed = hasher.finish() << COMPLETENESS_BITS | completeness;

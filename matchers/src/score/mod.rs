@@ -4,11 +4,12 @@ mod rows;
 
 pub use rows::TableScorer;
 
+use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 
 use crate::cluster::Evidence;
-use crate::compare::{Agreement, Comparison, Pattern};
-use crate::model::{MatchProbability, MatchWeight, Model};
+use crate::compare::{Agreement, CanAgree, Comparison, Pattern};
+use crate::model::{ComparisonModel, MAX_COMPARISONS, MatchProbability, MatchWeight, Model};
 use crate::normalise::NormalisedRecord;
 use crate::rules::{MISSING, MatchRule, Pack, RuleEffect};
 
@@ -153,6 +154,48 @@ impl Sum {
     }
 }
 
+/// What the rarity of compared values adds: [`ComparisonModel::term_adjustment`] with all logarithms taken.
+///
+/// [`ComparisonModel::term_adjustment`]: crate::model::ComparisonModel::term_adjustment
+struct Rarity {
+    /// log2 of the mean term frequency by level, where rarity matters.
+    means: Vec<Option<f64>>,
+    /// log2 of the frequency of each listed value.
+    listed: FxHashMap<Box<str>, f64>,
+    unlisted: f64,
+}
+
+impl Rarity {
+    fn of(comparison: &ComparisonModel) -> Option<Self> {
+        let frequencies = comparison.term_frequencies.as_ref()?;
+        let levels = comparison.levels.iter();
+        let listed = frequencies.listed.iter();
+        Some(Self {
+            means: levels
+                .map(|level| level.term_frequency.map(f64::log2))
+                .collect(),
+            listed: listed
+                .map(|(value, frequency)| (value.as_str().into(), frequency.log2()))
+                .collect(),
+            unlisted: frequencies.unlisted.log2(),
+        })
+    }
+
+    /// The most that rarity adds on a level.
+    fn most(&self, level: usize) -> f64 {
+        let rarest = self.listed.values().copied().fold(self.unlisted, f64::min);
+        self.means[level].map_or(0.0, |mean| (mean - rarest).max(0.0))
+    }
+
+    fn adjustment(&self, level: u8, (one, other): (&str, &str)) -> Option<f64> {
+        let of = |value: &str| self.listed.get(value).copied().unwrap_or(self.unlisted);
+        Some(self.means[usize::from(level)]? - of(one).min(of(other)))
+    }
+}
+
+/// More than rounding can make of a sum of weights.
+const ROUNDING: f64 = 1e-6;
+
 /// Weighs pairs under a frozen model and pack.
 pub struct Scorer {
     model: Model,
@@ -161,6 +204,10 @@ pub struct Scorer {
     weights: Vec<Vec<f64>>,
     /// log2 of household over u by comparison and level.
     household_weights: Vec<Vec<f64>>,
+    /// By comparison, where its term frequencies are known.
+    rarities: Vec<Option<Rarity>>,
+    /// The most that a comparison can add, by comparison: at any level, and below the strongest.
+    at_best: Vec<(f64, f64)>,
     prior_weight: MatchWeight,
     household_prior: Option<MatchWeight>,
     rules: Vec<(u16, CompiledRule)>,
@@ -216,10 +263,22 @@ impl Scorer {
         rules.sort_by_key(|(index, rule)| (std::cmp::Reverse(rule.effect), *index));
         let mut order: Vec<usize> = (0..model.comparisons.len()).collect();
         order.sort_by_key(|index| model.comparisons[*index].comparison.rank());
+        let rarities: Vec<Option<Rarity>> = model.comparisons.iter().map(Rarity::of).collect();
+        let at_best = rarities.iter().zip(&weights).map(|(rarity, weights)| {
+            let weights: &Vec<f64> = weights;
+            let levels = weights.iter().enumerate().map(|(level, weight)| {
+                let rarest = rarity.as_ref().map_or(0.0, |rarity| rarity.most(level));
+                weight + rarest
+            });
+            let most = |levels: &mut dyn Iterator<Item = f64>| levels.fold(0.0, f64::max);
+            (most(&mut levels.clone()), most(&mut levels.skip(1)))
+        });
         Self {
             order,
             prior_weight: model.prior_weight(),
             household_prior: model.household_weight(),
+            at_best: at_best.collect(),
+            rarities,
             weights,
             household_weights,
             rules,
@@ -257,6 +316,50 @@ impl Scorer {
             }
         }
         self.decide(self.weight_of(sum), levels)
+    }
+
+    /// [`Scorer::score`] of a pair that is a match or for review, `None` of any other: comparisons are left out as soon as the rest
+    /// of them cannot lift the pair to the review threshold.
+    pub fn score_close(
+        &self,
+        left: &NormalisedRecord,
+        right: &NormalisedRecord,
+    ) -> Option<PairScore> {
+        // A match rule may decide whatever the pair weighs.
+        let least = if self.rules.is_empty() {
+            self.review_weight.0 - ROUNDING
+        } else {
+            f64::NEG_INFINITY
+        };
+        let hope_of = |index: usize| {
+            let (any, unequal) = self.at_best[index];
+            let comparison = &self.model.comparisons[index].comparison;
+            match comparison.can_agree(left, right) {
+                CanAgree::No => 0.0,
+                CanAgree::Partly => unequal,
+                CanAgree::Fully => any,
+            }
+        };
+        let mut hopes = [0.0; MAX_COMPARISONS];
+        for index in &self.order {
+            hopes[*index] = hope_of(*index);
+        }
+        let mut hope: f64 = hopes.iter().sum();
+        let mut levels = Pattern::MISSING;
+        let mut sum = self.sum();
+        for index in &self.order {
+            if sum.matching + hope < least {
+                return None;
+            }
+            hope -= hopes[*index];
+            let comparison = &self.model.comparisons[*index].comparison;
+            if let Some(agreement) = comparison.compare(left, right) {
+                levels.set(*index, agreement.level);
+                sum.add(self.part(*index, agreement));
+            }
+        }
+        let score = self.decide(self.weight_of(sum), levels);
+        (score.decision != Decision::NonMatch).then_some(score)
     }
 
     /// What a pair says, comparison by comparison, to be taken together with what other pairs say.
@@ -324,10 +427,10 @@ impl Scorer {
 
     /// What one comparison adds.
     fn part(&self, index: usize, agreement: Agreement<'_>) -> Sum {
-        let adjustment = agreement.terms.map(|terms| {
-            let comparison = &self.model.comparisons[index];
-            comparison.term_adjustment(agreement.level, terms).0
-        });
+        let rarity = self.rarities[index].as_ref();
+        let adjustment = agreement
+            .terms
+            .and_then(|terms| rarity?.adjustment(agreement.level, terms));
         self.part_of_level(index, agreement.level, adjustment)
     }
 

@@ -1,6 +1,6 @@
 //! Pairs of a table's rows weighed, with what can be worked out once for all of them, and given up as soon as they are hopeless.
 
-use super::{Decision, PairEvidence, PairScore, Scorer, Sum};
+use super::{Decision, PairEvidence, PairScore, ROUNDING, Scorer, Sum};
 use crate::compare::Pattern;
 use crate::model::MAX_COMPARISONS;
 use crate::table::{Plan, Presence, Table};
@@ -90,9 +90,6 @@ impl Step {
         Some((found.level, part))
     }
 }
-
-/// More than rounding can make of a sum of weights.
-const ROUNDING: f64 = 1e-6;
 
 impl<'a> TableScorer<'a> {
     /// A scorer for a table.

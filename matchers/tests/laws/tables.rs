@@ -27,6 +27,7 @@ proptest! {
                 let score = scorer.score(one, other);
                 let levels = scorer.levels(one, other);
                 let expected = (score.decision != Decision::NonMatch).then_some((score, levels));
+                prop_assert_eq!(scorer.score_close(one, other), expected.map(|(score, _)| score));
                 prop_assert_eq!(of_table.score(left, right), expected);
                 prop_assert_eq!(of_table.evidence(left, right), scorer.evidence(one, other));
             }

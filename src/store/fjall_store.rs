@@ -1,0 +1,140 @@
+//! The embedded store over fjall, a log-structured merge tree. A commit is one entry of its journal; [`Engine::sync`] is one
+//! `fdatasync` of the journal. What is overwritten is reclaimed by compaction, and blocks are compressed.
+
+use std::ops::Bound;
+use std::path::Path;
+
+use fjall::config::{BlockSizePolicy, CompressionPolicy};
+use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+
+use super::StoreError;
+use super::encoding::{Tag, tag_of};
+use super::keyed::{Engine, Entry, KeyedStore};
+
+/// What may lie in one keyspace's memory before it is written out.
+const MEMTABLE_BYTES: u64 = 16 << 20;
+/// Journals hold what is not written out yet; they are the part of the disk that does not grow with the data.
+const MAX_JOURNAL_BYTES: u64 = 96 << 20;
+
+/// fjall with one keyspace for each way of access.
+pub struct FjallEngine {
+    database: Database,
+    /// Read and overwritten at random.
+    state: Keyspace,
+    /// Written once in order, read in order.
+    events: Keyspace,
+    /// Written once at random, hardly ever found.
+    receipts: Keyspace,
+}
+
+/// A store in a directory.
+pub type FjallStore = KeyedStore<FjallEngine>;
+
+impl FjallStore {
+    /// Opens or creates the store in a directory. Half of `cache_bytes` is fjall's, for blocks.
+    pub fn open_directory(directory: &Path, cache_bytes: u64) -> Result<Self, StoreError> {
+        Self::open(
+            FjallEngine::open(directory, cache_bytes / 2)?,
+            cache_bytes / 2,
+        )
+    }
+
+    /// Whether a directory holds a store of this engine.
+    pub fn is_in(directory: &Path) -> bool {
+        directory.join("keyspaces").is_dir()
+    }
+}
+
+impl FjallEngine {
+    fn open(directory: &Path, cache_bytes: u64) -> Result<Self, StoreError> {
+        let failed = |cause: fjall::Error| {
+            let hint = match cause {
+                fjall::Error::Locked => "another veridem is running on it".to_owned(),
+                cause => cause.to_string(),
+            };
+            StoreError::Open(format!("{}: {hint}", directory.display()))
+        };
+        let database = Database::builder(directory)
+            .cache_size(cache_bytes)
+            .max_journaling_size(MAX_JOURNAL_BYTES)
+            .manual_journal_persist(true)
+            .worker_threads(1)
+            .open()
+            .map_err(failed)?;
+        let keyspace = |name: &str, block_bytes: u32| {
+            let options = move || {
+                KeyspaceCreateOptions::default()
+                    .max_memtable_size(MEMTABLE_BYTES)
+                    .data_block_size_policy(BlockSizePolicy::all(block_bytes))
+                    .data_block_compression_policy(CompressionPolicy::all(CompressionType::Lz4))
+            };
+            database.keyspace(name, options).map_err(failed)
+        };
+        Ok(Self {
+            state: keyspace("state", 8 << 10)?,
+            events: keyspace("events", 32 << 10)?,
+            receipts: keyspace("receipts", 8 << 10)?,
+            database,
+        })
+    }
+
+    fn keyspace_of(&self, key: &[u8]) -> &Keyspace {
+        match tag_of(key) {
+            Some(tag) if tag == Tag::Event as u8 => &self.events,
+            Some(tag) if tag == Tag::Receipt as u8 => &self.receipts,
+            _ => &self.state,
+        }
+    }
+}
+
+fn engine(cause: fjall::Error) -> StoreError {
+    StoreError::Engine(cause.to_string())
+}
+
+impl Engine for FjallEngine {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self
+            .keyspace_of(key)
+            .get(key)
+            .map_err(engine)?
+            .map(|value| value.to_vec()))
+    }
+
+    fn scan(
+        &self,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<Entry>, StoreError> {
+        let start = after.map_or(Bound::Included(prefix), Bound::Excluded);
+        let mut entries = Vec::new();
+        for entry in self
+            .keyspace_of(prefix)
+            .range::<&[u8], _>((start, Bound::Unbounded))
+            .take(limit)
+        {
+            let (key, value) = entry.into_inner().map_err(engine)?;
+            if !key.starts_with(prefix) {
+                break;
+            }
+            entries.push((key.to_vec(), value.to_vec()));
+        }
+        Ok(entries)
+    }
+
+    fn write(&self, batch: Vec<(Vec<u8>, Option<Vec<u8>>)>) -> Result<(), StoreError> {
+        let mut writes = self.database.batch();
+        for (key, value) in batch {
+            let keyspace = self.keyspace_of(&key);
+            match value {
+                Some(value) => writes.insert(keyspace, key, value),
+                None => writes.remove(keyspace, key),
+            }
+        }
+        writes.commit().map_err(engine)
+    }
+
+    fn sync(&self) -> Result<(), StoreError> {
+        self.database.persist(PersistMode::SyncData).map_err(engine)
+    }
+}
