@@ -1,6 +1,7 @@
 //! Start and stop of the service.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +21,11 @@ use crate::index::TantivyIndex;
 use crate::resolver::{Engine, Ingest, Matcher, Writer};
 use crate::store::{Tenant, open_store};
 use crate::{publish, telemetry};
+
+/// Where the store lies in the data directory.
+pub const STORE_DIRECTORY: &str = "store";
+/// Where the indexes lie in the data directory, one a tenant.
+pub const INDEX_DIRECTORY: &str = "index";
 
 /// A running service.
 pub struct Service {
@@ -128,14 +134,24 @@ impl Service {
 }
 
 fn open_engine(config: Config, tenants: &[Tenant]) -> anyhow::Result<Arc<Engine>> {
+    let directory = config.data_directory.clone();
+    let engine = engine_in(config, &directory)?;
+    for tenant in tenants {
+        engine.open_tenant(tenant)?;
+    }
+    Ok(Arc::new(engine))
+}
+
+/// An engine over store and index in a directory.
+pub fn engine_in(config: Config, directory: &Path) -> anyhow::Result<Engine> {
     let store = open_store(
-        &config.data_directory.join("store"),
+        &directory.join(STORE_DIRECTORY),
         config.store_engine,
         config.cache_bytes,
     )?;
     let matcher = Arc::new(Matcher::new(config.model, config.pack));
-    let index_directory = config.data_directory.join("index");
-    let engine = Engine::new(
+    let index_directory = directory.join(INDEX_DIRECTORY);
+    Ok(Engine::new(
         store,
         matcher,
         Box::new(move |tenant| {
@@ -143,11 +159,7 @@ fn open_engine(config: Config, tenants: &[Tenant]) -> anyhow::Result<Arc<Engine>
                 &index_directory.join(tenant.as_str()),
             )?))
         }),
-    )?;
-    for tenant in tenants {
-        engine.open_tenant(tenant)?;
-    }
-    Ok(Arc::new(engine))
+    )?)
 }
 
 async fn commit_indexes(engine: Arc<Engine>, interval: Duration, stop: CancellationToken) {

@@ -6,6 +6,7 @@ mod evaluate;
 mod explain;
 mod generate;
 mod job;
+mod load;
 mod serve;
 mod train;
 
@@ -23,6 +24,7 @@ pub struct Arguments {
 enum Command {
     Demo(demo::DemoArguments),
     Serve(serve::ServeArguments),
+    Load(load::LoadArguments),
     Dedupe(dedupe::DedupeArguments),
     Train(train::TrainArguments),
     Evaluate(evaluate::EvaluateArguments),
@@ -37,6 +39,7 @@ impl Arguments {
         match self.command {
             Command::Demo(arguments) => demo::run(&arguments),
             Command::Serve(arguments) => serve::serve(arguments),
+            Command::Load(arguments) => load::run(arguments),
             Command::Dedupe(arguments) => dedupe::run(arguments),
             Command::Train(arguments) => train::run(&arguments),
             Command::Evaluate(arguments) => evaluate::run(&arguments),

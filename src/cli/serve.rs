@@ -40,7 +40,7 @@ pub struct CheckArguments {
     files: Vec<PathBuf>,
 }
 
-fn read_config(path: Option<PathBuf>) -> anyhow::Result<Config> {
+pub(super) fn read_config(path: Option<PathBuf>) -> anyhow::Result<Config> {
     match path.or_else(path_from_environment) {
         Some(path) => Config::from_toml(&read_text(&path)?)
             .with_context(|| format!("configuration {}", path.display())),

@@ -66,7 +66,7 @@ pub fn read_records(
     for (file, path) in paths.iter().enumerate() {
         let rows = Rows::open(path)?;
         let (before, rejects_before) = (read.records.len(), read.rejects.len());
-        if rows.format() == Format::Jsonl && is_signal_log(&rows) {
+        if is_signal_log(&rows) {
             read_signals(&rows, file as u32, pack, &mut read)?;
         } else {
             read_rows(&rows, file as u32, options, &mut read)?;
@@ -102,8 +102,10 @@ pub fn read_records(
     Ok(Input { records, rejects })
 }
 
-fn is_signal_log(rows: &Rows) -> bool {
-    ["signal_id", "source", "record_id", "event_time_ms"]
+/// Whether each line of a file is a signal.
+pub fn is_signal_log(rows: &Rows) -> bool {
+    rows.format() == Format::Jsonl
+        && ["signal_id", "source", "record_id", "event_time_ms"]
         .iter()
         .all(|field| rows.columns.iter().any(|column| column == field))
 }

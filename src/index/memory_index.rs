@@ -104,6 +104,25 @@ impl CandidateIndex for MemoryIndex {
         state.1 = change;
     }
 
+    fn replace_all(
+        &self,
+        next_batch: &mut dyn FnMut() -> Result<Vec<IndexDocument>, IndexError>,
+        change: u64,
+    ) -> Result<(), IndexError> {
+        let mut documents = Documents::default();
+        loop {
+            let batch = next_batch()?;
+            if batch.is_empty() {
+                break;
+            }
+            for document in batch {
+                documents.stage(document, change);
+            }
+        }
+        *self.0.write() = (documents, change);
+        Ok(())
+    }
+
     fn commit(&self) -> Result<u64, IndexError> {
         Ok(self.committed_change())
     }

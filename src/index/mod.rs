@@ -144,6 +144,13 @@ pub trait CandidateIndex: Send + Sync + 'static {
     fn search(&self, query: &[String], limit: usize) -> Result<Vec<RecordNumber>, IndexError>;
     /// Takes a record's new state, made by the change of this number.
     fn stage(&self, document: IndexDocument, change: u64);
+    /// Puts documents in the place of everything there is: batch after batch, until one is empty. Durable and found once all are
+    /// there, made by the change of this number; an error leaves the index as it was.
+    fn replace_all(
+        &self,
+        next_batch: &mut dyn FnMut() -> Result<Vec<IndexDocument>, IndexError>,
+        change: u64,
+    ) -> Result<(), IndexError>;
     /// Makes durable what is staged; returns the number of the last change that is.
     fn commit(&self) -> Result<u64, IndexError>;
     /// The last change that is durable.

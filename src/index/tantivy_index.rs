@@ -9,7 +9,7 @@ use tantivy::collector::DocSetCollector;
 use tantivy::columnar::Column;
 use tantivy::directory::MmapDirectory;
 use tantivy::fastfield::AliveBitSet;
-use tantivy::merge_policy::{LogMergePolicy, MergePolicy};
+use tantivy::merge_policy::LogMergePolicy;
 use tantivy::query::{BooleanQuery, FuzzyTermQuery, Occur, Query, TermQuery};
 use tantivy::schema::{
     FAST, Field, INDEXED, IndexRecordOption, NumericOptions, Schema, TextFieldIndexing, TextOptions,
@@ -54,8 +54,10 @@ struct State {
 /// The index of one tenant in a directory.
 pub struct TantivyIndex {
     fields: Fields,
+    index: Index,
     reader: IndexReader,
-    writer: Mutex<IndexWriter>,
+    /// Only empty between two writers.
+    writer: Mutex<Option<IndexWriter>>,
     state: RwLock<State>,
     committed_change: std::sync::atomic::AtomicU64,
 }
@@ -92,11 +94,15 @@ fn segments(searcher: &Searcher, fields: Fields) -> Result<Vec<Segment>, IndexEr
         .collect()
 }
 
-/// Few segments: every look-up of a key asks each of them.
-fn merge_policy() -> Box<dyn MergePolicy> {
+fn writer_of(index: &Index) -> Result<IndexWriter, IndexError> {
+    let writer: IndexWriter = index
+        .writer_with_num_threads(1, WRITER_MEMORY_BYTES)
+        .map_err(failed)?;
+    // Few segments: every look-up of a key asks each of them.
     let mut policy = LogMergePolicy::default();
     policy.set_min_num_segments(4);
-    Box::new(policy)
+    writer.set_merge_policy(Box::new(policy));
+    Ok(writer)
 }
 
 impl TantivyIndex {
@@ -123,10 +129,7 @@ impl TantivyIndex {
         let committed = payload
             .and_then(|payload| payload.parse().ok())
             .unwrap_or(0);
-        let writer: IndexWriter = index
-            .writer_with_num_threads(1, WRITER_MEMORY_BYTES)
-            .map_err(failed)?;
-        writer.set_merge_policy(merge_policy());
+        let writer = writer_of(&index)?;
         let reader: IndexReader = index
             .reader_builder()
             .reload_policy(ReloadPolicy::Manual)
@@ -141,11 +144,52 @@ impl TantivyIndex {
         };
         Ok(Self {
             fields,
+            index,
             reader,
-            writer: Mutex::new(writer),
+            writer: Mutex::new(Some(writer)),
             state: RwLock::new(state),
             committed_change: committed.into(),
         })
+    }
+
+    fn add(&self, writer: &IndexWriter, document: &IndexDocument) -> Result<(), IndexError> {
+        if document.is_removal() {
+            return Ok(());
+        }
+        let mut indexed = TantivyDocument::default();
+        indexed.add_u64(self.fields.number, document.number);
+        for key in &document.keys {
+            indexed.add_u64(self.fields.key, *key);
+        }
+        for word in &document.words {
+            indexed.add_text(self.fields.word, word);
+        }
+        indexed.add_text(self.fields.words, document.words.join("\n"));
+        writer.add_document(indexed).map_err(failed)?;
+        Ok(())
+    }
+
+    /// Commits what was added; what lies in the overlay up to the change is in it.
+    fn finish(&self, writer: &mut IndexWriter, change: u64) -> Result<(), IndexError> {
+        let mut prepared = writer.prepare_commit().map_err(failed)?;
+        prepared.set_payload(&change.to_string());
+        prepared.commit().map_err(failed)?;
+        self.show(change)
+    }
+
+    /// Shows readers what is committed.
+    fn show(&self, change: u64) -> Result<(), IndexError> {
+        self.reader.reload().map_err(failed)?;
+        let searcher = self.reader.searcher();
+        let segments = segments(&searcher, self.fields)?;
+        let mut state = self.state.write();
+        state.segments = segments;
+        state.searcher = searcher;
+        state.last_change = state.last_change.max(change);
+        state.overlay.forget_until(change);
+        self.committed_change
+            .store(change, std::sync::atomic::Ordering::Release);
+        Ok(())
     }
 
     fn query(&self, words: &[String]) -> Box<dyn Query> {
@@ -227,8 +271,43 @@ impl CandidateIndex for TantivyIndex {
         state.last_change = change;
     }
 
+    fn replace_all(
+        &self,
+        next_batch: &mut dyn FnMut() -> Result<Vec<IndexDocument>, IndexError>,
+        change: u64,
+    ) -> Result<(), IndexError> {
+        let mut slot = self.writer.lock();
+        let mut writer = slot.take().map_or_else(|| writer_of(&self.index), Ok)?;
+        let added = (|| {
+            writer.delete_all_documents().map_err(failed)?;
+            loop {
+                let batch = next_batch()?;
+                if batch.is_empty() {
+                    return Ok(());
+                }
+                for document in &batch {
+                    self.add(&writer, document)?;
+                }
+            }
+        })();
+        if let Err(cause) = added {
+            writer.rollback().map_err(failed)?;
+            *slot = Some(writer);
+            return Err(cause);
+        }
+        self.finish(&mut writer, change)?;
+        // Segments are merged in the background; once they are, the files are at rest and what follows finds few of them.
+        writer.wait_merging_threads().map_err(failed)?;
+        *slot = Some(writer_of(&self.index)?);
+        self.show(change)
+    }
+
     fn commit(&self) -> Result<u64, IndexError> {
-        let mut writer = self.writer.lock();
+        let mut slot = self.writer.lock();
+        let writer = match &mut *slot {
+            Some(writer) => writer,
+            None => slot.insert(writer_of(&self.index)?),
+        };
         let (documents, last_change) = {
             let state = self.state.read();
             (state.overlay.snapshot(), state.last_change)
@@ -236,34 +315,11 @@ impl CandidateIndex for TantivyIndex {
         if documents.is_empty() {
             return Ok(self.committed_change());
         }
-        for (_, document) in documents {
+        for (_, document) in &documents {
             writer.delete_term(Term::from_field_u64(self.fields.number, document.number));
-            if document.is_removal() {
-                continue;
-            }
-            let mut indexed = TantivyDocument::default();
-            indexed.add_u64(self.fields.number, document.number);
-            for key in &document.keys {
-                indexed.add_u64(self.fields.key, *key);
-            }
-            for word in &document.words {
-                indexed.add_text(self.fields.word, word);
-            }
-            indexed.add_text(self.fields.words, document.words.join("\n"));
-            writer.add_document(indexed).map_err(failed)?;
+            self.add(writer, document)?;
         }
-        let mut prepared = writer.prepare_commit().map_err(failed)?;
-        prepared.set_payload(&last_change.to_string());
-        prepared.commit().map_err(failed)?;
-        self.reader.reload().map_err(failed)?;
-        let searcher = self.reader.searcher();
-        let segments = segments(&searcher, self.fields)?;
-        let mut state = self.state.write();
-        state.segments = segments;
-        state.searcher = searcher;
-        state.overlay.forget_until(last_change);
-        self.committed_change
-            .store(last_change, std::sync::atomic::Ordering::Release);
+        self.finish(writer, last_change)?;
         Ok(last_change)
     }
 

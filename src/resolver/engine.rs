@@ -161,24 +161,27 @@ impl Engine {
             return Ok(());
         }
         tracing::info!(tenant = tenant.as_str(), "index is built from the store");
-        // The index says that it is up to date only with its last commit: a crash before that starts anew.
         let mut first = 0;
-        let mut last_document = None;
-        loop {
-            let records = self.store.records_from(tenant, first, REBUILD_BATCH)?;
-            let Some(last) = records.last() else { break };
-            first = last.number + 1;
-            for record in &records {
-                index.stage(IndexDocument::of(record), 0);
-            }
-            index.commit()?;
-            last_document = records.last().map(IndexDocument::of);
-        }
-        if let Some(document) = last_document {
-            index.stage(document, last_change);
-            index.commit()?;
-        }
+        index.replace_all(
+            &mut || {
+                let records = self
+                    .store
+                    .records_from(tenant, first, REBUILD_BATCH)
+                    .map_err(|cause| IndexError(cause.to_string()))?;
+                first = records.last().map_or(first, |last| last.number + 1);
+                Ok(records.iter().map(IndexDocument::of).collect())
+            },
+            last_change,
+        )?;
         Ok(())
+    }
+
+    /// The index of a tenant of which nothing is stored yet.
+    pub(super) fn open_empty_index(
+        &self,
+        tenant: &Tenant,
+    ) -> Result<Arc<dyn CandidateIndex>, EngineError> {
+        Ok((self.open_index)(tenant)?)
     }
 
     /// Takes a signal. Nothing is durable before the next [`Store::flush`].

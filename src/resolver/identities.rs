@@ -13,8 +13,15 @@ use super::change::Change;
 use super::engine::hash_of;
 use super::error::EngineError;
 use crate::store::{
-    Cause, Ended, EventKind, IdentityId, RecordNumber, StoredEvent, StoredIdentity, Write,
+    Cause, Ended, EventKind, IdentityId, RecordNumber, StoredEvent, StoredIdentity, Tenant, Write,
 };
+
+/// The id of the identity that an event creates.
+pub(super) fn new_identity_id(tenant: &Tenant, sequence: u64) -> IdentityId {
+    IdentityId(hash_of(
+        format!("{}\0{sequence}", tenant.as_str()).as_bytes(),
+    ))
+}
 
 struct Assignment {
     id: IdentityId,
@@ -75,7 +82,7 @@ fn assign(
         }
     }
     let mut next_sequence = change.counters.last_sequence;
-    let tenant = change.tenant.as_str().to_owned();
+    let tenant = change.tenant;
     claims
         .into_iter()
         .map(|mut ids| {
@@ -83,9 +90,8 @@ fn assign(
             if ids.is_empty() {
                 // Created events come first in the feed, so that the sequence number of each is known here.
                 next_sequence += 1;
-                let hash = hash_of(format!("{tenant}\0{next_sequence}").as_bytes());
                 return Assignment {
-                    id: IdentityId(hash),
+                    id: new_identity_id(tenant, next_sequence),
                     merged: Vec::new(),
                     is_new: true,
                 };

@@ -4,7 +4,7 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
-use veridem_matchers::{Decision, RecordKey};
+use veridem_matchers::{Decision, PairScore, RecordKey};
 
 use super::change::Change;
 use super::engine::{hash_of, postcard_bytes};
@@ -103,23 +103,29 @@ fn task_of(
     change: &Change<'_>,
     one: RecordNumber,
     other: RecordNumber,
-    score: veridem_matchers::PairScore,
+    score: PairScore,
 ) -> StoredReviewTask {
     let (left, right) = ordered(change, one, other);
-    let (left_key, right_key) = (
-        change.record(left).key.clone(),
-        change.record(right).key.clone(),
-    );
+    let side = |number: RecordNumber| (change.record(number).key.clone(), number);
+    review_task(side(left), side(right), score)
+}
+
+/// The task of two records that come in the order of their keys.
+pub(super) fn review_task(
+    (left, left_number): (RecordKey, RecordNumber),
+    (right, right_number): (RecordKey, RecordNumber),
+    score: PairScore,
+) -> StoredReviewTask {
     let reason = if score.decision == Decision::Match {
         ReviewReason::Conflict
     } else {
         ReviewReason::Uncertain
     };
     StoredReviewTask {
-        id: task_id(&left_key, &right_key),
-        left: left_key,
-        right: right_key,
-        records: (left, right),
+        id: task_id(&left, &right),
+        left,
+        right,
+        records: (left_number, right_number),
         reason,
         score,
     }

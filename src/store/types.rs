@@ -209,6 +209,8 @@ pub enum Cause {
     Signal(String, String),
     /// A steward's override; the principal.
     Override(String),
+    /// The initial load.
+    Load,
 }
 
 impl std::fmt::Display for Cause {
@@ -216,6 +218,7 @@ impl std::fmt::Display for Cause {
         match self {
             Self::Signal(source, signal_id) => write!(formatter, "signal {source}/{signal_id}"),
             Self::Override(principal) => write!(formatter, "override by {principal}"),
+            Self::Load => formatter.write_str("initial load"),
         }
     }
 }
