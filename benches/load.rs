@@ -1,8 +1,8 @@
 //! Load on a real server process: `cargo bench --bench load -- --records 100000 --json FILE`.
 //!
-//! Loads generated retail signals through `SubmitSignals` on 8 streams as fast as they are taken, then drives each row of the
-//! table open-loop at a fixed rate: latency counts from the moment at which a call was due, so that a slow answer also counts
-//! against those that had to wait behind it (no coordinated omission).
+//! Loads generated retail records with `veridem load`, starts the server over them and drives each row of the table open-loop at a
+//! fixed rate over 8 connections: latency counts from the moment at which a call was due, so that a slow answer also counts
+//! against those that had to wait behind it (no coordinated omission). "1 caller at a time" is closed-loop.
 
 #![expect(
     clippy::disallowed_methods,
@@ -38,8 +38,11 @@ struct Arguments {
     /// The store's engine: fjall or sled.
     #[arg(long, default_value = "fjall")]
     engine: String,
+    /// Records that share one value.
+    #[arg(long, default_value_t = 10_000)]
+    worst: usize,
     /// Seconds that each row is driven.
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 10)]
     seconds: u64,
     /// Set by cargo.
     #[arg(long, hide = true)]
@@ -61,28 +64,32 @@ struct Row {
     start_seconds: f64,
 }
 
+fn write_config(directory: &Path, engine: &str) -> anyhow::Result<PathBuf> {
+    let config = directory.join("veridem.toml");
+    let data = directory.join("data");
+    std::fs::write(
+        &config,
+        format!(
+            "data_directory = {data:?}\nstore_engine = {engine:?}\ngrpc_address = \"127.0.0.1:0\"\nhttp_address = \"127.0.0.1:0\"\nlog_format = \"json\"\n"
+        ),
+    )?;
+    Ok(config)
+}
+
 struct Server {
     child: Child,
-    channel: Channel,
+    channels: Vec<Channel>,
     directory: PathBuf,
     start_seconds: f64,
 }
 
 impl Server {
-    async fn start(directory: &Path, engine: &str) -> anyhow::Result<Self> {
-        let config = directory.join("veridem.toml");
-        let data = directory.join("data");
-        std::fs::write(
-            &config,
-            format!(
-                "data_directory = {data:?}\nstore_engine = {engine:?}\ngrpc_address = \"127.0.0.1:0\"\nhttp_address = \"127.0.0.1:0\"\nlog_format = \"json\"\n"
-            ),
-        )?;
+    async fn start(directory: &Path, config: &Path) -> anyhow::Result<Self> {
         let started = Instant::now();
         let mut child = Command::new(env!("CARGO_BIN_EXE_veridem"))
             .arg("serve")
             .arg("--config")
-            .arg(&config)
+            .arg(config)
             .stderr(Stdio::piped())
             .spawn()?;
         let stderr = child
@@ -100,13 +107,15 @@ impl Server {
             }
         };
         std::thread::spawn(move || log.for_each(drop));
-        let channel = Channel::from_shared(format!("http://{address}"))?
-            .connect()
-            .await?;
+        let mut channels = Vec::new();
+        for _ in 0..8 {
+            let endpoint = Channel::from_shared(format!("http://{address}"))?;
+            channels.push(endpoint.connect().await?);
+        }
         Ok(Self {
             child,
-            channel,
-            directory: data,
+            channels,
+            directory: directory.join("data"),
             start_seconds: started.elapsed().as_secs_f64(),
         })
     }
@@ -172,89 +181,88 @@ fn histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, 600_000_000, 3).expect("bounds in microseconds")
 }
 
-/// Signals of enough persons for the load and for what comes after it.
-fn signals(records: usize, extra_signals: usize) -> (Vec<Signal>, Vec<Signal>) {
-    let options = GenerateOptions {
+/// What the rows are driven with.
+struct Workload {
+    /// Signals of persons that are not loaded, and of every other one that is.
+    signals: Vec<v1::Signal>,
+    questions: Vec<Vec<v1::Attribute>>,
+    keys: Vec<v1::RecordKey>,
+}
+
+const SEED: u64 = 4_711;
+
+/// Writes the records of the load as files; returns them, the workload and the number of records.
+fn prepare(
+    directory: &Path,
+    records: usize,
+    signal_count: usize,
+) -> anyhow::Result<(Vec<PathBuf>, Workload, usize)> {
+    let unbounded = GenerateOptions {
         persons: usize::MAX / 4,
-        seed: 4_711,
+        seed: SEED,
     };
-    let mut load: Vec<Signal> = Vec::new();
-    let mut extra: Vec<Signal> = Vec::new();
-    let mut loaded = 0;
-    for person in GeneratedPersons::new(&options) {
+    let mut workload = Workload {
+        signals: Vec::new(),
+        questions: Vec::new(),
+        keys: Vec::new(),
+    };
+    let (mut loaded, mut persons) = (0, 0);
+    let mut known: Vec<Signal> = Vec::new();
+    let mut new: Vec<Signal> = Vec::new();
+    for person in GeneratedPersons::new(&unbounded) {
         if loaded < records {
             loaded += person.records.len();
-            load.extend(person.signals);
-        } else if extra.len() < extra_signals {
-            extra.extend(person.signals);
+            persons += 1;
+            for signal in &person.signals {
+                if persons % 7 == 0 && workload.keys.len() < 100_000 {
+                    workload.keys.push(v1::RecordKey {
+                        source: signal.source.clone(),
+                        record_id: signal.record_id.clone(),
+                    });
+                }
+            }
+            if persons % 11 == 0 && workload.questions.len() < 50_000 {
+                let stated = person
+                    .signals
+                    .iter()
+                    .filter(|signal| !signal.attributes.is_empty());
+                let attributes = stated.map(|signal| signal_message(signal).attributes);
+                workload.questions.extend(attributes);
+            }
+            if known.len() < signal_count / 2 && persons % 13 == 0 {
+                known.extend(person.signals);
+            }
+        } else if new.len() < signal_count {
+            new.extend(person.signals);
         } else {
             break;
         }
     }
-    load.sort_by(|left, right| {
-        (left.event_time_ms, &left.signal_id).cmp(&(right.event_time_ms, &right.signal_id))
-    });
-    (load, extra)
-}
-
-/// Sends signals over `streams` streams as fast as they are taken; the latency is from hand-over to ack.
-async fn load(
-    channel: &Channel,
-    signals: Vec<Signal>,
-    streams: usize,
-) -> anyhow::Result<(f64, Histogram<u64>)> {
-    let signals = Arc::new(signals);
-    let started = Instant::now();
-    let mut senders = tokio::task::JoinSet::new();
-    for stream in 0..streams {
-        let (signals, mut client) = (
-            signals.clone(),
-            ResolutionServiceClient::new(channel.clone()),
-        );
-        senders.spawn(async move {
-            let (requests, outgoing) = tokio::sync::mpsc::channel(16);
-            let (sent, mut sent_at) = tokio::sync::mpsc::unbounded_channel();
-            let sending = tokio::spawn(async move {
-                for signal in signals.iter().skip(stream).step_by(streams) {
-                    let _ = sent.send(Instant::now());
-                    if requests
-                        .send(v1::SubmitSignalsRequest {
-                            signal: Some(signal_message(signal)),
-                        })
-                        .await
-                        .is_err()
-                    {
-                        return;
-                    }
-                }
-            });
-            let mut answers = client
-                .submit_signals(tokio_stream::wrappers::ReceiverStream::new(outgoing))
-                .await?
-                .into_inner();
-            let mut latencies = histogram();
-            while let Some(answer) = answers.next().await {
-                let Some(v1::submit_signals_response::Outcome::Ack(_)) = answer?.outcome else {
-                    anyhow::bail!("a signal was refused")
-                };
-                let since: Instant = sent_at
-                    .recv()
-                    .await
-                    .ok_or_else(|| anyhow::anyhow!("an answer too many"))?;
-                latencies.saturating_record(since.elapsed().as_micros() as u64);
-            }
-            sending.await?;
-            Ok::<_, anyhow::Error>(latencies)
-        });
+    let mut known = known.iter();
+    for signal in &new {
+        workload.signals.push(signal_message(signal));
+        workload.signals.extend(known.next().map(signal_message));
     }
-    let mut latencies = histogram();
-    while let Some(result) = senders.join_next().await {
-        latencies.add(result??)?;
-    }
-    Ok((
-        signals.len() as f64 / started.elapsed().as_secs_f64(),
-        latencies,
-    ))
+    // What comes out of the generator person by person would come from the shops in no order.
+    let mut order: Vec<usize> = (0..workload.signals.len()).collect();
+    order.sort_by_key(|index| index.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20);
+    workload.signals = order
+        .into_iter()
+        .map(|index| workload.signals[index].clone())
+        .collect();
+    let files = directory.join("generated");
+    let generated = Command::new(env!("CARGO_BIN_EXE_veridem"))
+        .args(["generate", "--persons", &persons.to_string()])
+        .args(["--seed", &SEED.to_string(), "--out"])
+        .arg(&files)
+        .stdout(Stdio::null())
+        .status()?;
+    anyhow::ensure!(generated.success(), "veridem generate failed");
+    let sources = ["pos", "loyalty", "ecommerce", "cdp"];
+    let paths = sources
+        .iter()
+        .map(|source| files.join(format!("{source}.csv")));
+    Ok((paths.collect(), workload, loaded))
 }
 
 /// Calls at a fixed rate, whether or not answers keep up.
@@ -263,7 +271,18 @@ where
     F: Fn(usize) -> Fut,
     Fut: Future<Output = Result<(), tonic::Status>> + Send + 'static,
 {
-    let count = (rate * seconds as f64) as usize;
+    drive_count(rate, (rate * seconds as f64) as usize, call).await
+}
+
+async fn drive_count<F, Fut>(
+    rate: f64,
+    count: usize,
+    call: F,
+) -> anyhow::Result<(f64, Histogram<u64>)>
+where
+    F: Fn(usize) -> Fut,
+    Fut: Future<Output = Result<(), tonic::Status>> + Send + 'static,
+{
     let latencies = Arc::new(Mutex::new(histogram()));
     let mut calls = tokio::task::JoinSet::new();
     let started = Instant::now();
@@ -288,70 +307,223 @@ where
     Ok((achieved, latencies))
 }
 
+/// One call after the other, by one caller.
+async fn call_in_turn<F, Fut>(seconds: u64, call: F) -> anyhow::Result<(f64, Histogram<u64>)>
+where
+    F: Fn(usize) -> Fut,
+    Fut: Future<Output = Result<(), tonic::Status>>,
+{
+    let mut latencies = histogram();
+    let started = Instant::now();
+    let mut index = 0;
+    while started.elapsed().as_secs() < seconds {
+        let called = Instant::now();
+        call(index).await?;
+        latencies.saturating_record(called.elapsed().as_micros() as u64);
+        index += 1;
+    }
+    Ok((index as f64 / started.elapsed().as_secs_f64(), latencies))
+}
+
+/// Signals at a fixed rate over 8 streams; the latency is from the moment at which a signal was due to its ack.
+async fn stream(
+    channels: &[Channel],
+    rate: f64,
+    signals: Vec<v1::Signal>,
+) -> anyhow::Result<(f64, Histogram<u64>)> {
+    let count = signals.len();
+    let signals = Arc::new(signals);
+    let started = Instant::now() + Duration::from_millis(50);
+    let due = move |index: usize| started + Duration::from_secs_f64(index as f64 / rate);
+    let mut streams = tokio::task::JoinSet::new();
+    for (stream, channel) in channels.iter().enumerate() {
+        let (signals, streams_in_all) = (signals.clone(), channels.len());
+        let mut client = ResolutionServiceClient::new(channel.clone());
+        streams.spawn(async move {
+            let (requests, outgoing) = tokio::sync::mpsc::channel(1_024);
+            let sending = tokio::spawn({
+                let signals = signals.clone();
+                async move {
+                    for index in (stream..signals.len()).step_by(streams_in_all) {
+                        tokio::time::sleep_until(due(index).into()).await;
+                        let signal = Some(signals[index].clone());
+                        if requests
+                            .send(v1::SubmitSignalsRequest { signal })
+                            .await
+                            .is_err()
+                        {
+                            return;
+                        }
+                    }
+                }
+            });
+            let mut answers = client
+                .submit_signals(tokio_stream::wrappers::ReceiverStream::new(outgoing))
+                .await?
+                .into_inner();
+            let mut latencies = histogram();
+            let mut index = stream;
+            while let Some(answer) = answers.next().await {
+                let Some(v1::submit_signals_response::Outcome::Ack(_)) = answer?.outcome else {
+                    anyhow::bail!("a signal was refused")
+                };
+                latencies.saturating_record(due(index).elapsed().as_micros() as u64);
+                index += streams_in_all;
+            }
+            sending.await?;
+            Ok::<_, anyhow::Error>(latencies)
+        });
+    }
+    let mut latencies = histogram();
+    while let Some(result) = streams.join_next().await {
+        latencies.add(result??)?;
+    }
+    Ok((count as f64 / started.elapsed().as_secs_f64(), latencies))
+}
+
+/// Till receipts that all carry one e-mail address, and the records of one identity.
+fn worst_signals(records: usize) -> Vec<v1::Signal> {
+    let attribute = |value| v1::Attribute { value: Some(value) };
+    let signal = |index: usize, id: String, attributes| v1::Signal {
+        signal_id: format!("worst-{index}"),
+        source: "worst".to_owned(),
+        record_id: id,
+        event_time_ms: 1_760_000_000_000 + index as i64,
+        kind: v1::SignalKind::Update.into(),
+        attributes,
+    };
+    let shared = (0..records).map(|index| {
+        let email = attribute(v1::attribute::Value::Email(
+            "till@shop.example.com".to_owned(),
+        ));
+        let phone = attribute(v1::attribute::Value::Phone(format!(
+            "415-{:03}-{:04}",
+            200 + index / 10_000,
+            index % 10_000
+        )));
+        signal(index, format!("till-{index}"), vec![email, phone])
+    });
+    let one_person = (0..500).map(|index| {
+        let name = attribute(v1::attribute::Value::Name(v1::PersonName {
+            given: "Wilhelmina".to_owned(),
+            family: "Oyelaranberg".to_owned(),
+            ..Default::default()
+        }));
+        let born = attribute(v1::attribute::Value::BirthDate("1971-03-09".to_owned()));
+        let phone = attribute(v1::attribute::Value::Phone("415-555-2671".to_owned()));
+        signal(
+            records + index,
+            format!("person-{index}"),
+            vec![name, born, phone],
+        )
+    });
+    shared.chain(one_person).collect()
+}
+
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let _ = arguments.bench;
     let directory = tempfile::tempdir()?;
     let seconds = arguments.seconds;
-    let submit_rate = 1_000.0;
-    let extra_count = (submit_rate * seconds as f64) as usize * 2;
-    let (loaded, extra) = signals(arguments.records, extra_count);
-    let server = Server::start(directory.path(), &arguments.engine).await?;
+    let per_row = |rate: f64| (rate * seconds as f64) as usize;
+    let signal_count = per_row(5_000.0) + per_row(1_500.0) + per_row(2_000.0);
+    let (files, mut workload, records) =
+        prepare(directory.path(), arguments.records, signal_count)?;
+    let mut take_signals = |count: usize| -> Vec<v1::Signal> {
+        let at = workload.signals.len().saturating_sub(count);
+        workload.signals.split_off(at)
+    };
+    let config = write_config(directory.path(), &arguments.engine)?;
+    let started = Instant::now();
+    let loaded = Command::new(env!("CARGO_BIN_EXE_veridem"))
+        .arg("load")
+        .args(&files)
+        .arg("--config")
+        .arg(&config)
+        .stderr(Stdio::null())
+        .status()?;
+    anyhow::ensure!(loaded.success(), "veridem load failed");
+    let load_seconds = started.elapsed().as_secs_f64();
+    let server = Server::start(directory.path(), &config).await?;
+    println!(
+        "{records} records loaded in {load_seconds:.1} s ({:.0}/s); the server answers after {:.2} s with {:.0} MB",
+        records as f64 / load_seconds,
+        server.start_seconds,
+        server.rss_bytes() as f64 / 1e6
+    );
     println!(
         "{:<34}{:>9}{:>10}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}",
         "row", "rate/s", "achieved", "p50 ms", "p90", "p99", "p99.9", "max", "RSS MB", "disk MB"
     );
-    let questions: Vec<_> = loaded
-        .iter()
-        .filter(|signal| !signal.attributes.is_empty())
-        .step_by(37)
-        .map(|signal| signal_message(signal).attributes)
-        .collect();
-    let keys: Vec<_> = loaded
-        .iter()
-        .step_by(29)
-        .map(|signal| v1::RecordKey {
-            source: signal.source.clone(),
-            record_id: signal.record_id.clone(),
-        })
-        .collect();
     let mut rows = Vec::new();
+    let mut load_time = histogram();
+    load_time.saturating_record((load_seconds * 1e6) as u64);
+    rows.push(server.row(
+        "veridem load",
+        0.0,
+        records as f64 / load_seconds,
+        &load_time,
+    ));
 
-    let (achieved, latencies) = load(&server.channel, loaded, 8).await?;
-    rows.push(server.row("SubmitSignals, 8 streams, load", 0.0, achieved, &latencies));
-
+    let client = |index: usize| {
+        ResolutionServiceClient::new(server.channels[index % server.channels.len()].clone())
+    };
+    let questions = &workload.questions;
     let resolve = |index: usize| {
-        let mut client = ResolutionServiceClient::new(server.channel.clone());
+        let mut client = client(index);
         let request = v1::ResolveRequest {
-            attributes: questions[index % questions.len()].clone(),
+            attributes: questions[index * 7 % questions.len()].clone(),
             max_identities: 5,
             ids_only: false,
         };
         async move { client.resolve(request).await.map(drop) }
     };
-    for (name, rate) in [("Resolve", 500.0), ("Resolve, faster", 1_500.0)] {
+    for (name, rate) in [("Resolve", 1_000.0), ("Resolve, 3,000/s", 3_000.0)] {
         let (achieved, latencies) = drive(rate, seconds, resolve).await?;
         rows.push(server.row(name, rate, achieved, &latencies));
     }
-    let (achieved, latencies) = drive(2_000.0, seconds, |index| {
-        let mut client = ResolutionServiceClient::new(server.channel.clone());
-        let record = Some(keys[index % keys.len()].clone());
+    let keys = &workload.keys;
+    let lookup = |index: usize| {
+        let mut client = client(index);
+        let record = Some(keys[index * 7 % keys.len()].clone());
         async move {
             client
                 .lookup_identity(v1::LookupIdentityRequest { record })
                 .await
-                .map(drop)
         }
-    })
-    .await?;
-    rows.push(server.row("LookupIdentity", 2_000.0, achieved, &latencies));
+    };
+    let mut ids = Vec::new();
+    for index in 0..2_000 {
+        let identity = lookup(index).await?.into_inner().identity;
+        ids.extend(identity.map(|identity| identity.identity_id));
+    }
+    for rate in [5_000.0, 20_000.0] {
+        let (achieved, latencies) = drive(rate, seconds, |index| {
+            let call = lookup(index);
+            async move { call.await.map(drop) }
+        })
+        .await?;
+        rows.push(server.row("LookupIdentity", rate, achieved, &latencies));
+        let (achieved, latencies) = drive(rate, seconds, |index| {
+            let mut client = client(index);
+            let identity_id = ids[index % ids.len()].clone();
+            async move {
+                client
+                    .get_identity(v1::GetIdentityRequest { identity_id })
+                    .await
+                    .map(drop)
+            }
+        })
+        .await?;
+        rows.push(server.row("GetIdentity", rate, achieved, &latencies));
+    }
 
-    let submit = |offset: usize| {
-        let (channel, extra) = (&server.channel, &extra);
+    let submit = |signals: Vec<v1::Signal>| {
+        let channels = &server.channels;
         move |index: usize| {
-            let mut client = ResolutionServiceClient::new(channel.clone());
-            let signal = Some(signal_message(&extra[offset + index]));
+            let mut client = ResolutionServiceClient::new(channels[index % channels.len()].clone());
+            let signal = Some(signals[index % signals.len()].clone());
             async move {
                 client
                     .submit_signal(v1::SubmitSignalRequest { signal })
@@ -360,26 +532,60 @@ async fn main() -> anyhow::Result<()> {
             }
         }
     };
-    let (achieved, latencies) = drive(submit_rate, seconds, submit(0)).await?;
-    rows.push(server.row("SubmitSignal, durable", submit_rate, achieved, &latencies));
+    let in_turn = submit(take_signals(per_row(500.0)));
+    let (achieved, latencies) = call_in_turn(seconds, in_turn).await?;
+    rows.push(server.row(
+        "SubmitSignal, 1 caller at a time",
+        0.0,
+        achieved,
+        &latencies,
+    ));
+    let rate = 1_000.0;
+    let (achieved, latencies) = stream(&server.channels, rate, take_signals(per_row(rate))).await?;
+    rows.push(server.row("SubmitSignals, 8 streams", rate, achieved, &latencies));
+    let rate = 5_000.0;
+    let (achieved, latencies) = stream(&server.channels, rate, take_signals(per_row(rate))).await?;
+    rows.push(server.row("SubmitSignals, 8 streams", rate, achieved, &latencies));
+    let rate = 2_000.0;
     let (resolved, submitted) = tokio::join!(
         drive(500.0, seconds, resolve),
-        drive(submit_rate, seconds, submit(extra_count / 2))
+        stream(&server.channels, rate, take_signals(per_row(rate)))
     );
     let (achieved, latencies) = resolved?;
     rows.push(server.row(
-        "Resolve while 1,000 signals/s come",
+        "Resolve while 2,000 signals/s come",
         500.0,
         achieved,
         &latencies,
     ));
     let (achieved, latencies) = submitted?;
     rows.push(server.row(
-        "SubmitSignal while Resolve runs",
-        submit_rate,
+        "SubmitSignals while Resolve runs",
+        rate,
         achieved,
         &latencies,
     ));
+    let worst = worst_signals(arguments.worst);
+    let last = worst[worst.len() - 100..].to_vec();
+    let tills = worst[arguments.worst - 100..arguments.worst].to_vec();
+    stream(&server.channels, 100_000.0, worst).await?;
+    for (name, signals) in [
+        ("SubmitSignal, value of 10,000", tills),
+        ("SubmitSignal, identity of 500", last),
+    ] {
+        // New content for records that are there: each is decided anew.
+        let count = signals.len();
+        let again = signals.into_iter().map(|mut signal| {
+            signal.signal_id.push_str("-again");
+            signal.event_time_ms += 1_000_000;
+            signal.attributes.push(v1::Attribute {
+                value: Some(v1::attribute::Value::Gender("f".to_owned())),
+            });
+            signal
+        });
+        let (achieved, latencies) = drive_count(10.0, count, submit(again.collect())).await?;
+        rows.push(server.row(name, 10.0, achieved, &latencies));
+    }
     if let Some(path) = arguments.json {
         std::fs::write(path, serde_json::to_string_pretty(&rows)? + "\n")?;
     }

@@ -86,6 +86,7 @@ impl Service {
             engine,
             ingest: ingest.clone(),
             authenticator,
+            questions: Arc::default(),
             sinks: Arc::new(running),
             stop: stop.clone(),
         };

@@ -14,18 +14,73 @@ pub use auth::{Authenticator, Caller, TENANT_KEY};
 pub use convert::signal_message;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic::{Request, Status};
 use veridem_proto::v1;
 
 use crate::clock::Stopwatch;
+use crate::executor::available_threads;
 use crate::publish::Sink;
 use crate::resolver::{Engine, EngineError, Ingest};
 
 /// The largest message that is taken, bytes.
 const MAX_MESSAGE_BYTES: usize = 1 << 20;
+
+/// Questions that may wait for their turn.
+const MAX_WAITING: usize = 1_024;
+
+/// Takes questions in turn, as many at once as there are cores, and refuses them where too many wait.
+pub struct Questions {
+    at_once: Semaphore,
+    waiting: AtomicUsize,
+}
+
+impl Questions {
+    /// For this machine.
+    pub fn new() -> Self {
+        Self {
+            at_once: Semaphore::new(available_threads()),
+            waiting: AtomicUsize::new(0),
+        }
+    }
+
+    async fn turn(&self) -> Result<SemaphorePermit<'_>, EngineError> {
+        if let Ok(turn) = self.at_once.try_acquire() {
+            return Ok(turn);
+        }
+        let waiting = Waiting::enter(&self.waiting).ok_or(EngineError::Overloaded)?;
+        let turn = self.at_once.acquire().await;
+        drop(waiting);
+        turn.map_err(|_| EngineError::Stopping)
+    }
+}
+
+impl Default for Questions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A place among those that wait; given back also where the caller goes away.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn enter(waiting: &'a AtomicUsize) -> Option<Self> {
+        let place = Self(waiting);
+        let before = waiting.fetch_add(1, Ordering::Relaxed);
+        (before < MAX_WAITING).then_some(place)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 /// What every service needs.
 #[derive(Clone)]
@@ -36,6 +91,8 @@ pub struct Api {
     pub ingest: Ingest,
     /// Who may call.
     pub authenticator: Arc<Authenticator>,
+    /// How many questions are worked at and may wait.
+    pub questions: Arc<Questions>,
     /// Running sinks.
     pub sinks: Arc<Vec<Sink>>,
     /// Ends streams when the service stops.
@@ -92,10 +149,26 @@ impl Api {
     ) -> Result<T, Status> {
         let engine = self.engine.clone();
         let stopwatch = Stopwatch::start();
-        let answer = tokio::task::spawn_blocking(move || question(&engine)).await;
-        let result = answer
-            .map_err(|_| Status::internal("the call failed"))
-            .and_then(|result| result.map_err(status::of));
+        let result = async {
+            let _turn = self.questions.turn().await.map_err(status::of)?;
+            tokio::task::spawn_blocking(move || question(&engine))
+                .await
+                .map_err(|_| Status::internal("the call failed"))?
+                .map_err(status::of)
+        }
+        .await;
+        observe(call, stopwatch, result.as_ref().err());
+        result
+    }
+
+    /// Asks the engine for what a few look-ups bring: handing that to another thread would take longer than the answer.
+    fn look_up<T>(
+        &self,
+        call: &'static str,
+        question: impl FnOnce(&Engine) -> Result<T, EngineError>,
+    ) -> Result<T, Status> {
+        let stopwatch = Stopwatch::start();
+        let result = question(&self.engine).map_err(status::of);
         observe(call, stopwatch, result.as_ref().err());
         result
     }

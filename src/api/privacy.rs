@@ -25,21 +25,21 @@ impl PrivacyService for Api {
             let mut response = v1::ExportPersonResponse::default();
             for identity in engine.get_identity(&caller.tenant, &id)?.living {
                 response.identities.push(convert::identity(&identity));
-                for record in engine.records_of(&caller.tenant, &identity)? {
+                for (key, stated) in engine.records_of(&caller.tenant, &identity)? {
                     response.records.push(v1::ExportedRecord {
-                        record: Some(convert::record_key_message(&record.key)),
-                        attributes: record
+                        record: Some(convert::record_key_message(&key)),
+                        attributes: stated
                             .fold
                             .attributes()
                             .iter()
                             .map(|stated| convert::attribute_message(&stated.attribute))
                             .collect(),
-                        latest_event_time_ms: record.fold.latest_event_time_ms(),
+                        latest_event_time_ms: stated.fold.latest_event_time_ms(),
                     });
                 }
                 response.events.extend(
                     engine
-                        .events_of(&caller.tenant, &identity)?
+                        .events_of(&caller.tenant, &identity, usize::MAX)?
                         .iter()
                         .map(convert::event),
                 );

@@ -305,11 +305,9 @@ impl ResolutionService for Api {
     ) -> Result<Response<v1::GetIdentityResponse>, Status> {
         let caller = self.caller(&request)?;
         let id = identity_id(request.into_inner().identity_id)?;
-        let resolution = self
-            .ask("GetIdentity", move |engine| {
-                engine.get_identity(&caller.tenant, &id)
-            })
-            .await?;
+        let resolution = self.look_up("GetIdentity", move |engine| {
+            engine.get_identity(&caller.tenant, &id)
+        })?;
         let lineage = resolution.ended.iter().filter_map(|identity| {
             let ended = identity.ended.as_ref()?;
             let successor_identity_ids = ended.successors.iter().map(|id| id.to_string()).collect();
@@ -336,11 +334,9 @@ impl ResolutionService for Api {
     ) -> Result<Response<v1::LookupIdentityResponse>, Status> {
         let caller = self.caller(&request)?;
         let key = convert::record_key("record", request.into_inner().record)?;
-        let identity = self
-            .ask("LookupIdentity", move |engine| {
-                engine.lookup_identity(&caller.tenant, &key)
-            })
-            .await?;
+        let identity = self.look_up("LookupIdentity", move |engine| {
+            engine.lookup_identity(&caller.tenant, &key)
+        })?;
         Ok(Response::new(v1::LookupIdentityResponse {
             identity: Some(convert::identity(&identity)),
         }))

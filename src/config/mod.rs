@@ -92,7 +92,7 @@ pub struct Config {
     pub pack: Pack,
     /// The engine of a new store; one that exists is opened with the engine that made it.
     pub store_engine: StoreEngine,
-    /// Bound of the store's page cache, bytes.
+    /// Bound of the store's caches, bytes.
     pub cache_bytes: u64,
     /// How often the index is made durable.
     pub index_commit_interval: Duration,
@@ -123,7 +123,7 @@ impl Config {
             model: Matcher::shipped_model(),
             pack: Pack::retail(),
             store_engine: StoreEngine::default(),
-            cache_bytes: ByteSize::mib(128).as_u64(),
+            cache_bytes: ByteSize::gib(1).as_u64(),
             index_commit_interval: Duration::from_millis(2000),
             shutdown_deadline: Duration::from_secs(10),
             log_filter: "info,tantivy=warn".to_owned(),

@@ -106,8 +106,8 @@ pub fn read_records(
 pub fn is_signal_log(rows: &Rows) -> bool {
     rows.format() == Format::Jsonl
         && ["signal_id", "source", "record_id", "event_time_ms"]
-        .iter()
-        .all(|field| rows.columns.iter().any(|column| column == field))
+            .iter()
+            .all(|field| rows.columns.iter().any(|column| column == field))
 }
 
 fn read_signals(rows: &Rows, file: u32, pack: &Pack, read: &mut Read) -> Result<(), InputError> {

@@ -16,8 +16,8 @@ use super::identities::assign_identities;
 use super::tasks::{RecordPair, content_of, settle_tasks, task_id};
 use crate::index::IndexDocument;
 use crate::store::{
-    Cause, Counters, IdentityId, OverrideDecision, RecordNumber, StoredEdge, StoredOverride,
-    StoredRecord, StoredReviewTask, Tenant, Write,
+    Cause, Counters, IdentityId, OverrideDecision, RecordNumber, StoredEdge, StoredFold,
+    StoredOverride, StoredRecord, StoredReviewTask, Tenant, Write,
 };
 
 type SharedEdges = Arc<Vec<StoredEdge>>;
@@ -31,6 +31,8 @@ pub(super) struct Change<'a> {
     /// Records as they will be.
     records: FxHashMap<RecordNumber, Arc<StoredRecord>>,
     changed_records: BTreeSet<RecordNumber>,
+    /// Folds of the members whose golden record is made anew.
+    folds: FxHashMap<RecordNumber, Arc<StoredFold>>,
     /// The record whose own values change, if one does: the index does not know them yet.
     subject: Option<RecordNumber>,
     /// Records that hold shared values, without them.
@@ -66,6 +68,7 @@ impl<'a> Change<'a> {
             counters: engine.store.counters(tenant)?,
             records: FxHashMap::default(),
             changed_records: BTreeSet::new(),
+            folds: FxHashMap::default(),
             subject: None,
             comparable: FxHashMap::default(),
             edges_before: FxHashMap::default(),
@@ -96,12 +99,16 @@ impl<'a> Change<'a> {
         &mut self,
         old: Option<&StoredRecord>,
         new: StoredRecord,
+        fold: StoredFold,
     ) -> Result<(), EngineError> {
         let number = new.number;
-        let was_alive = old.is_some_and(StoredRecord::is_alive);
-        if new.is_alive() && !was_alive {
+        let fold = Arc::new(fold);
+        self.folds.insert(number, fold.clone());
+        self.write(Write::Fold(number, fold));
+        let was_alive = old.is_some_and(|old| old.is_alive);
+        if new.is_alive && !was_alive {
             self.counters.source_records += 1;
-        } else if was_alive && !new.is_alive() {
+        } else if was_alive && !new.is_alive {
             self.counters.source_records -= 1;
         }
         let old_keys = old.map_or(&[][..], |old| old.keys.as_slice());
@@ -117,7 +124,7 @@ impl<'a> Change<'a> {
             changed
         };
         let same =
-            old.is_some_and(|old| old.normalised == new.normalised && was_alive == new.is_alive());
+            old.is_some_and(|old| old.normalised == new.normalised && was_alive == new.is_alive);
         self.changed_records.insert(number);
         self.records.insert(number, Arc::new(new));
         if !same {
@@ -313,6 +320,17 @@ impl<'a> Change<'a> {
         &self.records[&number]
     }
 
+    /// What a record's source says, with what survivorship compares.
+    pub(super) fn fold(&mut self, number: RecordNumber) -> Result<Arc<StoredFold>, EngineError> {
+        if let Some(fold) = self.folds.get(&number) {
+            return Ok(fold.clone());
+        }
+        let fold = self.engine.store.fold(self.tenant, number)?;
+        let fold = fold.unwrap_or_default();
+        self.folds.insert(number, fold.clone());
+        Ok(fold)
+    }
+
     /// Whether the change touches what a record says.
     pub(super) fn is_subject(&self, number: RecordNumber) -> bool {
         self.subject == Some(number)
@@ -432,13 +450,13 @@ impl<'a> Change<'a> {
         if !self
             .records
             .get(&number)
-            .is_some_and(|record| record.is_alive())
+            .is_some_and(|record| record.is_alive)
         {
             return Ok(());
         }
         self.prepare_comparable(number);
         for other in self.candidates_of(number)? {
-            if !self.load(other)? || !self.records[&other].is_alive() {
+            if !self.load(other)? || !self.records[&other].is_alive {
                 continue;
             }
             self.prepare_comparable(other);
@@ -513,7 +531,7 @@ impl<'a> Change<'a> {
         let mut living: Vec<RecordNumber> = affected
             .iter()
             .copied()
-            .filter(|number| self.records[number].is_alive())
+            .filter(|number| self.records[number].is_alive)
             .collect();
         living.sort_unstable_by(|left, right| self.records[left].key.cmp(&self.records[right].key));
         let position: FxHashMap<RecordNumber, usize> = living

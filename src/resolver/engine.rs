@@ -17,7 +17,7 @@ use super::tasks::{RecordPair, content_of};
 use crate::index::{CandidateIndex, IndexDocument, IndexError};
 use crate::store::{
     Cause, IdentityId, OverrideDecision, RecordNumber, SignalReceipt, Store, StoreError,
-    StoredDecision, StoredOverride, StoredRecord, Tenant, Write,
+    StoredDecision, StoredFold, StoredOverride, StoredRecord, Tenant, Write,
 };
 
 /// Opens the index of a tenant.
@@ -218,22 +218,30 @@ impl Engine {
             .unwrap_or_else(|| StoredRecord {
                 number,
                 key: signal.record_key(),
-                fold: Default::default(),
+                is_alive: false,
                 normalised: NormalisedRecord::default(),
-                comparables: Vec::new(),
                 keys: Vec::new(),
                 identity_id: None,
             });
-        record.fold.apply(signal, &self.matcher.pack);
-        record.comparables.clear();
+        let mut fold = match &old_record {
+            Some(_) => change.fold(number)?.fold.clone(),
+            None => Default::default(),
+        };
+        fold.apply(signal, &self.matcher.pack);
+        let mut comparables = Vec::new();
+        record.is_alive = fold.is_alive();
         record.normalised = NormalisedRecord::with_comparables(
-            &record.fold.attributes(),
+            &fold.attributes(),
             self.matcher.pack.region(),
-            &mut record.comparables,
+            &mut comparables,
         );
         record.keys = self.matcher.pack.blocking.keys(&record.normalised);
         change.counters.signals += 1;
-        change.replace_record(old_record.as_deref(), record)?;
+        change.replace_record(
+            old_record.as_deref(),
+            record,
+            StoredFold { fold, comparables },
+        )?;
         let cause = Cause::Signal(signal.source.clone(), signal.signal_id.clone());
         change.settle(&cause, now_ms)?;
         let identity_id = change.identity_of(number)?;

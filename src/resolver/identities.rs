@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use veridem_matchers::golden::{Comparable, golden_record_of};
+use veridem_matchers::golden::golden_record_of;
 use veridem_matchers::{Record, RecordKey};
 
 use super::change::Change;
@@ -153,7 +153,7 @@ impl Feed<'_, '_> {
                 self.change.set_identity(*number, &assignment.id);
             }
         }
-        self.update_members(affected, clusters, &assignments);
+        self.update_members(affected, clusters, &assignments)?;
         for assignment in assignments.iter().filter(|assignment| assignment.is_new) {
             let moved = came.get(&assignment.id).cloned().unwrap_or_default();
             self.push(
@@ -261,7 +261,7 @@ impl Feed<'_, '_> {
         affected: &BTreeSet<RecordNumber>,
         clusters: &[Vec<RecordNumber>],
         assignments: &[Assignment],
-    ) {
+    ) -> Result<(), EngineError> {
         for identity in self.identities.values_mut() {
             let members = identity
                 .members
@@ -302,20 +302,26 @@ impl Feed<'_, '_> {
             if same_members && !members.iter().any(|member| self.change.is_subject(*member)) {
                 continue;
             }
-            let members = members.iter().map(|member| self.change.record(*member));
-            let records: Vec<(Record, &[Option<Comparable>])> = members
-                .map(|stored| (stored.record(), stored.comparables.as_slice()))
-                .collect();
+            let mut stated = Vec::with_capacity(members.len());
+            for member in members {
+                let fold = self.change.fold(*member)?;
+                let record = Record {
+                    key: self.change.record(*member).key.clone(),
+                    attributes: fold.fold.attributes(),
+                };
+                stated.push((record, fold));
+            }
             let golden = golden_record_of(
-                records
+                stated
                     .iter()
-                    .map(|(record, comparables)| (record, *comparables)),
+                    .map(|(record, fold)| (record, fold.comparables.as_slice())),
                 &self.change.engine.matcher.pack,
             );
             if let Some(identity) = self.identities.get_mut(&id) {
                 identity.golden = golden;
             }
         }
+        Ok(())
     }
 
     fn push(
@@ -333,6 +339,7 @@ impl Feed<'_, '_> {
         self.change.counters.events[kind as usize] += 1;
         let sequence = self.change.counters.last_sequence;
         identity.version += 1;
+        let previous_sequence = identity.changed_at_sequence;
         identity.changed_at_sequence = sequence;
         if kind == EventKind::Created {
             identity.created_at_sequence = sequence;
@@ -343,6 +350,7 @@ impl Feed<'_, '_> {
             kind,
             occurred_at_ms: self.now_ms,
             identity: identity.clone(),
+            previous_sequence,
             merged,
             split_into,
             moved,

@@ -5,7 +5,7 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 use veridem_matchers::block::BlockingKey;
-use veridem_matchers::golden::{Comparable, golden_record_of};
+use veridem_matchers::golden::golden_record_of;
 use veridem_matchers::train::TrainingOptions;
 use veridem_matchers::{NormalisedRecord, Record, RecordKey};
 
@@ -20,7 +20,7 @@ use super::tasks::review_task;
 use crate::index::{IndexDocument, IndexError};
 use crate::store::{
     Cause, Counters, EventKind, IdentityId, RecordNumber, Store, StoreError, StoredEdge,
-    StoredEvent, StoredIdentity, StoredRecord, Tenant, Write,
+    StoredEvent, StoredFold, StoredIdentity, StoredRecord, Tenant, Write,
 };
 
 /// Identities that one commit writes.
@@ -155,7 +155,10 @@ impl<'a> Load<'a> {
         }
     }
 
-    fn write(&self, documents: &SyncSender<Vec<IndexDocument>>) -> Result<LoadSummary, EngineError> {
+    fn write(
+        &self,
+        documents: &SyncSender<Vec<IndexDocument>>,
+    ) -> Result<LoadSummary, EngineError> {
         let store = self.engine.store();
         let clusters = &self.result.clusters;
         let batch = |start: usize| -> Option<Batch> {
@@ -218,14 +221,18 @@ impl<'a> Load<'a> {
     fn identity(&self, cluster: usize) -> Batch {
         let pack = &self.engine.matcher.pack;
         let (rows, sequence) = (&self.result.clusters[cluster], cluster as u64 + 1);
-        let stored: Vec<StoredRecord> = rows.iter().map(|row| self.record(*row)).collect();
-        let members: Vec<(Record, &[Option<Comparable>])> = stored
+        let (stored, folds): (Vec<StoredRecord>, Vec<StoredFold>) =
+            rows.iter().map(|row| self.record(*row)).unzip();
+        let stated: Vec<Record> = stored
             .iter()
-            .map(|stored| (stored.record(), stored.comparables.as_slice()))
+            .zip(&folds)
+            .map(|(stored, fold)| Record {
+                key: stored.key.clone(),
+                attributes: fold.fold.attributes(),
+            })
             .collect();
-        let members = members
-            .iter()
-            .map(|(record, comparables)| (record, *comparables));
+        let members = stated.iter().zip(&folds);
+        let members = members.map(|(record, fold)| (record, fold.comparables.as_slice()));
         let member_keys: Vec<_> = stored.iter().map(|record| record.key.clone()).collect();
         let identity = StoredIdentity {
             id: self.identities[rows[0]],
@@ -243,6 +250,7 @@ impl<'a> Load<'a> {
                 kind: EventKind::Created,
                 occurred_at_ms: self.now_ms,
                 identity: identity.clone(),
+                previous_sequence: 0,
                 merged: Vec::new(),
                 split_into: Vec::new(),
                 moved: member_keys,
@@ -255,11 +263,12 @@ impl<'a> Load<'a> {
             .iter()
             .flat_map(|record| record.keys.iter().copied())
             .collect();
-        for (row, record) in rows.iter().zip(stored) {
+        for ((row, record), fold) in rows.iter().zip(stored).zip(folds) {
             let edges = self.edges(*row);
             if !edges.is_empty() {
                 writes.push(Write::Edges(record.number, edges));
             }
+            writes.push(Write::Fold(record.number, fold.into()));
             writes.push(Write::NewRecord(record.key.clone(), record.number));
             writes.push(Write::Record(record.into()));
         }
@@ -270,27 +279,24 @@ impl<'a> Load<'a> {
         }
     }
 
-    fn record(&self, row: usize) -> StoredRecord {
+    fn record(&self, row: usize) -> (StoredRecord, StoredFold) {
         let pack = &self.engine.matcher.pack;
         let record = self.records.get(row);
         let key = record.key.clone();
         let mut fold = Fold::default();
         fold.apply(&snapshot_signal(record), pack);
         let mut comparables = Vec::new();
-        let normalised = NormalisedRecord::with_comparables(
-            &fold.attributes(),
-            pack.region(),
-            &mut comparables,
-        );
-        StoredRecord {
+        let normalised =
+            NormalisedRecord::with_comparables(&fold.attributes(), pack.region(), &mut comparables);
+        let stored = StoredRecord {
             number: number_of(row),
             key,
-            fold,
+            is_alive: true,
             keys: pack.blocking.keys(&normalised),
             normalised,
-            comparables,
             identity_id: Some(self.identities[row]),
-        }
+        };
+        (stored, StoredFold { fold, comparables })
     }
 
     /// The edges of a row, in the order of the other's number.

@@ -13,7 +13,8 @@ use super::engine::{Engine, TenantState};
 use super::error::EngineError;
 use crate::index::query_words;
 use crate::store::{
-    IdentityId, OverrideDecision, RecordNumber, StoredEvent, StoredIdentity, StoredRecord, Tenant,
+    IdentityId, OverrideDecision, RecordNumber, StoredEvent, StoredFold, StoredIdentity,
+    StoredRecord, Tenant,
 };
 
 /// An identity that attributes may belong to.
@@ -222,7 +223,7 @@ impl Engine {
         let record = self.find_record(tenant, key, "record")?;
         let id = record
             .identity_id
-            .filter(|_| record.fold.is_alive())
+            .filter(|_| record.is_alive)
             .ok_or(EngineError::NotFound { what: "record" })?;
         self.store
             .identity(tenant, &id)?
@@ -420,7 +421,7 @@ impl Engine {
                 .then((&left.1, &left.2).cmp(&(&right.1, &right.2)))
         });
         pairs.truncate(MAX_EXPLAINED_PAIRS);
-        let events = self.events_of(tenant, &identity)?;
+        let events = self.events_of(tenant, &identity, MAX_EXPLAINED_EVENTS)?;
         let pairs = pairs.into_iter().map(|(_, left, right)| (left, right));
         Ok(IdentityExplanation {
             identity,
@@ -429,45 +430,48 @@ impl Engine {
         })
     }
 
-    /// Events of an identity, oldest first.
+    /// The latest events of an identity, at most so many, oldest first.
     pub fn events_of(
         &self,
         tenant: &Tenant,
         identity: &StoredIdentity,
+        limit: usize,
     ) -> Result<Vec<StoredEvent>, EngineError> {
         let mut events = Vec::new();
-        let last = identity
-            .ended
-            .as_ref()
-            .map_or(identity.changed_at_sequence, |ended| ended.sequence);
-        let mut next = identity.created_at_sequence;
-        while next <= last && events.len() < MAX_EXPLAINED_EVENTS {
-            let page = self.store.events(tenant, next, 1_000)?;
-            let Some(end) = page.last() else { break };
-            next = end.sequence + 1;
-            events.extend(page.into_iter().filter(|event| {
-                event.sequence <= last
-                    && (event.identity.id == identity.id || event.merged.contains(&identity.id))
-            }));
+        let mut next = identity.changed_at_sequence;
+        // An id that went into another has its last word in the event of that one.
+        if let Some(ended) = &identity.ended {
+            events.extend(self.event(tenant, ended.sequence)?);
         }
-        events.truncate(MAX_EXPLAINED_EVENTS);
+        while next > 0 && events.len() < limit {
+            let Some(event) = self.event(tenant, next)? else {
+                break;
+            };
+            next = event.previous_sequence;
+            events.push(event);
+        }
+        events.reverse();
+        events.dedup_by_key(|event| event.sequence);
         Ok(events)
     }
 
-    /// The records of an identity as their sources state them.
+    fn event(&self, tenant: &Tenant, sequence: u64) -> Result<Option<StoredEvent>, EngineError> {
+        Ok(self.store.events(tenant, sequence, 1)?.pop())
+    }
+
+    /// The records of an identity with what their sources state.
     pub fn records_of(
         &self,
         tenant: &Tenant,
         identity: &StoredIdentity,
-    ) -> Result<Vec<Arc<StoredRecord>>, EngineError> {
-        let records = identity
-            .members
-            .iter()
-            .map(|number| self.store.record(tenant, *number));
-        Ok(records
-            .collect::<Result<Vec<_>, _>>()?
-            .into_iter()
-            .flatten()
-            .collect())
+    ) -> Result<Vec<(RecordKey, Arc<StoredFold>)>, EngineError> {
+        let members = identity.members.iter().zip(&identity.member_keys);
+        let mut records = Vec::with_capacity(identity.members.len());
+        for (number, key) in members {
+            if let Some(fold) = self.store.fold(tenant, *number)? {
+                records.push((key.clone(), fold));
+            }
+        }
+        Ok(records)
     }
 }

@@ -13,6 +13,7 @@ use super::StoreError;
 pub(super) enum Tag {
     Counters = b'c',
     Record = b'r',
+    Fold = b'f',
     RecordNumber = b'k',
     Edges = b'e',
     Identity = b'i',

@@ -14,8 +14,8 @@ use super::encoding::{
 };
 use super::{
     Counters, IdentityId, OverrideDecision, RecordNumber, SignalReceipt, Store, StoreError,
-    StoredDecision, StoredEdge, StoredEvent, StoredIdentity, StoredOverride, StoredRecord,
-    StoredReviewTask, Tenant, Write,
+    StoredDecision, StoredEdge, StoredEvent, StoredFold, StoredIdentity, StoredOverride,
+    StoredRecord, StoredReviewTask, Tenant, Write,
 };
 
 /// The format of what is stored.
@@ -46,6 +46,7 @@ pub struct KeyedStore<E> {
     engine: E,
     tenants: RwLock<BTreeMap<Tenant, TenantNumber>>,
     records: Cache<StoredRecord>,
+    folds: Cache<StoredFold>,
     edges: Cache<Vec<StoredEdge>>,
     identities: Cache<StoredIdentity>,
 }
@@ -53,6 +54,7 @@ pub struct KeyedStore<E> {
 /// What a commit has to show the caches, once it is written: key, value and the bytes of its encoding.
 enum Fresh {
     Record(Vec<u8>, Arc<StoredRecord>, usize),
+    Fold(Vec<u8>, Arc<StoredFold>, usize),
     Edges(Vec<u8>, Option<(Arc<Vec<StoredEdge>>, usize)>),
     Identity(Vec<u8>, Arc<StoredIdentity>, usize),
 }
@@ -64,7 +66,8 @@ impl<E: Engine> KeyedStore<E> {
         let mut store = Self {
             engine,
             tenants: RwLock::default(),
-            records: Cache::new(cache_bytes / 8 * 6),
+            records: Cache::new(cache_bytes / 8 * 5),
+            folds: Cache::new(cache_bytes / 8),
             edges: Cache::new(cache_bytes / 8),
             identities: Cache::new(cache_bytes / 8),
         };
@@ -183,6 +186,11 @@ impl<E: Engine> KeyedStore<E> {
                     encode(&*record),
                 );
                 fresh.push(Fresh::Record(key.clone(), record, value.len()));
+                batch.push((key, Some(value)));
+            }
+            Write::Fold(number, fold) => {
+                let (key, value) = (key(Tag::Fold).number(number).bytes(), encode(&*fold));
+                fresh.push(Fresh::Fold(key.clone(), fold, value.len()));
                 batch.push((key, Some(value)));
             }
             Write::Edges(number, edges) => {
@@ -328,6 +336,15 @@ impl<E: Engine> Store for KeyedStore<E> {
             &self.records,
             &self.key(tenant, Tag::Record).number(number).bytes(),
         )
+    }
+
+    fn fold(
+        &self,
+        tenant: &Tenant,
+        number: RecordNumber,
+    ) -> Result<Option<Arc<StoredFold>>, StoreError> {
+        let key = self.key(tenant, Tag::Fold).number(number).bytes();
+        self.get_cached("fold", &self.folds, &key)
     }
 
     fn record_number(
@@ -551,6 +568,7 @@ impl<E: Engine> Store for KeyedStore<E> {
         for fresh in fresh {
             match fresh {
                 Fresh::Record(key, record, bytes) => self.records.put(&key, record, bytes),
+                Fresh::Fold(key, fold, bytes) => self.folds.put(&key, fold, bytes),
                 Fresh::Edges(key, Some((edges, bytes))) => self.edges.put(&key, edges, bytes),
                 Fresh::Edges(key, None) => self.edges.remove(&key),
                 Fresh::Identity(key, identity, bytes) => {

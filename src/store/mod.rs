@@ -14,8 +14,8 @@ pub use memory_store::MemoryStore;
 pub use sled_store::SledStore;
 pub use types::{
     Cause, Counters, Ended, EventKind, IdentityId, Moved, OverrideDecision, RecordNumber,
-    ReviewReason, SignalReceipt, StoredDecision, StoredEdge, StoredEvent, StoredIdentity,
-    StoredOverride, StoredRecord, StoredReviewTask, Tenant,
+    ReviewReason, SignalReceipt, StoredDecision, StoredEdge, StoredEvent, StoredFold,
+    StoredIdentity, StoredOverride, StoredRecord, StoredReviewTask, Tenant,
 };
 
 use std::path::Path;
@@ -54,6 +54,8 @@ pub enum Write {
     NewRecord(RecordKey, RecordNumber),
     /// A source record.
     Record(Arc<StoredRecord>),
+    /// What a record's signals add up to.
+    Fold(RecordNumber, Arc<StoredFold>),
     /// All edges of a record.
     Edges(RecordNumber, Vec<StoredEdge>),
     /// An identity.
@@ -113,8 +115,8 @@ pub enum StoreEngine {
     Sled,
 }
 
-/// Opens the store in a directory with the engine that made it, or makes a new one with `engine`. Half of `cache_bytes` is the
-/// engine's for its pages or blocks, half keeps what is read often decoded.
+/// Opens the store in a directory with the engine that made it, or makes a new one with `engine`. A quarter of `cache_bytes`
+/// is the engine's for its pages or blocks, the rest keeps what is read often decoded.
 pub fn open_store(
     directory: &Path,
     engine: StoreEngine,
@@ -144,6 +146,12 @@ pub trait Store: Send + Sync + 'static {
         tenant: &Tenant,
         number: RecordNumber,
     ) -> Result<Option<Arc<StoredRecord>>, StoreError>;
+    /// What a record's signals add up to.
+    fn fold(
+        &self,
+        tenant: &Tenant,
+        number: RecordNumber,
+    ) -> Result<Option<Arc<StoredFold>>, StoreError>;
     /// The number of a source record.
     fn record_number(
         &self,

@@ -21,7 +21,7 @@ pub struct SledEngine {
 pub type SledStore = KeyedStore<SledEngine>;
 
 impl SledStore {
-    /// Opens or creates the store in a directory. Half of `cache_bytes` is sled's, for pages.
+    /// Opens or creates the store in a directory. A quarter of `cache_bytes` is sled's, for pages.
     pub fn open_directory(directory: &Path, cache_bytes: u64) -> Result<Self, StoreError> {
         Self::open(
             SledEngine::open(directory, cache_bytes / 2)?,

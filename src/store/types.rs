@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use veridem_matchers::block::BlockingKey;
 use veridem_matchers::golden::Comparable;
-use veridem_matchers::{GoldenRecord, NormalisedRecord, PairScore, Record, RecordKey};
+use veridem_matchers::{GoldenRecord, NormalisedRecord, PairScore, RecordKey};
 
 use crate::resolver::Fold;
 
@@ -99,31 +99,23 @@ pub struct StoredRecord {
     pub number: RecordNumber,
     /// Its key.
     pub key: RecordKey,
-    /// What its signals add up to.
-    pub fold: Fold,
+    /// Whether the source still has it.
+    pub is_alive: bool,
     /// The form in which it is compared, shared values included; empty once deleted.
     pub normalised: NormalisedRecord,
-    /// What survivorship compares of each attribute, in the order of [`Fold::attributes`].
-    pub comparables: Vec<Option<Comparable>>,
     /// Its blocking keys, sorted; none once deleted.
     pub keys: Vec<BlockingKey>,
     /// The identity that it belongs to, or belonged to when it was deleted.
     pub identity_id: Option<IdentityId>,
 }
 
-impl StoredRecord {
-    /// What the source currently says.
-    pub fn record(&self) -> Record {
-        Record {
-            key: self.key.clone(),
-            attributes: self.fold.attributes(),
-        }
-    }
-
-    /// Whether the source still has it.
-    pub fn is_alive(&self) -> bool {
-        self.fold.is_alive()
-    }
+/// What the signals of a source record add up to. Beside the record, since candidates are compared without it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct StoredFold {
+    /// The fold.
+    pub fold: Fold,
+    /// What survivorship compares of each attribute, in the order of [`Fold::attributes`].
+    pub comparables: Vec<Option<Comparable>>,
 }
 
 /// A pair decided `Match` or `Review`; kept on both sides.
@@ -237,6 +229,8 @@ pub struct StoredEvent {
     pub occurred_at_ms: i64,
     /// The identity after the change.
     pub identity: StoredIdentity,
+    /// The identity's event before this one; 0 where this is its first.
+    pub previous_sequence: u64,
     /// Merged: the ids that went into it.
     pub merged: Vec<IdentityId>,
     /// Split: the ids that records went to.

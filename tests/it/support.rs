@@ -146,7 +146,7 @@ pub fn partition_of(store: &dyn Store) -> Partition {
         .records_from(&tenant(), 0, usize::MAX)
         .expect("the store reads")
     {
-        if record.is_alive() {
+        if record.is_alive {
             let id = record.identity_id.expect("a living record has an identity");
             members.entry(id).or_default().insert(record.key);
         }
@@ -166,7 +166,7 @@ pub fn golden_and_tasks(
         .records_from(&tenant(), 0, usize::MAX)
         .expect("the store reads")
         .iter()
-        .filter(|record| record.is_alive())
+        .filter(|record| record.is_alive)
     {
         let id = record.identity_id.expect("a living record has an identity");
         let identity = store
