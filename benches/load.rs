@@ -59,6 +59,8 @@ struct Row {
     p99_ms: f64,
     p999_ms: f64,
     max_ms: f64,
+    /// Calls that were told to try again later.
+    refused: u64,
     rss_bytes: u64,
     disk_bytes: u64,
     start_seconds: f64,
@@ -75,6 +77,9 @@ fn write_config(directory: &Path, engine: &str) -> anyhow::Result<PathBuf> {
     )?;
     Ok(config)
 }
+
+/// Answered calls a second, their latencies, and how many calls were refused.
+type Measured = (f64, Histogram<u64>, u64);
 
 struct Server {
     child: Child,
@@ -132,8 +137,7 @@ impl Server {
         &self,
         name: &'static str,
         rate_per_second: f64,
-        achieved_per_second: f64,
-        histogram: &Histogram<u64>,
+        (achieved_per_second, histogram, refused): Measured,
     ) -> Row {
         let at = |quantile: f64| histogram.value_at_quantile(quantile) as f64 / 1_000.0;
         let row = Row {
@@ -145,12 +149,13 @@ impl Server {
             p99_ms: at(0.99),
             p999_ms: at(0.999),
             max_ms: histogram.max() as f64 / 1_000.0,
+            refused,
             rss_bytes: self.rss_bytes(),
             disk_bytes: size_of(&self.directory),
             start_seconds: self.start_seconds,
         };
         println!(
-            "{name:<34}{rate_per_second:>9.0}{achieved_per_second:>10.0}{:>9.2}{:>9.2}{:>9.2}{:>9.2}{:>9.2}{:>9.0}{:>9.0}",
+            "{name:<34}{rate_per_second:>9.0}{achieved_per_second:>10.0}{refused:>9}{:>9.2}{:>9.2}{:>9.2}{:>9.2}{:>9.2}{:>9.0}{:>9.0}",
             row.p50_ms,
             row.p90_ms,
             row.p99_ms,
@@ -266,7 +271,7 @@ fn prepare(
 }
 
 /// Calls at a fixed rate, whether or not answers keep up.
-async fn drive<F, Fut>(rate: f64, seconds: u64, call: F) -> anyhow::Result<(f64, Histogram<u64>)>
+async fn drive<F, Fut>(rate: f64, seconds: u64, call: F) -> anyhow::Result<Measured>
 where
     F: Fn(usize) -> Fut,
     Fut: Future<Output = Result<(), tonic::Status>> + Send + 'static,
@@ -274,11 +279,7 @@ where
     drive_count(rate, (rate * seconds as f64) as usize, call).await
 }
 
-async fn drive_count<F, Fut>(
-    rate: f64,
-    count: usize,
-    call: F,
-) -> anyhow::Result<(f64, Histogram<u64>)>
+async fn drive_count<F, Fut>(rate: f64, count: usize, call: F) -> anyhow::Result<Measured>
 where
     F: Fn(usize) -> Fut,
     Fut: Future<Output = Result<(), tonic::Status>> + Send + 'static,
@@ -291,24 +292,28 @@ where
         tokio::time::sleep_until(due.into()).await;
         let (answer, latencies) = (call(index), latencies.clone());
         calls.spawn(async move {
-            answer.await?;
+            match answer.await {
+                Err(status) if status.code() == tonic::Code::ResourceExhausted => return Ok(false),
+                answer => answer?,
+            }
             latencies
                 .lock()
                 .await
                 .saturating_record(due.elapsed().as_micros() as u64);
-            Ok::<_, tonic::Status>(())
+            Ok::<_, tonic::Status>(true)
         });
     }
+    let mut answered = 0;
     while let Some(result) = calls.join_next().await {
-        result??;
+        answered += u64::from(result??);
     }
-    let achieved = count as f64 / started.elapsed().as_secs_f64();
+    let achieved = answered as f64 / started.elapsed().as_secs_f64();
     let latencies = latencies.lock().await.clone();
-    Ok((achieved, latencies))
+    Ok((achieved, latencies, count as u64 - answered))
 }
 
 /// One call after the other, by one caller.
-async fn call_in_turn<F, Fut>(seconds: u64, call: F) -> anyhow::Result<(f64, Histogram<u64>)>
+async fn call_in_turn<F, Fut>(seconds: u64, call: F) -> anyhow::Result<Measured>
 where
     F: Fn(usize) -> Fut,
     Fut: Future<Output = Result<(), tonic::Status>>,
@@ -322,7 +327,7 @@ where
         latencies.saturating_record(called.elapsed().as_micros() as u64);
         index += 1;
     }
-    Ok((index as f64 / started.elapsed().as_secs_f64(), latencies))
+    Ok((index as f64 / started.elapsed().as_secs_f64(), latencies, 0))
 }
 
 /// Signals at a fixed rate over 8 streams; the latency is from the moment at which a signal was due to its ack.
@@ -330,7 +335,7 @@ async fn stream(
     channels: &[Channel],
     rate: f64,
     signals: Vec<v1::Signal>,
-) -> anyhow::Result<(f64, Histogram<u64>)> {
+) -> anyhow::Result<Measured> {
     let count = signals.len();
     let signals = Arc::new(signals);
     let started = Instant::now() + Duration::from_millis(50);
@@ -378,7 +383,7 @@ async fn stream(
     while let Some(result) = streams.join_next().await {
         latencies.add(result??)?;
     }
-    Ok((count as f64 / started.elapsed().as_secs_f64(), latencies))
+    Ok((count as f64 / started.elapsed().as_secs_f64(), latencies, 0))
 }
 
 /// Till receipts that all carry one e-mail address, and the records of one identity.
@@ -453,8 +458,18 @@ async fn main() -> anyhow::Result<()> {
         server.rss_bytes() as f64 / 1e6
     );
     println!(
-        "{:<34}{:>9}{:>10}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}",
-        "row", "rate/s", "achieved", "p50 ms", "p90", "p99", "p99.9", "max", "RSS MB", "disk MB"
+        "{:<34}{:>9}{:>10}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}",
+        "row",
+        "rate/s",
+        "achieved",
+        "refused",
+        "p50 ms",
+        "p90",
+        "p99",
+        "p99.9",
+        "max",
+        "RSS MB",
+        "disk MB"
     );
     let mut rows = Vec::new();
     let mut load_time = histogram();
@@ -480,8 +495,8 @@ async fn main() -> anyhow::Result<()> {
         async move { client.resolve(request).await.map(drop) }
     };
     for (name, rate) in [("Resolve", 1_000.0), ("Resolve, 3,000/s", 3_000.0)] {
-        let (achieved, latencies) = drive(rate, seconds, resolve).await?;
-        rows.push(server.row(name, rate, achieved, &latencies));
+        let measured = drive(rate, seconds, resolve).await?;
+        rows.push(server.row(name, rate, measured));
     }
     let keys = &workload.keys;
     let lookup = |index: usize| {
@@ -499,13 +514,13 @@ async fn main() -> anyhow::Result<()> {
         ids.extend(identity.map(|identity| identity.identity_id));
     }
     for rate in [5_000.0, 20_000.0] {
-        let (achieved, latencies) = drive(rate, seconds, |index| {
+        let measured = drive(rate, seconds, |index| {
             let call = lookup(index);
             async move { call.await.map(drop) }
         })
         .await?;
-        rows.push(server.row("LookupIdentity", rate, achieved, &latencies));
-        let (achieved, latencies) = drive(rate, seconds, |index| {
+        rows.push(server.row("LookupIdentity", rate, measured));
+        let measured = drive(rate, seconds, |index| {
             let mut client = client(index);
             let identity_id = ids[index % ids.len()].clone();
             async move {
@@ -516,7 +531,7 @@ async fn main() -> anyhow::Result<()> {
             }
         })
         .await?;
-        rows.push(server.row("GetIdentity", rate, achieved, &latencies));
+        rows.push(server.row("GetIdentity", rate, measured));
     }
 
     let submit = |signals: Vec<v1::Signal>| {
@@ -533,7 +548,7 @@ async fn main() -> anyhow::Result<()> {
         }
     };
     let in_turn = submit(take_signals(per_row(500.0)));
-    let (achieved, latencies) = call_in_turn(seconds, in_turn).await?;
+    let measured = call_in_turn(seconds, in_turn).await?;
     rows.push(server.row(
         "SubmitSignal, 1 caller at a time",
         0.0,
@@ -541,24 +556,24 @@ async fn main() -> anyhow::Result<()> {
         &latencies,
     ));
     let rate = 1_000.0;
-    let (achieved, latencies) = stream(&server.channels, rate, take_signals(per_row(rate))).await?;
-    rows.push(server.row("SubmitSignals, 8 streams", rate, achieved, &latencies));
+    let measured = stream(&server.channels, rate, take_signals(per_row(rate))).await?;
+    rows.push(server.row("SubmitSignals, 8 streams", rate, measured));
     let rate = 5_000.0;
-    let (achieved, latencies) = stream(&server.channels, rate, take_signals(per_row(rate))).await?;
-    rows.push(server.row("SubmitSignals, 8 streams", rate, achieved, &latencies));
+    let measured = stream(&server.channels, rate, take_signals(per_row(rate))).await?;
+    rows.push(server.row("SubmitSignals, 8 streams", rate, measured));
     let rate = 2_000.0;
     let (resolved, submitted) = tokio::join!(
         drive(500.0, seconds, resolve),
         stream(&server.channels, rate, take_signals(per_row(rate)))
     );
-    let (achieved, latencies) = resolved?;
+    let measured = resolved?;
     rows.push(server.row(
         "Resolve while 2,000 signals/s come",
         500.0,
         achieved,
         &latencies,
     ));
-    let (achieved, latencies) = submitted?;
+    let measured = submitted?;
     rows.push(server.row(
         "SubmitSignals while Resolve runs",
         rate,
@@ -583,8 +598,8 @@ async fn main() -> anyhow::Result<()> {
             });
             signal
         });
-        let (achieved, latencies) = drive_count(10.0, count, submit(again.collect())).await?;
-        rows.push(server.row(name, 10.0, achieved, &latencies));
+        let measured = drive_count(10.0, count, submit(again.collect())).await?;
+        rows.push(server.row(name, 10.0, measured));
     }
     if let Some(path) = arguments.json {
         std::fs::write(path, serde_json::to_string_pretty(&rows)? + "\n")?;

@@ -54,12 +54,7 @@ fn load(arguments: &LoadArguments) -> anyhow::Result<()> {
     let config = read_config(arguments.config.clone())?;
     let tenant = Tenant::try_from(arguments.tenant.clone()).map_err(anyhow::Error::msg)?;
     let data = config.data_directory.clone();
-    let store = data.join(STORE_DIRECTORY);
-    anyhow::ensure!(
-        !store.exists(),
-        "{} exists; load into a data directory without a store, or send signals to the one that is there",
-        store.display()
-    );
+    ensure_no_store(&data)?;
     for path in &arguments.files {
         anyhow::ensure!(
             !is_signal_log(&Rows::open(path)?),
@@ -85,21 +80,13 @@ fn load(arguments: &LoadArguments) -> anyhow::Result<()> {
     }
     let (records, refused) = valid_records(input.records)?;
 
-    // Made beside the place where it belongs and put there once it is whole: a load that is killed leaves no half store.
-    let making = data.join("loading");
-    if making.exists() {
-        std::fs::remove_dir_all(&making)
-            .with_context(|| format!("cannot remove {}", making.display()))?;
-    }
-    let engine = engine_in(config, &making)?;
+    let new = NewData::begin(&data)?;
+    let engine = engine_in(config, new.path())?;
     let summary = engine.load(&tenant, &records, clock::now_ms(), &|stage| {
         progress.enter(stage);
     })?;
     drop(engine);
-    for directory in [INDEX_DIRECTORY, STORE_DIRECTORY] {
-        put(&making.join(directory), &data.join(directory))?;
-    }
-    std::fs::remove_dir(&making)?;
+    new.finish()?;
     progress.finish();
     println!(
         "{} records, {} identities, {} review tasks in {}; {} lines set aside, {refused} records refused",
@@ -143,14 +130,61 @@ fn valid_records(records: Records) -> anyhow::Result<(Records, usize)> {
     Ok((valid.finish(|_, _| {}), refused.len()))
 }
 
-/// Moves a directory; returns when that survives power loss.
-fn put(from: &Path, to: &Path) -> anyhow::Result<()> {
-    if to.exists() {
-        std::fs::remove_dir_all(to).with_context(|| format!("cannot remove {}", to.display()))?;
-    }
-    std::fs::rename(from, to)
-        .with_context(|| format!("cannot move {} to {}", from.display(), to.display()))?;
-    let parent = to.parent().unwrap_or(to);
-    File::open(parent)?.sync_all()?;
+/// Store and index are made where there are none yet.
+pub(super) fn ensure_no_store(data: &Path) -> anyhow::Result<()> {
+    let store = data.join(STORE_DIRECTORY);
+    anyhow::ensure!(
+        !store.exists(),
+        "{} exists; name a data directory without a store",
+        store.display()
+    );
     Ok(())
+}
+
+/// Store and index in the making, beside the place where they belong: what is killed leaves no half store.
+pub(super) struct NewData {
+    data: PathBuf,
+    making: PathBuf,
+}
+
+impl NewData {
+    /// Makes room, and removes what a killed one has left.
+    pub(super) fn begin(data: &Path) -> anyhow::Result<Self> {
+        let making = data.join("new");
+        if making.exists() {
+            std::fs::remove_dir_all(&making)
+                .with_context(|| format!("cannot remove {}", making.display()))?;
+        }
+        std::fs::create_dir_all(&making)
+            .with_context(|| format!("cannot make {}", making.display()))?;
+        Ok(Self {
+            data: data.to_owned(),
+            making,
+        })
+    }
+
+    /// Where the new data directory is made.
+    pub(super) fn path(&self) -> &Path {
+        &self.making
+    }
+
+    /// Puts everything in its place; returns when that survives power loss.
+    pub(super) fn finish(self) -> anyhow::Result<()> {
+        // The store last: an index without its store is thrown away, a store without its index makes it anew.
+        for directory in [INDEX_DIRECTORY, STORE_DIRECTORY] {
+            let (from, to) = (self.making.join(directory), self.data.join(directory));
+            if to.exists() {
+                std::fs::remove_dir_all(&to)
+                    .with_context(|| format!("cannot remove {}", to.display()))?;
+            }
+            if from.exists() {
+                std::fs::rename(&from, &to).with_context(|| {
+                    format!("cannot move {} to {}", from.display(), to.display())
+                })?;
+            }
+            File::open(&self.data)?.sync_all()?;
+        }
+        std::fs::remove_dir(&self.making)?;
+        Ok(())
+    }
 }

@@ -1,5 +1,6 @@
 //! The command line: one file per command.
 
+mod backup;
 mod dedupe;
 mod demo;
 mod evaluate;
@@ -7,6 +8,7 @@ mod explain;
 mod generate;
 mod job;
 mod load;
+mod replay;
 mod serve;
 mod train;
 
@@ -30,6 +32,9 @@ enum Command {
     Evaluate(evaluate::EvaluateArguments),
     Explain(explain::ExplainArguments),
     Generate(generate::GenerateArguments),
+    Replay(replay::ReplayArguments),
+    Backup(backup::BackupArguments),
+    Restore(backup::RestoreArguments),
     Check(serve::CheckArguments),
 }
 
@@ -45,6 +50,9 @@ impl Arguments {
             Command::Evaluate(arguments) => evaluate::run(&arguments),
             Command::Explain(arguments) => explain::run(&arguments),
             Command::Generate(arguments) => generate::run(&arguments),
+            Command::Replay(arguments) => replay::run(&arguments),
+            Command::Backup(arguments) => backup::backup(&arguments),
+            Command::Restore(arguments) => backup::restore(&arguments),
             Command::Check(arguments) => serve::check(arguments),
         }
     }

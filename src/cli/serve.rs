@@ -8,7 +8,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::job::read_text;
 use crate::config::{Config, path_from_environment};
 use crate::files::{Mapping, Rows};
-use crate::lifecycle::Service;
+use crate::lifecycle::{STORE_DIRECTORY, Service};
+use crate::store::{check_tenant, open_store};
 use crate::{executor, telemetry};
 
 /// Runs the service: gRPC on 127.0.0.1:50051, metrics and health on 127.0.0.1:8080.
@@ -23,12 +24,15 @@ pub struct ServeArguments {
 /// Checks a configuration, rules, a model, or the columns of bulk files, and tells every mistake.
 #[derive(clap::Args)]
 #[command(
-    after_help = "Examples:\n  veridem check --config veridem.toml\n  veridem check --rules rules.toml --model model.json\n  veridem check customers.csv"
+    after_help = "Examples:\n  veridem check --config veridem.toml\n  veridem check --config veridem.toml --store\n  veridem check --rules rules.toml --model model.json\n  veridem check customers.csv"
 )]
 pub struct CheckArguments {
     /// A configuration file.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Also read the whole store of the configuration, whose service must not run, and tell what in it contradicts what.
+    #[arg(long)]
+    store: bool,
     /// A rules file.
     #[arg(long, value_name = "FILE")]
     rules: Option<PathBuf>,
@@ -75,14 +79,49 @@ pub(super) fn check(arguments: CheckArguments) -> anyhow::Result<()> {
     executor::run(0, || print_check(arguments))?
 }
 
+fn check_store(config: &Config) -> anyhow::Result<()> {
+    let directory = config.data_directory.join(STORE_DIRECTORY);
+    anyhow::ensure!(
+        directory.exists(),
+        "{} does not exist; name the data directory in the configuration",
+        directory.display()
+    );
+    let store = open_store(&directory, config.store_engine, config.cache_bytes)?;
+    let mut contradictions = 0;
+    for tenant in store.tenants() {
+        let problems = check_tenant(store.as_ref(), &tenant)?;
+        for problem in &problems {
+            println!("store, tenant {}: {problem}", tenant.as_str());
+        }
+        contradictions += problems.len();
+        let counters = store.counters(&tenant)?;
+        println!(
+            "store, tenant {}: {} source records, {} identities, {} events",
+            tenant.as_str(),
+            counters.source_records,
+            counters.identities,
+            counters.last_sequence
+        );
+    }
+    anyhow::ensure!(
+        contradictions == 0,
+        "the store contradicts itself; restore it from a backup"
+    );
+    println!("store: good");
+    Ok(())
+}
+
 fn print_check(arguments: CheckArguments) -> anyhow::Result<()> {
     let asked_for_nothing = arguments.config.is_none()
         && arguments.rules.is_none()
         && arguments.model.is_none()
         && arguments.files.is_empty();
-    if arguments.config.is_some() || asked_for_nothing {
-        read_config(arguments.config)?;
+    if arguments.config.is_some() || arguments.store || asked_for_nothing {
+        let config = read_config(arguments.config)?;
         println!("configuration: good");
+        if arguments.store {
+            check_store(&config)?;
+        }
     }
     if let Some(path) = &arguments.rules {
         let pack = veridem_matchers::Pack::from_toml(&read_text(path)?)

@@ -442,7 +442,7 @@ impl Rows {
     }
 
     /// Walks the objects of a JSON Lines file.
-    pub(super) fn for_each_json(
+    pub(crate) fn for_each_json(
         &self,
         mut take: impl FnMut(u64, Result<JsonObject, String>),
     ) -> Result<(), InputError> {

@@ -115,6 +115,12 @@ pub(super) fn tag_of(key: &[u8]) -> Option<u8> {
     key.first().copied()
 }
 
+/// The tenant of a key; none of what belongs to no tenant.
+pub(super) fn tenant_of(key: &[u8]) -> Option<TenantNumber> {
+    let bytes = key.get(1..3)?.try_into().ok()?;
+    (key[0] != 0).then(|| TenantNumber::from_be_bytes(bytes))
+}
+
 /// The number with which a key ends.
 pub(super) fn last_number(key: &[u8]) -> Option<u64> {
     let start = key.len().checked_sub(8)?;

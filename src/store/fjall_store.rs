@@ -5,11 +5,11 @@ use std::ops::Bound;
 use std::path::Path;
 
 use fjall::config::{BlockSizePolicy, CompressionPolicy};
-use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable};
 
-use super::StoreError;
 use super::encoding::{Tag, tag_of};
-use super::keyed::{Engine, Entry, KeyedStore};
+use super::keyed::{Engine, KeyedStore};
+use super::{Entry, StoreError, Visit};
 
 /// What may lie in one keyspace's memory before it is written out.
 const MEMTABLE_BYTES: u64 = 16 << 20;
@@ -120,6 +120,17 @@ impl Engine for FjallEngine {
             entries.push((key.to_vec(), value.to_vec()));
         }
         Ok(entries)
+    }
+
+    fn for_each(&self, visit: Visit<'_>) -> Result<(), StoreError> {
+        let snapshot = self.database.snapshot();
+        for keyspace in [&self.state, &self.events, &self.receipts] {
+            for entry in snapshot.iter(keyspace) {
+                let (key, value) = entry.into_inner().map_err(engine)?;
+                visit(&key, &value)?;
+            }
+        }
+        Ok(())
     }
 
     fn write(&self, batch: Vec<(Vec<u8>, Option<Vec<u8>>)>) -> Result<(), StoreError> {

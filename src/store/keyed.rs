@@ -11,18 +11,16 @@ use veridem_matchers::block::BlockingKey;
 use super::cache::Cache;
 use super::encoding::{
     FORMAT_KEY, Key, MODEL_KEY, TENANTS_KEY, Tag, TenantNumber, decode, encode, last_number,
+    tenant_of,
 };
 use super::{
-    Counters, IdentityId, OverrideDecision, RecordNumber, SignalReceipt, Store, StoreError,
+    Counters, Entry, IdentityId, OverrideDecision, RecordNumber, SignalReceipt, Store, StoreError,
     StoredDecision, StoredEdge, StoredEvent, StoredFold, StoredIdentity, StoredOverride,
-    StoredRecord, StoredReviewTask, Tenant, Write,
+    StoredRecord, StoredReviewTask, Tenant, Visit, Write,
 };
 
 /// The format of what is stored.
 const STORE_FORMAT_VERSION: u32 = 2;
-
-/// A key and its value.
-pub type Entry = (Vec<u8>, Vec<u8>);
 
 /// An ordered map of bytes with atomic batches.
 pub trait Engine: Send + Sync + 'static {
@@ -35,6 +33,8 @@ pub trait Engine: Send + Sync + 'static {
         after: Option<&[u8]>,
         limit: usize,
     ) -> Result<Vec<Entry>, StoreError>;
+    /// Shows all entries as of one moment.
+    fn for_each(&self, visit: Visit<'_>) -> Result<(), StoreError>;
     /// Puts (`Some`) and removes (`None`), all or none.
     fn write(&self, batch: Vec<(Vec<u8>, Option<Vec<u8>>)>) -> Result<(), StoreError>;
     /// Returns when every finished write survives power loss.
@@ -556,6 +556,37 @@ impl<E: Engine> Store for KeyedStore<E> {
             .write(vec![(MODEL_KEY.to_vec(), Some(encode(&fingerprint)))])?;
         self.engine.sync()?;
         Ok(fingerprint.to_owned())
+    }
+
+    fn tenants(&self) -> Vec<Tenant> {
+        self.tenants.read().keys().cloned().collect()
+    }
+
+    fn export(&self, tenant: Option<&Tenant>, visit: Visit<'_>) -> Result<(), StoreError> {
+        let Some(tenant) = tenant else {
+            return self.engine.for_each(visit);
+        };
+        let number = self.tenants.read().get(tenant).copied();
+        let numbers: BTreeMap<&Tenant, TenantNumber> =
+            number.map(|number| (tenant, number)).into_iter().collect();
+        visit(TENANTS_KEY, &encode(&numbers))?;
+        self.engine.for_each(&mut |key, value| {
+            let is_wanted = match tenant_of(key) {
+                Some(of) => Some(of) == number,
+                None => key != TENANTS_KEY,
+            };
+            if is_wanted { visit(key, value) } else { Ok(()) }
+        })
+    }
+
+    fn import(&self, entries: Vec<Entry>) -> Result<(), StoreError> {
+        for (key, value) in &entries {
+            if key == TENANTS_KEY {
+                *self.tenants.write() = decode("tenants", value)?;
+            }
+        }
+        let batch = entries.into_iter().map(|(key, value)| (key, Some(value)));
+        self.engine.write(batch.collect())
     }
 
     fn commit(&self, tenant: &Tenant, writes: Vec<Write>) -> Result<(), StoreError> {

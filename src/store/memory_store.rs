@@ -5,8 +5,8 @@ use std::ops::Bound;
 
 use parking_lot::RwLock;
 
-use super::StoreError;
-use super::keyed::{Engine, Entry, KeyedStore};
+use super::keyed::{Engine, KeyedStore};
+use super::{Entry, StoreError, Visit};
 
 /// Entries in memory.
 #[derive(Default)]
@@ -48,6 +48,13 @@ impl Engine for MemoryEngine {
             .take(limit)
             .map(|(key, value)| (key.clone(), value.clone()))
             .collect())
+    }
+
+    fn for_each(&self, visit: Visit<'_>) -> Result<(), StoreError> {
+        let entries = self.0.read();
+        entries
+            .iter()
+            .try_for_each(|(key, value)| visit(key, value))
     }
 
     fn write(&self, batch: Vec<(Vec<u8>, Option<Vec<u8>>)>) -> Result<(), StoreError> {

@@ -1,6 +1,8 @@
 //! The store: the truth. Everything else (index, caches) can be built from it. One commit is one atomic write.
 
+mod backup;
 mod cache;
+mod check;
 mod encoding;
 mod fjall_store;
 mod keyed;
@@ -8,6 +10,8 @@ mod memory_store;
 mod sled_store;
 mod types;
 
+pub use backup::{read_backup, write_backup};
+pub use check::check_tenant;
 pub use fjall_store::FjallStore;
 pub use keyed::KeyedStore;
 pub use memory_store::MemoryStore;
@@ -40,6 +44,9 @@ pub enum StoreError {
         /// Why not.
         cause: String,
     },
+    /// A backup cannot be written or read.
+    #[error("backup: {0}")]
+    Backup(String),
     /// The data directory is in use, missing or of another format.
     #[error("cannot open store: {0}")]
     Open(String),
@@ -134,6 +141,12 @@ pub fn open_store(
         StoreEngine::Sled => Arc::new(SledStore::open_directory(directory, cache_bytes)?),
     })
 }
+
+/// A key and its value, as the store encodes them.
+pub type Entry = (Vec<u8>, Vec<u8>);
+
+/// Is shown entries one by one.
+pub type Visit<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Result<(), StoreError>;
 
 /// Where the service keeps its state. Reads see every finished commit at once; what is not flushed may be lost when the
 /// machine stops, never in part.
@@ -237,6 +250,12 @@ pub trait Store: Send + Sync + 'static {
     fn sink_cursor(&self, tenant: &Tenant, sink: &str) -> Result<u64, StoreError>;
     /// The fingerprint of the model and pack under which the state was made; set on the first call.
     fn bind_model(&self, fingerprint: &str) -> Result<String, StoreError>;
+    /// Every tenant that has written something.
+    fn tenants(&self) -> Vec<Tenant>;
+    /// Shows every entry of a tenant, or of all, as of one moment, with what is needed to restore them.
+    fn export(&self, tenant: Option<&Tenant>, visit: Visit<'_>) -> Result<(), StoreError>;
+    /// Puts entries that were exported.
+    fn import(&self, entries: Vec<Entry>) -> Result<(), StoreError>;
     /// Writes everything or nothing.
     fn commit(&self, tenant: &Tenant, writes: Vec<Write>) -> Result<(), StoreError>;
     /// Returns when every finished commit survives power loss.

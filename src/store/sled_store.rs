@@ -8,13 +8,17 @@ use std::fs::File;
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
 
-use super::StoreError;
-use super::keyed::{Engine, Entry, KeyedStore};
+use parking_lot::RwLock;
+
+use super::keyed::{Engine, KeyedStore};
+use super::{Entry, StoreError, Visit};
 
 /// sled with the syncs that it leaves out.
 pub struct SledEngine {
     database: sled::Db,
     file: File,
+    /// Held for reading by those that write, for writing by one who copies everything.
+    writes: RwLock<()>,
 }
 
 /// A store in a directory.
@@ -59,7 +63,11 @@ impl SledEngine {
         }
         let path = directory.join("db");
         let file = File::open(&path).map_err(failed(path))?;
-        Ok(Self { database, file })
+        Ok(Self {
+            database,
+            file,
+            writes: RwLock::default(),
+        })
     }
 }
 
@@ -98,7 +106,18 @@ impl Engine for SledEngine {
         Ok(entries)
     }
 
+    fn for_each(&self, visit: Visit<'_>) -> Result<(), StoreError> {
+        // sled shows no moment of the past: nobody writes meanwhile.
+        let _nobody_writes = self.writes.write();
+        for entry in self.database.iter() {
+            let (key, value) = entry.map_err(engine)?;
+            visit(&key, &value)?;
+        }
+        Ok(())
+    }
+
     fn write(&self, batch: Vec<(Vec<u8>, Option<Vec<u8>>)>) -> Result<(), StoreError> {
+        let _writes = self.writes.read();
         let mut sled_batch = sled::Batch::default();
         for (key, value) in batch {
             match value {

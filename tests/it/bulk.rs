@@ -15,7 +15,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-fn good(arguments: &[&str], directory: &Path) -> String {
+pub fn good(arguments: &[&str], directory: &Path) -> String {
     let output = veridem(arguments, directory);
     assert!(
         output.status.success(),
@@ -25,7 +25,7 @@ fn good(arguments: &[&str], directory: &Path) -> String {
     text(&output.stdout)
 }
 
-fn bad(arguments: &[&str], directory: &Path, exit: i32) -> String {
+pub fn bad(arguments: &[&str], directory: &Path, exit: i32) -> String {
     let output = veridem(arguments, directory);
     assert_eq!(
         output.status.code(),

@@ -7,7 +7,7 @@ use veridem::resolver::{
     BulkOptions, DecisionRequest, Engine, EngineError, Fold, Records, Signal, SignalKind,
     resolve_records,
 };
-use veridem::store::{EventKind, IdentityId, OverrideDecision, Store, StoredEvent};
+use veridem::store::{EventKind, IdentityId, OverrideDecision, Store, StoredEvent, check_tenant};
 use veridem_matchers::train::TrainingOptions;
 use veridem_matchers::{Attribute, Record, RecordKey};
 
@@ -139,6 +139,7 @@ proptest! {
         check_feed(&one);
         check_feed(&other);
         check_counters(&other);
+        prop_assert_eq!(check_tenant(other.store().as_ref(), &tenant()).expect("the store reads"), Vec::<String>::new());
     }
 
     /// Law 5: a steward's "different persons" takes apart exactly what a later "same person" puts together again.

@@ -8,4 +8,5 @@ mod publishing;
 mod refusals;
 mod sample;
 mod service;
+mod store;
 mod support;

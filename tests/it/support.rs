@@ -32,13 +32,19 @@ pub fn memory_engine() -> Engine {
 }
 
 pub fn memory_engine_with(matcher: Arc<Matcher>) -> Engine {
-    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
-    Engine::new(
-        store,
-        matcher,
-        Box::new(|_| Ok(Arc::new(MemoryIndex::default()))),
-    )
-    .expect("an empty store takes any model")
+    engine_of(Arc::new(MemoryStore::new()), matcher)
+}
+
+/// An engine over a store.
+pub fn engine_over(store: Arc<dyn Store>) -> Engine {
+    engine_of(store, matcher())
+}
+
+fn engine_of(store: Arc<dyn Store>, matcher: Arc<Matcher>) -> Engine {
+    let open_index = Box::new(|_: &Tenant| {
+        Ok(Arc::new(MemoryIndex::default()) as Arc<dyn veridem::index::CandidateIndex>)
+    });
+    Engine::new(store, matcher, open_index).expect("a store of this model")
 }
 
 /// A running service with its channel.

@@ -1,0 +1,271 @@
+//! What fills, copies and checks a store: load, replay, backup, restore, check.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio_stream::StreamExt;
+use veridem::files::{ReadOptions, read_records};
+use veridem::resolver::{Engine, snapshot_signal};
+use veridem::store::{
+    MemoryStore, Store, StoreEngine, Write, check_tenant, open_store, read_backup, write_backup,
+};
+use veridem_matchers::Pack;
+use veridem_proto::v1;
+use veridem_proto::v1::operations_service_client::OperationsServiceClient;
+
+use crate::bulk::{bad, good};
+use crate::support::*;
+
+fn consistent(store: &dyn Store) {
+    let problems = check_tenant(store, &tenant()).expect("the store reads");
+    assert_eq!(problems, Vec::<String>::new());
+}
+
+fn sample_records() -> veridem::resolver::Records {
+    let files = ["pos", "loyalty", "ecommerce", "cdp"];
+    let files = files.map(|source| sample_directory().join(format!("{source}.csv")));
+    let read = read_records(&files, &ReadOptions::default(), &Pack::retail());
+    read.expect("the sample reads").records
+}
+
+fn submit_all(engine: &Engine, signals: impl IntoIterator<Item = veridem::resolver::Signal>) {
+    for signal in signals {
+        engine
+            .submit(&tenant(), &signal, EVENT_TIME_MS)
+            .expect("accepted");
+    }
+}
+
+/// Law 1: loaded by the bulk job's code or sent one by one, and whatever comes after it.
+#[test]
+fn a_load_is_what_the_same_signals_would_have_made() {
+    let records = sample_records();
+    let (loaded, streamed) = (memory_engine(), memory_engine());
+    let summary = loaded
+        .load(&tenant(), &records, EVENT_TIME_MS, &|_| {})
+        .expect("loaded");
+    submit_all(
+        &streamed,
+        (0..records.len())
+            .map(|row| snapshot_signal(records.get(row)))
+            .map(|signal| {
+                // The stream knows signals by their ids.
+                veridem::resolver::Signal {
+                    signal_id: format!("{}-{}", signal.signal_id, signal.record_id),
+                    ..signal
+                }
+            }),
+    );
+    let equal = || {
+        let (one, other) = (loaded.store().as_ref(), streamed.store().as_ref());
+        consistent(one);
+        consistent(other);
+        assert!(partition_of(one) == partition_of(other));
+        assert!(golden_and_tasks(one) == golden_and_tasks(other));
+    };
+    equal();
+    assert_eq!(summary.records, records.len() as u64);
+    assert!(
+        loaded
+            .load(&tenant(), &records, EVENT_TIME_MS, &|_| {})
+            .is_err()
+    );
+    let further: Vec<_> = sample_signals().into_iter().take(400).collect();
+    submit_all(&loaded, further.clone());
+    submit_all(&streamed, further);
+    equal();
+}
+
+fn store_in(directory: &Path, engine: StoreEngine) -> Arc<dyn Store> {
+    open_store(&directory.join("store"), engine, 16 << 20).expect("it opens")
+}
+
+#[test]
+fn a_backup_restores_everything_into_either_engine() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    for engine in [StoreEngine::Fjall, StoreEngine::Sled] {
+        let from = directory.path().join(format!("{engine:?}"));
+        let store = store_in(&from, engine);
+        let source = engine_over(store.clone());
+        submit_all(&source, sample_signals().into_iter().take(300));
+        let mut backup = Vec::new();
+        let entries = write_backup(store.as_ref(), Some(&tenant()), &mut backup).expect("written");
+        assert!(entries > 300);
+        let restored = store_in(&directory.path().join(format!("to-{engine:?}")), engine);
+        assert_eq!(
+            read_backup(restored.as_ref(), backup.as_slice()).expect("read"),
+            entries
+        );
+        consistent(restored.as_ref());
+        assert!(partition_of(restored.as_ref()) == partition_of(store.as_ref()));
+        // And goes on from there.
+        let (one, other) = (engine_over(restored), source);
+        for engine in [&one, &other] {
+            submit_all(engine, sample_signals().into_iter().skip(300).take(200));
+        }
+        assert!(partition_of(one.store().as_ref()) == partition_of(other.store().as_ref()));
+
+        for at in [3, backup.len() / 3, backup.len() - 2] {
+            let mut damaged = backup.clone();
+            damaged[at] ^= 0x10;
+            assert!(
+                read_backup(&MemoryStore::new(), damaged.as_slice()).is_err(),
+                "byte {at}"
+            );
+            assert!(
+                read_backup(&MemoryStore::new(), &backup[..at]).is_err(),
+                "cut at {at}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_check_tells_what_contradicts_what() {
+    let engine = memory_engine();
+    submit_all(&engine, sample_signals().into_iter().take(200));
+    let store = engine.store();
+    consistent(store.as_ref());
+    let record = store.record(&tenant(), 1).expect("reads").expect("stored");
+    let mut counters = store.counters(&tenant()).expect("reads");
+    counters.source_records += 1;
+    let moved = veridem::store::StoredRecord {
+        identity_id: store
+            .record(&tenant(), 2)
+            .expect("reads")
+            .and_then(|other| other.identity_id),
+        ..record.as_ref().clone()
+    };
+    let edges = vec![veridem::store::StoredEdge {
+        other: 3,
+        score: store
+            .records_from(&tenant(), 0, usize::MAX)
+            .expect("reads")
+            .iter()
+            .find_map(|record| {
+                let edges = store.edges(&tenant(), record.number).expect("reads");
+                edges.first().map(|edge| edge.score)
+            })
+            .expect("an edge"),
+    }];
+    let damage = vec![
+        Write::Record(moved.into()),
+        Write::Counters(counters),
+        Write::Edges(5, edges),
+    ];
+    store.commit(&tenant(), damage).expect("written");
+    let problems = check_tenant(store.as_ref(), &tenant()).expect("reads");
+    for told in ["no member", "the counters say", "no other side"] {
+        assert!(
+            problems.iter().any(|problem| problem.contains(told)),
+            "{told}: {problems:?}"
+        );
+    }
+}
+
+/// The whole way of a data engineer: load, serve, back up while it serves, restore elsewhere, check.
+#[tokio::test(flavor = "multi_thread")]
+async fn load_serve_backup_restore_check() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path();
+    for name in ["one", "two"] {
+        let text = format!("data_directory = \"{name}\"\n");
+        std::fs::write(path.join(format!("{name}.toml")), text).expect("written");
+    }
+    let sample = |source: &str| {
+        let file = sample_directory().join(format!("{source}.csv"));
+        file.display().to_string()
+    };
+    let (pos, loyalty) = (sample("pos"), sample("loyalty"));
+    let load = ["load", &pos, &loyalty, "--config", "one.toml"];
+    let said = good(&load, path);
+    assert!(said.contains("identities"), "{said}");
+    assert!(bad(&load, path, 1).contains("without a store"));
+    good(&["check", "--config", "one.toml", "--store"], path);
+
+    let mut config = config(path);
+    config.data_directory = path.join("one");
+    let running = Running::start_with(config).await;
+    submit(&running, sample_signals().remove(0))
+        .await
+        .expect("accepted");
+    let mut bytes = Vec::new();
+    let mut chunks = OperationsServiceClient::new(running.channel.clone())
+        .backup(v1::BackupRequest {})
+        .await
+        .expect("a backup")
+        .into_inner();
+    while let Some(chunk) = chunks.next().await {
+        bytes.extend(chunk.expect("a chunk").chunk);
+    }
+    let address = format!("http://{}", running.service.grpc_address);
+    let by_command = {
+        let path = path.to_owned();
+        tokio::task::spawn_blocking(move || {
+            good(
+                &["backup", "--address", &address, "--out", "by-command"],
+                &path,
+            );
+            // The directory is in use.
+            bad(
+                &["backup", "--config", "one.toml", "--out", "second"],
+                &path,
+                1,
+            )
+        })
+    };
+    assert!(
+        by_command
+            .await
+            .expect("both ran")
+            .contains("another veridem")
+    );
+    running.stop().await;
+
+    std::fs::write(path.join("backup"), bytes).expect("written");
+    good(&["restore", "backup", "--config", "two.toml"], path);
+    assert!(good(&["check", "--config", "two.toml", "--store"], path).contains("store: good"));
+    let one = store_in(&path.join("one"), StoreEngine::Fjall);
+    let two = store_in(&path.join("two"), StoreEngine::Fjall);
+    assert!(partition_of(one.as_ref()) == partition_of(two.as_ref()));
+    assert!(
+        bad(&["restore", "backup", "--config", "two.toml"], path, 1).contains("without a store")
+    );
+    std::fs::write(path.join("no-backup"), "customers").expect("written");
+    std::fs::write(path.join("three.toml"), "data_directory = \"three\"\n").expect("written");
+    assert!(
+        bad(&["restore", "no-backup", "--config", "three.toml"], path, 1).contains("no backup")
+    );
+    assert!(!path.join("three/store").exists(), "no half store is left");
+}
+
+#[test]
+fn a_replay_in_another_order_comes_to_the_same() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let log = sample_directory().join("signals.jsonl");
+    let lines = std::fs::read_to_string(log).expect("the sample");
+    let some: String = lines
+        .lines()
+        .take(600)
+        .map(|line| format!("{line}\n"))
+        .collect();
+    std::fs::write(
+        directory.path().join("log.jsonl"),
+        some + "{\"signal_id\":1}\n",
+    )
+    .expect("written");
+    let told = bad(
+        &["replay", "log.jsonl", "--shuffle", "7"],
+        directory.path(),
+        1,
+    );
+    assert!(told.contains("line 601"), "{told}");
+    let some: String = lines
+        .lines()
+        .take(600)
+        .map(|line| format!("{line}\n"))
+        .collect();
+    std::fs::write(directory.path().join("log.jsonl"), some).expect("written");
+    let said = good(&["replay", "log.jsonl", "--shuffle", "7"], directory.path());
+    assert!(said.ends_with("equal\n"), "{said}");
+}
