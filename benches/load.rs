@@ -477,8 +477,7 @@ async fn main() -> anyhow::Result<()> {
     rows.push(server.row(
         "veridem load",
         0.0,
-        records as f64 / load_seconds,
-        &load_time,
+        (records as f64 / load_seconds, load_time, 0),
     ));
 
     let client = |index: usize| {
