@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use hdrhistogram::Histogram;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 use tokio_stream::StreamExt;
 use tonic::transport::Channel;
 use veridem::api::signal_message;
@@ -286,12 +286,16 @@ where
 {
     let latencies = Arc::new(Mutex::new(histogram()));
     let mut calls = tokio::task::JoinSet::new();
+    // One that is due while so many are on their way starts late, and its latency tells so.
+    let on_their_way = Arc::new(Semaphore::new(1_000));
     let started = Instant::now();
     for index in 0..count {
         let due = started + Duration::from_secs_f64(index as f64 / rate);
         tokio::time::sleep_until(due.into()).await;
+        let place = on_their_way.clone().acquire_owned().await?;
         let (answer, latencies) = (call(index), latencies.clone());
         calls.spawn(async move {
+            let _place = place;
             match answer.await {
                 Err(status) if status.code() == tonic::Code::ResourceExhausted => return Ok(false),
                 answer => answer?,

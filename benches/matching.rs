@@ -82,14 +82,14 @@ struct Values {
 
 fn values_of(comparison: Comparison, records: &[NormalisedRecord]) -> Values {
     let text = |record: &NormalisedRecord| match comparison {
-        Comparison::GivenName => Some(record.names.first()?.given.clone()),
-        Comparison::FamilyName => Some(record.names.first()?.family.clone()),
+        Comparison::GivenName => Some(record.names.first()?.given.to_string()),
+        Comparison::FamilyName => Some(record.names.first()?.family.to_string()),
         Comparison::BirthDate => {
             let date = record.birth_dates.first()?;
             Some(format!("{}-{:02}-{:02}", date.year, date.month, date.day))
         }
-        Comparison::Email => Some(record.emails.first()?.address.clone()),
-        Comparison::Phone => record.phones.first().cloned(),
+        Comparison::Email => Some(record.emails.first()?.address.to_string()),
+        Comparison::Phone => Some(record.phones.first()?.to_string()),
         Comparison::Address => {
             let address = record.addresses.first()?;
             Some(format!("{} {}", address.number, address.street))

@@ -55,7 +55,7 @@ fn search_words(record: &NormalisedRecord) -> Vec<String> {
         .filter(|word| !word.is_empty())
         .map(str::to_owned)
         .collect();
-    words.extend(record.emails.iter().map(|email| email.address.clone()));
+    words.extend(record.emails.iter().map(|email| email.address.to_string()));
     for phone in &record.phones {
         let digits = phone.trim_start_matches('+');
         // With country code, without a country code of one digit, without area code: as people type it.
@@ -70,7 +70,7 @@ fn search_words(record: &NormalisedRecord) -> Vec<String> {
         record
             .identifiers
             .iter()
-            .map(|identifier| identifier.value.to_ascii_lowercase()),
+            .map(|identifier| identifier.value.as_str().to_ascii_lowercase()),
     );
     words.sort_unstable();
     words.dedup();

@@ -8,8 +8,8 @@ use quick_cache::sync::Cache as QuickCache;
 
 use super::StoreError;
 
-/// What a decoded value takes in memory for each byte of its encoding: measured on records of `veridem generate`.
-const MEMORY_PER_ENCODED_BYTE: u64 = 4;
+/// What a decoded value takes in memory for each byte of its encoding.
+const MEMORY_PER_ENCODED_BYTE: u64 = 3;
 /// What an entry takes besides.
 const ENTRY_BYTES: u64 = 160;
 

@@ -1,5 +1,6 @@
 //! Postal addresses: number, street, unit, postcode apart, with the usual abbreviations written one way.
 
+use super::Text;
 use serde::{Deserialize, Serialize};
 
 use super::text::{compact, fold, is_placeholder};
@@ -88,17 +89,17 @@ const UNIT_WORDS: &[&str] = &[
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct NormalisedAddress {
     /// House number, with its letter.
-    pub number: String,
+    pub number: Text,
     /// Street name with type and direction in their short forms.
-    pub street: String,
+    pub street: Text,
     /// Apartment, suite, floor.
-    pub unit: String,
+    pub unit: Text,
     /// City or suburb.
-    pub city: String,
+    pub city: Text,
     /// State or region.
-    pub region: String,
+    pub region: Text,
     /// Postcode, letters and digits only; a US ZIP+4 is cut to its five digits.
-    pub postcode: String,
+    pub postcode: Text,
 }
 
 impl NormalisedAddress {
@@ -202,12 +203,12 @@ pub fn normalise_address(written: &PostalAddress) -> NormalisedAddress {
     }
     unit.extend(unit_words(&written.unit));
     NormalisedAddress {
-        number,
-        street: street.join(" "),
-        unit: unit.join(" "),
-        city: known(&written.city),
-        region: known(&written.region),
-        postcode: normalise_postcode(&written.postcode),
+        number: number.into(),
+        street: street.join(" ").into(),
+        unit: unit.join(" ").into(),
+        city: known(&written.city).into(),
+        region: known(&written.region).into(),
+        postcode: normalise_postcode(&written.postcode).into(),
     }
 }
 

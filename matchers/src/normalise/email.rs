@@ -1,5 +1,6 @@
 //! E-mail addresses: one spelling per mailbox, placeholders and role mailboxes set aside.
 
+use super::Text;
 use serde::{Deserialize, Serialize};
 
 const PLACEHOLDER_LOCALS: &[&str] = &[
@@ -83,7 +84,7 @@ const PLACEHOLDER_DOMAINS: &[&str] = &[
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct NormalisedEmail {
     /// The whole address, lower case, without sub-address (`+tag`), dots dropped where the provider ignores them.
-    pub address: String,
+    pub address: Text,
     /// Length of the local part in bytes: `address[..local_length]` is what stands before the `@`.
     pub local_length: u8,
     /// Whether what stands before the `@` is made of the record's own name. Two such agree because the names do, which the names
@@ -175,6 +176,6 @@ pub fn normalise_email(written: &str) -> Option<NormalisedEmail> {
     (!placeholder).then(|| NormalisedEmail {
         local_length: mailbox.len() as u8,
         of_name: false,
-        address: format!("{mailbox}@{domain}"),
+        address: format!("{mailbox}@{domain}").into(),
     })
 }

@@ -1,5 +1,6 @@
 //! Identifiers: one spelling per value, placeholders set aside.
 
+use super::Text;
 use serde::{Deserialize, Serialize};
 
 use super::text::{compact, fold, is_placeholder, is_placeholder_digits};
@@ -9,9 +10,9 @@ use crate::record::Identifier;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct NormalisedIdentifier {
     /// Scheme, folded, words joined by underscores.
-    pub scheme: String,
+    pub scheme: Text,
     /// Letters and digits of the value, upper case.
-    pub value: String,
+    pub value: Text,
 }
 
 /// `None` where the value is too short to name one person or is a placeholder.
@@ -25,7 +26,7 @@ pub fn normalise_identifier(written: &Identifier) -> Option<NormalisedIdentifier
         return None;
     }
     Some(NormalisedIdentifier {
-        scheme: fold(&written.scheme).replace(' ', "_"),
-        value,
+        scheme: fold(&written.scheme).replace(' ', "_").into(),
+        value: value.into(),
     })
 }

@@ -20,17 +20,21 @@ pub use phone::normalise_phone;
 pub use rlibphonenumber::Region;
 pub use text::fold;
 
+use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
 use crate::record::{Attribute, StatedAttribute};
+
+/// A short text, which lies in place: records are compared without following a pointer for every value.
+pub type Text = CompactString;
 
 /// A custom attribute in the form in which it is compared.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct NormalisedCustom {
     /// The attribute's name.
-    pub name: String,
+    pub name: Text,
     /// Its folded value.
-    pub value: String,
+    pub value: Text,
 }
 
 /// A source record in the form in which it is compared. A source may state several values of a kind; placeholders and
@@ -44,7 +48,7 @@ pub struct NormalisedRecord {
     /// E-mail addresses.
     pub emails: Vec<NormalisedEmail>,
     /// Phone numbers, E.164.
-    pub phones: Vec<String>,
+    pub phones: Vec<Text>,
     /// Addresses.
     pub addresses: Vec<NormalisedAddress>,
     /// Identifiers.
@@ -61,7 +65,7 @@ pub(crate) enum NormalisedValue {
     Name(NormalisedName),
     BirthDate(PartialDate),
     Email(NormalisedEmail),
-    Phone(String),
+    Phone(Text),
     Address(NormalisedAddress),
     Identifier(NormalisedIdentifier),
     Gender(char),
@@ -76,7 +80,9 @@ impl NormalisedValue {
                 .filter(|name| !name.is_empty())
                 .map(Self::Name),
             Attribute::Email(email) => normalise_email(email).map(Self::Email),
-            Attribute::Phone(phone) => normalise_phone(phone, region).map(Self::Phone),
+            Attribute::Phone(phone) => {
+                normalise_phone(phone, region).map(|phone| Self::Phone(phone.into()))
+            }
             Attribute::Address(address) => Some(normalise_address(address))
                 .filter(|address| !address.is_empty())
                 .map(Self::Address),
@@ -89,8 +95,8 @@ impl NormalisedValue {
                 .filter(|value| !text::is_placeholder(value))
                 .map(|value| {
                     Self::Custom(NormalisedCustom {
-                        name: custom.name.clone(),
-                        value,
+                        name: custom.name.as_str().into(),
+                        value: value.into(),
                     })
                 }),
         }

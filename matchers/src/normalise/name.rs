@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::Text;
 use serde::{Deserialize, Serialize};
 
 use super::text::{fold, is_placeholder};
@@ -94,13 +95,13 @@ const PLACEHOLDER_WORDS: &[&str] = &[
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct NormalisedName {
     /// First given name, or its initial.
-    pub given: String,
+    pub given: Text,
     /// Further given names, separated by a space.
-    pub middle: String,
+    pub middle: Text,
     /// Family name, particles and parts of a compound separated by a space.
-    pub family: String,
+    pub family: Text,
     /// Generation: `jr`, `sr`, `ii`, `iii`, `iv`.
-    pub generation: String,
+    pub generation: Text,
 }
 
 impl NormalisedName {
@@ -178,10 +179,10 @@ pub fn normalise_name(name: &PersonName) -> NormalisedName {
         given.truncate(1);
     }
     NormalisedName {
-        given: given.join(" "),
-        middle: middle.join(" "),
-        family: family.join(" "),
-        generation: generation.to_owned(),
+        given: given.join(" ").into(),
+        middle: middle.join(" ").into(),
+        family: family.join(" ").into(),
+        generation: generation.into(),
     }
 }
 

@@ -109,7 +109,7 @@ impl TableBuilder {
                     records,
                     phone_cells,
                     |record| &record.phones,
-                    |phone: &String| phones.intern(phone),
+                    |phone| phones.intern(phone),
                 );
                 fill(records, dates, |record| &record.birth_dates, pack_date);
                 genders.extend(

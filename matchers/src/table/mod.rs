@@ -423,10 +423,10 @@ impl Table {
                 .map(|id| {
                     let view = self.names.view(*id);
                     NormalisedName {
-                        given: view.given.to_owned(),
-                        middle: view.middle.to_owned(),
-                        family: view.family.to_owned(),
-                        generation: view.generation.to_owned(),
+                        given: view.given.into(),
+                        middle: view.middle.into(),
+                        family: view.family.into(),
+                        generation: view.generation.into(),
                     }
                 })
                 .collect(),
@@ -439,39 +439,39 @@ impl Table {
                 .map(|id| {
                     let view = self.emails.view(*id);
                     NormalisedEmail {
-                        address: view.address.to_owned(),
+                        address: view.address.into(),
                         local_length: view.local.len() as u8,
                         of_name: view.of_name,
                     }
                 })
                 .collect(),
-            phones: phones.map(|id| self.phones.get(*id).to_owned()).collect(),
+            phones: phones.map(|id| self.phones.get(*id).into()).collect(),
             addresses: addresses
                 .map(|id| {
                     let view = self.addresses.view(*id);
                     NormalisedAddress {
-                        number: view.number.to_owned(),
-                        street: view.street.to_owned(),
-                        unit: view.unit.to_owned(),
-                        city: view.city.to_owned(),
-                        region: view.region.to_owned(),
-                        postcode: view.postcode.to_owned(),
+                        number: view.number.into(),
+                        street: view.street.into(),
+                        unit: view.unit.into(),
+                        city: view.city.into(),
+                        region: view.region.into(),
+                        postcode: view.postcode.into(),
                     }
                 })
                 .collect(),
             identifiers: self
                 .named_values(&self.identifiers, row)
                 .map(|(scheme, value)| NormalisedIdentifier {
-                    scheme: scheme.to_owned(),
-                    value: value.to_owned(),
+                    scheme: scheme.into(),
+                    value: value.into(),
                 })
                 .collect(),
             gender: char::from_u32(cells.gender).filter(|gender| *gender != '\0'),
             customs: self
                 .named_values(&self.customs, row)
                 .map(|(name, value)| NormalisedCustom {
-                    name: name.to_owned(),
-                    value: value.to_owned(),
+                    name: name.into(),
+                    value: value.into(),
                 })
                 .collect(),
         }

@@ -8,7 +8,7 @@ use crate::arbitrary::{any_text, cases};
 use crate::fixtures::assert_rows;
 
 fn address_of(written: &str) -> Option<String> {
-    normalise_email(written).map(|email| email.address)
+    normalise_email(written).map(|email| email.address.into())
 }
 
 fn identifier_value(written: &str) -> Option<String> {
@@ -16,7 +16,7 @@ fn identifier_value(written: &str) -> Option<String> {
         scheme: "loyalty".to_owned(),
         value: written.to_owned(),
     };
-    normalise_identifier(&identifier).map(|identifier| identifier.value)
+    normalise_identifier(&identifier).map(|identifier| identifier.value.into())
 }
 
 /// Texts shaped like addresses, with all that people and mail programs put around them.
@@ -72,8 +72,8 @@ proptest! {
                     .all(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase())
             );
             let again = normalise_identifier(&Identifier {
-                scheme: once.scheme.clone(),
-                value: once.value.clone(),
+                scheme: once.scheme.to_string(),
+                value: once.value.to_string(),
             });
             prop_assert_eq!(again, Some(once));
         }
