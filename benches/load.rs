@@ -528,7 +528,10 @@ async fn main() -> anyhow::Result<()> {
             let identity_id = ids[index % ids.len()].clone();
             async move {
                 client
-                    .get_identity(v1::GetIdentityRequest { identity_id })
+                    .get_identity(v1::GetIdentityRequest {
+                        identity_id,
+                        as_of: None,
+                    })
                     .await
                     .map(drop)
             }

@@ -6,6 +6,7 @@ use veridem_proto::v1::privacy_service_server::PrivacyService;
 
 use super::resolution::identity_id;
 use super::{Api, convert};
+use crate::resolver::Moment;
 
 #[tonic::async_trait]
 impl PrivacyService for Api {
@@ -23,7 +24,10 @@ impl PrivacyService for Api {
         );
         let response = self.ask("ExportPerson", move |engine| {
             let mut response = v1::ExportPersonResponse::default();
-            for identity in engine.get_identity(&caller.tenant, &id)?.living {
+            for identity in engine
+                .get_identity(&caller.tenant, &id, Moment::Now)?
+                .living
+            {
                 response.identities.push(convert::identity(&identity));
                 for (key, stated) in engine.records_of(&caller.tenant, &identity)? {
                     response.records.push(v1::ExportedRecord {

@@ -13,8 +13,8 @@ use super::{Api, Caller, convert, observe, page, status};
 use crate::clock::{self, Stopwatch};
 use crate::index::query_words;
 use crate::resolver::{
-    Ack, EngineError, Pending, RankedIdentity, Signal, answer, validate_attributes, validate_id,
-    validate_signal,
+    Ack, EngineError, Moment, Pending, RankedIdentity, Signal, answer, validate_attributes,
+    validate_id, validate_signal,
 };
 use crate::store::{IdentityId, StoredEvent};
 
@@ -304,9 +304,14 @@ impl ResolutionService for Api {
         request: Request<v1::GetIdentityRequest>,
     ) -> Result<Response<v1::GetIdentityResponse>, Status> {
         let caller = self.caller(&request)?;
-        let id = identity_id(request.into_inner().identity_id)?;
+        let request = request.into_inner();
+        let id = identity_id(request.identity_id)?;
+        let moment = request.as_of.map_or(Moment::Now, |as_of| match as_of {
+            v1::get_identity_request::AsOf::AsOfSequence(sequence) => Moment::Event(sequence),
+            v1::get_identity_request::AsOf::AsOfTimeMs(time_ms) => Moment::Time(time_ms),
+        });
         let resolution = self.look_up("GetIdentity", move |engine| {
-            engine.get_identity(&caller.tenant, &id)
+            engine.get_identity(&caller.tenant, &id, moment)
         })?;
         let lineage = resolution.ended.iter().filter_map(|identity| {
             let ended = identity.ended.as_ref()?;
@@ -418,9 +423,14 @@ impl ResolutionService for Api {
         request: Request<v1::ExplainIdentityRequest>,
     ) -> Result<Response<v1::ExplainIdentityResponse>, Status> {
         let caller = self.caller(&request)?;
-        let id = identity_id(request.into_inner().identity_id)?;
+        let request = request.into_inner();
+        let id = identity_id(request.identity_id)?;
+        let moment = request.as_of.map_or(Moment::Now, |as_of| match as_of {
+            v1::explain_identity_request::AsOf::AsOfSequence(sequence) => Moment::Event(sequence),
+            v1::explain_identity_request::AsOf::AsOfTimeMs(time_ms) => Moment::Time(time_ms),
+        });
         let response = self.ask("ExplainIdentity", move |engine| {
-            let identity = engine.explain_identity(&caller.tenant, &id)?;
+            let identity = engine.explain_identity(&caller.tenant, &id, moment)?;
             let explain = |(left, right)| {
                 let found = engine.explain_match(&caller.tenant, &left, &right)?;
                 Ok(v1::ExplainedPair {

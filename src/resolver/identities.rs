@@ -338,6 +338,8 @@ impl Feed<'_, '_> {
         self.change.counters.last_sequence += 1;
         self.change.counters.events[kind as usize] += 1;
         let sequence = self.change.counters.last_sequence;
+        let occurred_at_ms = self.now_ms.max(self.change.counters.last_event_ms);
+        self.change.counters.last_event_ms = occurred_at_ms;
         identity.version += 1;
         let previous_sequence = identity.changed_at_sequence;
         identity.changed_at_sequence = sequence;
@@ -348,7 +350,7 @@ impl Feed<'_, '_> {
         let event = StoredEvent {
             sequence,
             kind,
-            occurred_at_ms: self.now_ms,
+            occurred_at_ms,
             identity: identity.clone(),
             previous_sequence,
             merged,

@@ -204,6 +204,7 @@ impl<'a> Load<'a> {
         let counters = Counters {
             record_numbers: summary.records,
             last_sequence: summary.identities,
+            last_event_ms: self.now_ms,
             last_change: summary.records,
             signals: summary.records,
             source_records: summary.records,

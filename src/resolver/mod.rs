@@ -33,7 +33,7 @@ pub use ingest::{Durable, Ingest, Pending, Writer, answer};
 pub use labels::Labels;
 pub use load::{LoadSummary, snapshot_signal};
 pub use matcher::Matcher;
-pub use read::{IdentityExplanation, MatchAnswer, RankedIdentity, Resolution};
+pub use read::{IdentityExplanation, MatchAnswer, Moment, RankedIdentity, Resolution};
 pub use records::{Records, RecordsBuilder};
 pub use signal::{Signal, SignalKind};
 pub use validate::{validate_attributes, validate_id, validate_record_key, validate_signal};

@@ -13,7 +13,7 @@ use super::engine::{Engine, TenantState};
 use super::error::EngineError;
 use crate::index::query_words;
 use crate::store::{
-    IdentityId, OverrideDecision, RecordNumber, StoredEvent, StoredFold, StoredIdentity,
+    Ended, IdentityId, OverrideDecision, RecordNumber, StoredEvent, StoredFold, StoredIdentity,
     StoredRecord, Tenant,
 };
 
@@ -28,6 +28,17 @@ pub struct RankedIdentity {
     pub explanation: PairExplanation,
     /// Blocking rules whose active keys the two share.
     pub shared_blocking_rules: Vec<String>,
+}
+
+/// As of when something is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// As it is.
+    Now,
+    /// Right after the event of this number.
+    Event(u64),
+    /// At this time, milliseconds since the Unix epoch.
+    Time(i64),
 }
 
 /// What became of an id.
@@ -180,12 +191,14 @@ impl Engine {
         }
     }
 
-    /// What lives of an identity id.
+    /// What lives of an identity id, or lived of it at a moment.
     pub fn get_identity(
         &self,
         tenant: &Tenant,
         id: &IdentityId,
+        moment: Moment,
     ) -> Result<Resolution, EngineError> {
+        let as_of = self.sequence_at(tenant, moment)?;
         let mut open = vec![*id];
         let mut seen = BTreeSet::new();
         let mut resolution = Resolution {
@@ -196,12 +209,7 @@ impl Engine {
             if !seen.insert(id) {
                 continue;
             }
-            let identity = self
-                .store
-                .identity(tenant, &id)?
-                .ok_or(EngineError::NotFound {
-                    what: "identity_id",
-                })?;
+            let identity = self.identity_at(tenant, &id, as_of)?;
             match &identity.ended {
                 Some(ended) => {
                     open.extend(ended.successors.iter().cloned());
@@ -212,6 +220,60 @@ impl Engine {
         }
         resolution.living.sort_by_key(|left| left.id);
         Ok(resolution)
+    }
+
+    /// The last event at or before a moment.
+    fn sequence_at(&self, tenant: &Tenant, moment: Moment) -> Result<u64, EngineError> {
+        let time_ms = match moment {
+            Moment::Now => return Ok(u64::MAX),
+            Moment::Event(sequence) => return Ok(sequence),
+            Moment::Time(time_ms) => time_ms,
+        };
+        // Events are numbered in the order of their times.
+        let (mut before, mut after) = (0, self.store.counters(tenant)?.last_sequence + 1);
+        while after - before > 1 {
+            let middle = before + (after - before) / 2;
+            let event = self.event(tenant, middle)?;
+            if event.is_some_and(|event| event.occurred_at_ms <= time_ms) {
+                before = middle;
+            } else {
+                after = middle;
+            }
+        }
+        Ok(before)
+    }
+
+    /// An identity as it was right after an event.
+    fn identity_at(
+        &self,
+        tenant: &Tenant,
+        id: &IdentityId,
+        as_of: u64,
+    ) -> Result<Arc<StoredIdentity>, EngineError> {
+        let unknown = EngineError::NotFound {
+            what: "identity_id",
+        };
+        let Some(identity) = self
+            .store
+            .identity(tenant, id)?
+            .filter(|identity| identity.created_at_sequence <= as_of)
+        else {
+            return Err(unknown);
+        };
+        let has_ended = |ended: &Ended| ended.sequence <= as_of;
+        if identity.ended.as_ref().is_some_and(has_ended)
+            || (identity.ended.is_none() && identity.changed_at_sequence <= as_of)
+        {
+            return Ok(identity);
+        }
+        let mut sequence = identity.changed_at_sequence;
+        while let Some(event) = self.event(tenant, sequence)? {
+            if sequence <= as_of {
+                return Ok(Arc::new(event.identity));
+            }
+            sequence = event.previous_sequence;
+        }
+        Err(unknown)
     }
 
     /// The identity of a source record.
@@ -390,15 +452,15 @@ impl Engine {
         &self,
         tenant: &Tenant,
         id: &IdentityId,
+        moment: Moment,
     ) -> Result<IdentityExplanation, EngineError> {
-        let identity = self
-            .store
-            .identity(tenant, id)?
-            .ok_or(EngineError::NotFound {
-                what: "identity_id",
-            })?;
+        let as_of = self.sequence_at(tenant, moment)?;
+        let identity = self.identity_at(tenant, id, as_of)?;
+        let members = identity.members.iter().zip(&identity.member_keys);
+        // Of records and their pairs only the present is kept.
+        let members = members.filter(|_| moment == Moment::Now);
         let mut pairs = Vec::new();
-        for (number, key) in identity.members.iter().zip(&identity.member_keys) {
+        for (number, key) in members {
             for edge in self.store.edges(tenant, *number)?.iter() {
                 if let Some(at) = identity
                     .members

@@ -76,6 +76,8 @@ pub struct Counters {
     pub record_numbers: u64,
     /// Sequence number of the latest event.
     pub last_sequence: u64,
+    /// When the latest event was decided: none is dated before the one that it follows, whatever the clock does.
+    pub last_event_ms: i64,
     /// Number of the latest record change.
     pub last_change: u64,
     /// Signals accepted.
@@ -225,7 +227,7 @@ pub struct StoredEvent {
     pub sequence: u64,
     /// What happened.
     pub kind: EventKind,
-    /// When it was decided, milliseconds since the Unix epoch.
+    /// When it was decided, milliseconds since the Unix epoch; not before the event that it follows.
     pub occurred_at_ms: i64,
     /// The identity after the change.
     pub identity: StoredIdentity,

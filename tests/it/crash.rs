@@ -18,13 +18,13 @@ use veridem_proto::v1::submit_signals_response::Outcome;
 
 use crate::support::*;
 
-struct Process {
+pub struct Process {
     child: Child,
-    channel: Channel,
+    pub channel: Channel,
 }
 
 impl Process {
-    async fn start(directory: &Path, engine: &str) -> Self {
+    pub async fn start(directory: &Path, engine: &str) -> Self {
         let config = directory.join("veridem.toml");
         let text = format!(
             "data_directory = {:?}\nstore_engine = {engine:?}\ngrpc_address = \"127.0.0.1:0\"\nhttp_address = \"127.0.0.1:0\"\nlog_format = \"json\"\nlog_filter = \"info\"\nindex_commit_interval = \"50ms\"\n",
@@ -53,7 +53,11 @@ impl Process {
         Self { child, channel }
     }
 
-    fn kill(mut self) {
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn kill(mut self) {
         self.child.kill().expect("it runs");
         self.child.wait().expect("it ends");
     }
@@ -74,14 +78,25 @@ fn grpc_address(line: &str) -> Option<SocketAddr> {
 }
 
 /// Sends signals until all are acknowledged or the process is gone; returns the acknowledged ids.
-async fn send(channel: Channel, signals: &[Signal]) -> BTreeSet<String> {
+pub async fn send(channel: Channel, signals: &[Signal]) -> BTreeSet<String> {
+    let acks = acks(channel, signals).await;
+    acks.into_iter().map(|ack| ack.signal_id).collect()
+}
+
+/// Sends signals again; returns how many were known.
+pub async fn repeated(channel: Channel, signals: &[Signal]) -> usize {
+    let acks = acks(channel, signals).await;
+    acks.iter().filter(|ack| ack.repeated).count()
+}
+
+async fn acks(channel: Channel, signals: &[Signal]) -> Vec<v1::SignalAck> {
     let requests: Vec<_> = signals
         .iter()
         .map(|signal| v1::SubmitSignalsRequest {
             signal: Some(message(signal)),
         })
         .collect();
-    let mut acknowledged = BTreeSet::new();
+    let mut acknowledged = Vec::new();
     let Ok(answers) = ResolutionServiceClient::new(channel)
         .submit_signals(tokio_stream::iter(requests))
         .await
@@ -91,7 +106,7 @@ async fn send(channel: Channel, signals: &[Signal]) -> BTreeSet<String> {
     let mut answers = answers.into_inner();
     while let Some(Ok(answer)) = answers.next().await {
         match answer.outcome {
-            Some(Outcome::Ack(ack)) => drop(acknowledged.insert(ack.signal_id)),
+            Some(Outcome::Ack(ack)) => acknowledged.push(ack),
             other => panic!("refused: {other:?}"),
         }
     }

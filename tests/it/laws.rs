@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use veridem::resolver::{
-    BulkOptions, DecisionRequest, Engine, EngineError, Fold, Records, Signal, SignalKind,
+    BulkOptions, DecisionRequest, Engine, EngineError, Fold, Moment, Records, Signal, SignalKind,
     resolve_records,
 };
 use veridem::store::{EventKind, IdentityId, OverrideDecision, Store, StoredEvent, check_tenant};
@@ -212,6 +212,7 @@ fn check_feed(engine: &Engine) {
             members.remove(merged);
         }
         assert_eq!(event.kind == EventKind::Split, !event.split_into.is_empty());
+        check_moment(engine, event.sequence, &issued, &members);
     }
     let followed: Partition = members
         .values()
@@ -225,9 +226,40 @@ fn check_feed(engine: &Engine) {
     );
     for id in issued {
         let resolution = engine
-            .get_identity(&tenant(), &id)
+            .get_identity(&tenant(), &id, Moment::Now)
             .expect("every id resolves");
         assert!(!resolution.living.is_empty(), "to a living one");
+    }
+}
+
+/// What was asked as of an event is what a consumer of the feed knew right after it.
+fn check_moment(
+    engine: &Engine,
+    sequence: u64,
+    issued: &BTreeSet<IdentityId>,
+    members: &BTreeMap<IdentityId, BTreeSet<RecordKey>>,
+) {
+    for id in issued {
+        let resolution = engine
+            .get_identity(&tenant(), id, Moment::Event(sequence))
+            .expect("it was known by then");
+        if let Some(members) = members.get(id) {
+            let [then] = resolution.living.as_slice() else {
+                panic!("it lived then")
+            };
+            assert_eq!(then.id, *id);
+            assert_eq!(
+                then.member_keys.iter().cloned().collect::<BTreeSet<_>>(),
+                *members
+            );
+        } else {
+            assert!(
+                resolution
+                    .living
+                    .iter()
+                    .all(|living| members.contains_key(&living.id))
+            );
+        }
     }
 }
 
@@ -446,7 +478,7 @@ fn a_bridge_merges_and_its_removal_splits() {
         (first, first, first)
     );
     let merged = engine
-        .get_identity(&tenant(), &second)
+        .get_identity(&tenant(), &second, Moment::Now)
         .expect("an ended id resolves");
     assert_eq!(merged.living[0].id, first);
     submit_all(

@@ -4,6 +4,7 @@ mod architecture;
 mod bulk;
 mod crash;
 mod laws;
+mod power_loss;
 mod publishing;
 mod refusals;
 mod sample;

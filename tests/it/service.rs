@@ -301,6 +301,7 @@ async fn explanations_exports_and_unknown_ids() {
     let explained = client
         .explain_identity(v1::ExplainIdentityRequest {
             identity_id: ack.identity_id.clone(),
+            as_of: None,
         })
         .await
         .expect("explains")
@@ -336,6 +337,7 @@ async fn explanations_exports_and_unknown_ids() {
     let unknown = client
         .get_identity(v1::GetIdentityRequest {
             identity_id: "0".repeat(32),
+            as_of: None,
         })
         .await
         .expect_err("unknown");
