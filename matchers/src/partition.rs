@@ -5,6 +5,10 @@ use crate::cluster::{Component, Link};
 use crate::normalise::NormalisedRecord;
 use crate::rules::RuleEffect;
 use crate::score::{Decision, PairEvidence, PairScore, Scorer, TableScorer};
+use crate::table::Table;
+
+/// From so many members on making a table costs less than it saves: every pair is compared.
+const MEMBERS_WORTH_A_TABLE: usize = 8;
 
 /// A scored pair of members, `left < right`.
 pub type Edge = (usize, usize, PairScore);
@@ -27,15 +31,18 @@ pub fn partition_component(
     may_match: &dyn Fn(usize, usize) -> bool,
     scorer: &Scorer,
 ) -> Vec<Vec<usize>> {
-    let evidence = |left: usize, right: usize| scorer.evidence(members[left], members[right]);
-    partition(
-        members.len(),
-        edges,
-        overrides,
-        may_match,
-        scorer,
-        &evidence,
-    )
+    let partition = |evidence: &dyn Fn(usize, usize) -> (PairEvidence, PairScore)| {
+        partition(members.len(), edges, overrides, may_match, scorer, evidence)
+    };
+    if members.len() < MEMBERS_WORTH_A_TABLE {
+        partition(&|left, right| scorer.evidence(members[left], members[right]))
+    } else {
+        let records: Vec<NormalisedRecord> =
+            members.iter().map(|record| (*record).clone()).collect();
+        let table = Table::new(&records);
+        let scorer = TableScorer::new(scorer, &table);
+        partition(&|left, right| scorer.evidence(left, right))
+    }
 }
 
 /// [`partition_component`] of rows of a table, without overrides.

@@ -137,15 +137,18 @@ impl<'a> Change<'a> {
     }
 
     /// A key that a record gains or loses may cross the bound of its rule, in either direction; then all its holders' pairs
-    /// are weighed anew.
+    /// are weighed anew. One that too many hold already stays inactive when one more holds it.
     fn follow_key(&mut self, key: BlockingKey, subject: RecordNumber) -> Result<(), EngineError> {
         let bound = self.engine.matcher.pack.blocking.rule(key).max_records;
+        let is_gained = self.records[&subject].keys.binary_search(&key).is_ok();
+        let was_inactive = self.state.inactive.read().contains(&key);
+        if is_gained && was_inactive {
+            return Ok(());
+        }
         let holders = self.holders(key)?;
         let others = holders.iter().filter(|holder| **holder != subject);
-        let count =
-            others.count() + usize::from(self.records[&subject].keys.binary_search(&key).is_ok());
-        let inactive = count > bound;
-        if inactive != self.state.inactive.read().contains(&key) {
+        let inactive = others.count() + usize::from(is_gained) > bound;
+        if inactive != was_inactive {
             self.activity.insert(key, inactive);
             let holders = self.holders[&key].iter().copied();
             self.dirty
@@ -230,11 +233,36 @@ impl<'a> Change<'a> {
         for number in &dirty {
             self.weigh_pairs(*number)?;
         }
-        let start: BTreeSet<RecordNumber> = dirty.into_iter().chain(self.subject).collect();
-        let affected = self.affected(start)?;
-        let clusters = self.clusters(&affected)?;
-        assign_identities(self, &affected, &clusters, cause, now_ms)?;
-        settle_tasks(self, &affected)
+        let (affected, clusters) = match self.identity_that_stays()? {
+            Some(members) => (members.iter().copied().collect(), vec![members]),
+            None => {
+                let start = dirty.into_iter().chain(self.subject).collect();
+                let affected = self.affected(start)?;
+                let clusters = self.clusters(&affected)?;
+                (affected, clusters)
+            }
+        };
+        let touched = assign_identities(self, &affected, &clusters, cause, now_ms)?;
+        settle_tasks(self, &affected, touched)
+    }
+
+    /// The members of the subject's identity, where no pair changes: it stays as it is but for its golden record.
+    fn identity_that_stays(&mut self) -> Result<Option<Vec<RecordNumber>>, EngineError> {
+        let Some(subject) = self.subject.filter(|_| self.dirty.is_empty()) else {
+            return Ok(None);
+        };
+        let record = self.record(subject);
+        let Some(id) = record.identity_id.filter(|_| record.is_alive) else {
+            return Ok(None);
+        };
+        let identity = self.engine.store.identity(self.tenant, &id)?;
+        let Some(identity) = identity.filter(|identity| identity.members.contains(&subject)) else {
+            return Ok(None);
+        };
+        for member in &identity.members {
+            self.load(*member)?;
+        }
+        Ok(Some(identity.members.clone()))
     }
 
     /// Commits to the store and shows the index what changed.
@@ -368,6 +396,12 @@ impl<'a> Change<'a> {
             self.edges.insert(number, edges);
         }
         Ok(())
+    }
+
+    /// Whether a record's pairs change, or a steward's words on them.
+    pub(super) fn has_new_pairs(&mut self, number: RecordNumber) -> Result<bool, EngineError> {
+        let (before, after) = self.all_edges(number)?;
+        Ok(self.dirty.contains(&number) || before != after)
     }
 
     /// Edges before the change and as they will be.

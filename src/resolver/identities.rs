@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use rustc_hash::FxHashMap;
 use veridem_matchers::golden::golden_record_of;
 use veridem_matchers::{Record, RecordKey};
 
@@ -30,14 +31,27 @@ struct Assignment {
     is_new: bool,
 }
 
-/// Gives every cluster its identity and writes identities and events.
+/// Gives every cluster its identity, writes identities and events, and tells whose members or records change.
 pub(super) fn assign_identities(
     change: &mut Change<'_>,
     affected: &BTreeSet<RecordNumber>,
     clusters: &[Vec<RecordNumber>],
     cause: &Cause,
     now_ms: i64,
-) -> Result<(), EngineError> {
+) -> Result<BTreeSet<IdentityId>, EngineError> {
+    let mut affected = affected.clone();
+    let mut changed: Vec<Vec<RecordNumber>> = Vec::new();
+    for cluster in clusters {
+        // Of a large component most clusters stay as they are.
+        if stays(change, cluster)? {
+            for number in cluster {
+                affected.remove(number);
+            }
+        } else {
+            changed.push(cluster.clone());
+        }
+    }
+    let (affected, clusters) = (&affected, changed.as_slice());
     let mut identities: BTreeMap<IdentityId, StoredIdentity> = BTreeMap::new();
     for number in affected {
         if let Some(id) = change.record(*number).identity_id
@@ -57,7 +71,20 @@ pub(super) fn assign_identities(
         cause,
         now_ms,
     };
-    feed.tell(affected, clusters, assignments)
+    feed.tell(affected, clusters, assignments)?;
+    Ok(feed.identities.into_keys().collect())
+}
+
+/// Whether a cluster is an identity already, and none of its records says anything new.
+fn stays(change: &Change<'_>, cluster: &[RecordNumber]) -> Result<bool, EngineError> {
+    if cluster.iter().any(|number| change.is_subject(*number)) {
+        return Ok(false);
+    }
+    let Some(id) = change.record(cluster[0]).identity_id else {
+        return Ok(false);
+    };
+    let identity = change.engine.store.identity(change.tenant, &id)?;
+    Ok(identity.is_some_and(|identity| identity.ended.is_none() && identity.members == *cluster))
 }
 
 fn assign(
@@ -65,18 +92,34 @@ fn assign(
     clusters: &[Vec<RecordNumber>],
     identities: &BTreeMap<IdentityId, StoredIdentity>,
 ) -> Vec<Assignment> {
+    let mut cluster_of: FxHashMap<RecordNumber, usize> = FxHashMap::default();
+    for (cluster, numbers) in clusters.iter().enumerate() {
+        cluster_of.extend(numbers.iter().map(|number| (*number, cluster)));
+    }
+    // What becomes of an identity is for its members to say, and where all are gone for those that were.
+    let mut once: FxHashMap<IdentityId, Vec<RecordNumber>> = FxHashMap::default();
+    for number in cluster_of.keys() {
+        if let Some(id) = change.record(*number).identity_id {
+            once.entry(id).or_default().push(*number);
+        }
+    }
     let mut claims: Vec<Vec<IdentityId>> = vec![Vec::new(); clusters.len()];
-    for id in identities.keys() {
-        let share = |cluster: &Vec<RecordNumber>| {
-            cluster
-                .iter()
-                .filter(|number| belongs(change, **number, &identities[id]))
-                .count()
+    for (id, identity) in identities {
+        let voters = if identity.members.is_empty() {
+            once.get(id).map_or(&[][..], Vec::as_slice)
+        } else {
+            &identity.members
         };
-        let shares: Vec<usize> = clusters.iter().map(share).collect();
+        let mut shares: BTreeMap<usize, usize> = BTreeMap::new();
+        for cluster in voters.iter().filter_map(|number| cluster_of.get(number)) {
+            *shares.entry(*cluster).or_default() += 1;
+        }
         // Clusters come in the order of their smallest record keys: the first of the largest.
-        if let Some(largest) = shares.iter().copied().max().filter(|largest| *largest > 0)
-            && let Some(cluster) = shares.iter().position(|share| *share == largest)
+        if let Some(largest) = shares.values().copied().max()
+            && let Some(cluster) = shares
+                .iter()
+                .find(|(_, share)| **share == largest)
+                .map(|(cluster, _)| *cluster)
         {
             claims[cluster].push(*id);
         }
@@ -104,15 +147,6 @@ fn assign(
             }
         })
         .collect()
-}
-
-/// Whether a record has a part in what becomes of an identity: its members do, and where all are gone those that were.
-fn belongs(change: &Change<'_>, number: RecordNumber, identity: &StoredIdentity) -> bool {
-    if identity.members.is_empty() {
-        change.record(number).identity_id.as_ref() == Some(&identity.id)
-    } else {
-        identity.members.contains(&number)
-    }
 }
 
 struct Feed<'a, 'b> {

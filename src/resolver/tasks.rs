@@ -15,16 +15,24 @@ type IdentityPair = (IdentityId, IdentityId);
 /// The smaller number first.
 pub(super) type RecordPair = (RecordNumber, RecordNumber);
 
-/// Opens and closes the tasks of the affected records' pairs.
+/// Opens and closes the tasks of the affected records' pairs. Between two identities of which neither is `touched`, nor has a record
+/// with new pairs or a new word on them, all stays as it is.
 pub(super) fn settle_tasks(
     change: &mut Change<'_>,
     affected: &BTreeSet<RecordNumber>,
+    mut touched: BTreeSet<IdentityId>,
 ) -> Result<(), EngineError> {
+    for number in affected {
+        if change.has_new_pairs(*number)? {
+            touched.extend(change.identity_of(*number)?);
+        }
+    }
     let mut looked_at: BTreeSet<RecordPair> = BTreeSet::new();
     let mut wanted: BTreeMap<IdentityPair, StoredReviewTask> = BTreeMap::new();
     let mut apart: BTreeSet<IdentityPair> = BTreeSet::new();
     for number in affected {
-        let Some(own) = change.identity_of(*number)? else {
+        let own = change.identity_of(*number)?;
+        let Some(own) = own.filter(|own| touched.contains(own)) else {
             continue;
         };
         let (before, after) = change.all_edges(*number)?;

@@ -24,7 +24,7 @@ pub trait Evidence: Clone {
 
 /// Members up to which every pair is compared beforehand. In larger components a pair that blocking did not bring says nothing
 /// until the clusters of its members are about to join.
-const MAX_MEMBERS_COMPARED_IN_FULL: usize = 400;
+const MAX_MEMBERS_COMPARED_IN_FULL: usize = 30;
 
 /// A connected component of records. Members are indices in an order that does not depend on arrival (by record key).
 pub struct Component<'a, E> {
