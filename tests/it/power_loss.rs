@@ -92,7 +92,7 @@ async fn power_loss_loses_nothing_acknowledged(engine: &str) {
                 let new: Vec<Signal> = new.take(1_000).cloned().collect();
                 async move { send(channel, &new).await }
             });
-            tokio::time::sleep(Duration::from_millis(20 + random.next_u64() % 400)).await;
+            tokio::time::sleep(Duration::from_millis(50 + random.next_u64() % 700)).await;
             run("kill", &["-STOP", &process.id().to_string()]);
             let next = image(round + 1);
             run("cp", &["--sparse=always", text(&image(round)), text(&next)]);
@@ -124,7 +124,7 @@ async fn power_loss_loses_nothing_acknowledged(engine: &str) {
             directory.path(),
         );
     }
-    assert!(acknowledged.len() > 500, "{} signals", acknowledged.len());
+    assert!(acknowledged.len() > 200, "{} signals", acknowledged.len());
     println!(
         "{engine}: {ROUNDS} rounds, {} signals acknowledged, none lost",
         acknowledged.len()

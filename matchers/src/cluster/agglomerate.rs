@@ -88,7 +88,12 @@ struct State<'a, E> {
     /// Pairs of members that are compared, kept where not all are.
     known: Option<FxHashSet<(usize, usize)>>,
     must: Vec<(usize, usize)>,
+    /// Single members that fit two clusters equally well which are not one: they join neither.
+    contested: FxHashSet<usize>,
 }
+
+/// Weights that differ by less are equal: rounding makes as much.
+const EQUAL_WEIGHTS: f64 = 1e-9;
 
 impl<'a, E: Evidence> State<'a, E> {
     fn new(component: &'a Component<'a, E>) -> Self {
@@ -106,6 +111,7 @@ impl<'a, E: Evidence> State<'a, E> {
             neighbours: vec![FxHashSet::default(); count],
             known: (!in_full).then(FxHashSet::default),
             must: Vec::new(),
+            contested: FxHashSet::default(),
         };
         let mut compare = |left: usize, right: usize| {
             let between = state.compare(left, right);
@@ -209,7 +215,10 @@ impl<'a, E: Evidence> State<'a, E> {
         while let Some(proposal) = proposals.pop() {
             let (left, right) = (proposal.left, proposal.right);
             let sizes = (self.clusters[left].len(), self.clusters[right].len());
-            if sizes != proposal.sizes {
+            if sizes != proposal.sizes
+                || self.contested.contains(&left)
+                || self.contested.contains(&right)
+            {
                 continue;
             }
             let compared = self.between[left]
@@ -220,11 +229,52 @@ impl<'a, E: Evidence> State<'a, E> {
                 self.propose(left, right, &mut proposals);
                 continue;
             }
+            if let Some(contested) = self.contested_by(left, right, proposal.weight) {
+                self.contested.insert(contested);
+                continue;
+            }
             self.join(left, right);
             for other in &self.neighbours[left] {
                 self.propose(left.min(*other), left.max(*other), &mut proposals);
             }
         }
+    }
+
+    /// Which of two clusters that are about to join is a single member that another cluster wants as much, while the two that want it
+    /// speak against each other.
+    fn contested_by(&mut self, left: usize, right: usize, weight: f64) -> Option<usize> {
+        for (member, by) in [(right, left), (left, right)] {
+            if self.clusters[member].len() > 1 {
+                continue;
+            }
+            let mut rivals: Vec<usize> = self.neighbours[member].iter().copied().collect();
+            rivals.sort_unstable();
+            for rival in rivals {
+                if rival != by
+                    && !self.contested.contains(&rival)
+                    && self
+                        .weight_between(member, rival)
+                        .is_some_and(|rival| (rival - weight).abs() < EQUAL_WEIGHTS)
+                    && self
+                        .weight_between(by, rival)
+                        .is_none_or(|between| between < 0.0)
+                {
+                    return Some(member);
+                }
+            }
+        }
+        None
+    }
+
+    /// The weight between two clusters, all their pairs compared; none where nothing is known of them or they cannot be one.
+    fn weight_between(&mut self, one: usize, other: usize) -> Option<f64> {
+        let (left, right) = (one.min(other), one.max(other));
+        let all_pairs = self.clusters[left].len() * self.clusters[right].len();
+        if self.between[left].get(&right)?.pairs < all_pairs {
+            self.compare_unseen(left, right);
+        }
+        let between = self.between[left].get(&right)?;
+        (!between.cannot).then(|| (self.component.weigh)(&between.evidence))
     }
 
     fn propose(&self, left: usize, right: usize, proposals: &mut BinaryHeap<Proposal>) {
