@@ -89,13 +89,33 @@ pub async fn repeated(channel: Channel, signals: &[Signal]) -> usize {
     acks.iter().filter(|ack| ack.repeated).count()
 }
 
+/// Sends signals of which some may be refused; returns the acknowledged ids.
+pub async fn acknowledged_of(channel: Channel, signals: &[Signal]) -> BTreeSet<String> {
+    let mut acknowledged = BTreeSet::new();
+    for signals in signals.chunks(100) {
+        let requests: Vec<_> = signals.iter().map(request_of).collect();
+        let mut client = ResolutionServiceClient::new(channel.clone());
+        let Ok(answers) = client.submit_signals(tokio_stream::iter(requests)).await else {
+            continue;
+        };
+        let mut answers = answers.into_inner();
+        while let Some(Ok(answer)) = answers.next().await {
+            if let Some(Outcome::Ack(ack)) = answer.outcome {
+                acknowledged.insert(ack.signal_id);
+            }
+        }
+    }
+    acknowledged
+}
+
+fn request_of(signal: &Signal) -> v1::SubmitSignalsRequest {
+    v1::SubmitSignalsRequest {
+        signal: Some(message(signal)),
+    }
+}
+
 async fn acks(channel: Channel, signals: &[Signal]) -> Vec<v1::SignalAck> {
-    let requests: Vec<_> = signals
-        .iter()
-        .map(|signal| v1::SubmitSignalsRequest {
-            signal: Some(message(signal)),
-        })
-        .collect();
+    let requests: Vec<_> = signals.iter().map(request_of).collect();
     let mut acknowledged = Vec::new();
     let Ok(answers) = ResolutionServiceClient::new(channel)
         .submit_signals(tokio_stream::iter(requests))

@@ -391,6 +391,43 @@ fn a_shared_value_is_no_evidence_in_both_directions() {
     check_feed(&engine);
 }
 
+/// Mother and daughter of one name at one address, and a receipt that says no more than that.
+#[test]
+fn a_record_that_fits_two_identities_equally_joins_neither() {
+    let told = |own: Option<(&str, &str)>| {
+        let mut attributes = vec![
+            name("Mary", "Smith"),
+            address("12 High Street", "Springfield", "62704"),
+        ];
+        if let Some((born, loyalty)) = own {
+            attributes.push(Attribute::BirthDate(born.into()));
+            attributes.push(identifier("loyalty", loyalty));
+        }
+        attributes
+    };
+    let mother = told(Some(("1951-02-27", "L100200")));
+    let daughter = told(Some(("1983-11-08", "L777431")));
+    let engine = memory_engine();
+    submit_all(
+        &engine,
+        &[
+            update("a", "loyalty/1", mother.clone()),
+            update("b", "loyalty/2", daughter),
+            update("c", "pos/1", told(None)),
+        ],
+    );
+    let partition = partition_of(engine.store().as_ref());
+    assert_eq!(partition.len(), 3, "contested: {partition:?}");
+    let (_, tasks) = golden_and_tasks(engine.store().as_ref());
+    for loyalty in ["loyalty/1", "loyalty/2"] {
+        assert!(tasks.contains(&(key(loyalty), key("pos/1"))), "{tasks:?}");
+    }
+    // What tells whose it is settles it.
+    submit_all(&engine, &[update("d", "pos/1", mother)]);
+    let partition = partition_of(engine.store().as_ref());
+    assert!(partition.contains(&[key("loyalty/1"), key("pos/1")].into()));
+}
+
 /// Law 3: what happened earlier does not overwrite what happened later.
 #[test]
 fn a_late_signal_does_not_overwrite() {

@@ -14,7 +14,7 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use veridem::resolver::Signal;
 
 use crate::bulk::good;
-use crate::crash::{Process, repeated, send};
+use crate::crash::{Process, acknowledged_of, repeated, send};
 use crate::support::*;
 
 const ROUNDS: usize = 20;
@@ -129,4 +129,67 @@ async fn power_loss_loses_nothing_acknowledged(engine: &str) {
         "{engine}: {ROUNDS} rounds, {} signals acknowledged, none lost",
         acknowledged.len()
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs root and loop devices; .ci/run runs it"]
+async fn a_full_disk_loses_nothing_acknowledged() {
+    for engine in ["fjall", "sled"] {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let image = directory.path().join("disk.img");
+        run("truncate", &["--size", "64M", text(&image)]);
+        run("mkfs.ext4", &["-q", "-F", text(&image)]);
+        let mounted = Mounted::new(&image, directory.path().join("disk"));
+        let process = Process::start(&mounted.point, engine).await;
+        let signals: Vec<Signal> = sample_signals();
+        let filler = mounted.point.join("filler");
+        // As much as fits, but for a little.
+        let _ = Command::new("dd")
+            .args(["if=/dev/zero", "bs=64K", "status=none"])
+            .arg(format!("of={}", text(&filler)))
+            .status();
+        let file = std::fs::OpenOptions::new().write(true).open(&filler);
+        let file = file.expect("the filler");
+        let length = file.metadata().expect("its length").len();
+        file.set_len(length.saturating_sub(1 << 20)).expect("cut");
+        drop(file);
+        let acknowledged = acknowledged_of(process.channel.clone(), &signals).await;
+        assert!(
+            acknowledged.len() < signals.len(),
+            "{engine}: the disk is full"
+        );
+        process.kill();
+        std::fs::remove_file(&filler).expect("room again");
+        let process = Process::start(&mounted.point, engine).await;
+        let known: Vec<Signal> = signals
+            .iter()
+            .filter(|signal| acknowledged.contains(&signal.signal_id))
+            .cloned()
+            .collect();
+        assert_eq!(
+            repeated(process.channel.clone(), &known).await,
+            known.len(),
+            "{engine}"
+        );
+        let some: Vec<Signal> = signals.into_iter().take(known.len() + 50).collect();
+        assert_eq!(
+            send(process.channel.clone(), &some).await.len(),
+            some.len(),
+            "{engine}"
+        );
+        process.kill();
+        good(
+            &[
+                "check",
+                "--config",
+                text(&mounted.point.join("veridem.toml")),
+                "--store",
+            ],
+            directory.path(),
+        );
+        println!(
+            "{engine}: full disk, {} signals acknowledged, none lost",
+            known.len()
+        );
+    }
 }
