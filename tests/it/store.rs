@@ -269,3 +269,42 @@ fn a_replay_in_another_order_comes_to_the_same() {
     let said = good(&["replay", "log.jsonl", "--shuffle", "7"], directory.path());
     assert!(said.ends_with("equal\n"), "{said}");
 }
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("a directory");
+    for entry in std::fs::read_dir(from).expect("a directory").flatten() {
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).expect("copied");
+        }
+    }
+}
+
+/// What a format version once wrote opens for ever. A new version adds a folder and leaves the others as they are.
+#[test]
+fn stores_and_backups_of_every_format_version_open() {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    for version in ["store-2"] {
+        let store = directory.path().join("store");
+        copy(&fixtures.join(version).join("fjall"), &store);
+        // git keeps no empty directory.
+        for keyspace in std::fs::read_dir(store.join("keyspaces"))
+            .expect("keyspaces")
+            .flatten()
+        {
+            std::fs::create_dir_all(keyspace.path().join("tables")).expect("a directory");
+        }
+        let opened = store_in(directory.path(), StoreEngine::default());
+        consistent(opened.as_ref());
+        let counters = opened.counters(&tenant()).expect("reads");
+        assert_eq!((counters.source_records, counters.identities), (480, 442));
+        let backup = std::fs::read(fixtures.join(version).join("backup")).expect("a backup");
+        let restored = MemoryStore::new();
+        read_backup(&restored, backup.as_slice()).expect("it reads");
+        consistent(&restored);
+        assert!(partition_of(&restored) == partition_of(opened.as_ref()));
+    }
+}
