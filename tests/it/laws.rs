@@ -119,7 +119,7 @@ fn signals(count: usize) -> impl Strategy<Value = Vec<Signal>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
 
     /// Law 1 and 3: any order and any repetition give the partition, golden values and tasks of the bulk job.
     #[test]
