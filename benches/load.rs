@@ -419,11 +419,15 @@ fn worst_signals(records: usize) -> Vec<v1::Signal> {
             ..Default::default()
         }));
         let born = attribute(v1::attribute::Value::BirthDate("1971-03-09".to_owned()));
-        let phone = attribute(v1::attribute::Value::Phone("415-555-2671".to_owned()));
+        // Each address is held by fewer records than make it shared, and the next one overlaps: a chain of 500.
+        let addresses = [index / 45, index / 45 + 1].map(|number| {
+            let address = format!("w.oyelaranberg{number}@example.com");
+            attribute(v1::attribute::Value::Email(address))
+        });
         signal(
             records + index,
             format!("person-{index}"),
-            vec![name, born, phone],
+            [vec![name, born], addresses.to_vec()].concat(),
         )
     });
     shared.chain(one_person).collect()
