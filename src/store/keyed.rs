@@ -103,15 +103,21 @@ impl<E: Engine> KeyedStore<E> {
             return Ok(*number);
         }
         let mut tenants = self.tenants.write();
-        let number = TenantNumber::try_from(tenants.len())
-            .ok()
-            .filter(|number| *number < TenantNumber::MAX)
-            .ok_or_else(|| {
-                StoreError::Engine("it has 65,535 tenants, the most there can be".to_owned())
-            })?;
-        let number = *tenants.entry(tenant.clone()).or_insert(number);
-        let all = encode(&*tenants);
-        self.engine.write(vec![(TENANTS_KEY.to_vec(), Some(all))])?;
+        if let Some(number) = tenants.get(tenant) {
+            return Ok(*number);
+        }
+        // Not their count: a restored tenant keeps the number that it had among others.
+        let number = tenants.values().max().map_or(0, |largest| largest + 1);
+        if number == TenantNumber::MAX {
+            return Err(StoreError::Engine(
+                "it has no number left for another tenant; the most is 65,535".to_owned(),
+            ));
+        }
+        let mut known = tenants.clone();
+        known.insert(tenant.clone(), number);
+        self.engine
+            .write(vec![(TENANTS_KEY.to_vec(), Some(encode(&known)))])?;
+        *tenants = known;
         Ok(number)
     }
 

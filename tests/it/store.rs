@@ -7,7 +7,8 @@ use tokio_stream::StreamExt;
 use veridem::files::{ReadOptions, read_records};
 use veridem::resolver::{Engine, snapshot_signal};
 use veridem::store::{
-    MemoryStore, Store, StoreEngine, Write, check_tenant, open_store, read_backup, write_backup,
+    MemoryStore, Store, StoreEngine, Tenant, Write, check_tenant, open_store, read_backup,
+    write_backup,
 };
 use veridem_matchers::Pack;
 use veridem_proto::v1;
@@ -118,6 +119,39 @@ fn a_backup_restores_everything_into_either_engine() {
             );
         }
     }
+}
+
+/// The backup of one tenant keeps the tenant's number; a tenant that comes later must not get the same.
+#[test]
+fn a_tenant_that_comes_after_a_restore_is_apart() {
+    let named = |name: &str| Tenant::try_from(name.to_owned()).expect("a name");
+    let (first, second, third) = (named("first"), named("second"), named("third"));
+    let signal = sample_signals().remove(0);
+    let source = memory_engine();
+    for tenant in [&first, &second] {
+        source
+            .submit(tenant, &signal, EVENT_TIME_MS)
+            .expect("accepted");
+    }
+    let mut backup = Vec::new();
+    write_backup(source.store().as_ref(), Some(&second), &mut backup).expect("written");
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    read_backup(store.as_ref(), backup.as_slice()).expect("read");
+    let restored = engine_over(store);
+    let further = sample_signals().remove(1);
+    restored
+        .submit(&third, &further, EVENT_TIME_MS)
+        .expect("accepted");
+    let records = |tenant: &Tenant| {
+        let records = restored.store().records_from(tenant, 0, usize::MAX);
+        let records = records.expect("the store reads");
+        records
+            .into_iter()
+            .map(|record| record.key)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(records(&second), [signal.record_key()]);
+    assert_eq!(records(&third), [further.record_key()]);
 }
 
 #[test]
