@@ -19,7 +19,7 @@ use crate::api::{Api, Authenticator};
 use crate::config::Config;
 use crate::index::TantivyIndex;
 use crate::resolver::{Engine, Ingest, Matcher, Writer};
-use crate::store::{Tenant, open_store};
+use crate::store::{Store, Tenant, open_store};
 use crate::{publish, telemetry};
 
 /// Where the store lies in the data directory.
@@ -141,6 +141,21 @@ fn open_engine(config: Config, tenants: &[Tenant]) -> anyhow::Result<Arc<Engine>
         engine.open_tenant(tenant)?;
     }
     Ok(Arc::new(engine))
+}
+
+/// The store of a data directory that has one and whose service does not run.
+pub fn existing_store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
+    let directory = config.data_directory.join(STORE_DIRECTORY);
+    anyhow::ensure!(
+        directory.exists(),
+        "{} does not exist; name the data directory in the configuration",
+        directory.display()
+    );
+    Ok(open_store(
+        &directory,
+        config.store_engine,
+        config.cache_bytes,
+    )?)
 }
 
 /// An engine over store and index in a directory.

@@ -16,7 +16,7 @@ pub use convert::signal_message;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic::{Request, Status};
@@ -35,7 +35,7 @@ const MAX_WAITING: usize = 1_024;
 
 /// Takes questions in turn, as many at once as there are cores, and refuses them where too many wait.
 pub struct Questions {
-    at_once: Semaphore,
+    at_once: Arc<Semaphore>,
     waiting: AtomicUsize,
 }
 
@@ -43,17 +43,17 @@ impl Questions {
     /// For this machine.
     pub fn new() -> Self {
         Self {
-            at_once: Semaphore::new(available_threads()),
+            at_once: Arc::new(Semaphore::new(available_threads())),
             waiting: AtomicUsize::new(0),
         }
     }
 
-    async fn turn(&self) -> Result<SemaphorePermit<'_>, EngineError> {
-        if let Ok(turn) = self.at_once.try_acquire() {
+    async fn turn(&self) -> Result<OwnedSemaphorePermit, EngineError> {
+        if let Ok(turn) = self.at_once.clone().try_acquire_owned() {
             return Ok(turn);
         }
         let waiting = Waiting::enter(&self.waiting).ok_or(EngineError::Overloaded)?;
-        let turn = self.at_once.acquire().await;
+        let turn = self.at_once.clone().acquire_owned().await;
         drop(waiting);
         turn.map_err(|_| EngineError::Stopping)
     }
@@ -150,8 +150,13 @@ impl Api {
         let engine = self.engine.clone();
         let stopwatch = Stopwatch::start();
         let result = async {
-            let _turn = self.questions.turn().await.map_err(status::of)?;
-            tokio::task::spawn_blocking(move || question(&engine))
+            let turn = self.questions.turn().await.map_err(status::of)?;
+            // The turn lasts as long as the work, also where the caller goes away meanwhile.
+            let answer = tokio::task::spawn_blocking(move || {
+                let _turn = turn;
+                question(&engine)
+            });
+            answer
                 .await
                 .map_err(|_| Status::internal("the call failed"))?
                 .map_err(status::of)

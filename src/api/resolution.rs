@@ -13,7 +13,7 @@ use super::{Api, Caller, convert, observe, page, status};
 use crate::clock::{self, Stopwatch};
 use crate::index::query_words;
 use crate::resolver::{
-    Ack, EngineError, Moment, Pending, RankedIdentity, Signal, answer, validate_attributes,
+    Ack, Engine, EngineError, Moment, Pending, RankedIdentity, Signal, answer, validate_attributes,
     validate_id, validate_signal,
 };
 use crate::store::{IdentityId, StoredEvent};
@@ -310,9 +310,13 @@ impl ResolutionService for Api {
             v1::get_identity_request::AsOf::AsOfSequence(sequence) => Moment::Event(sequence),
             v1::get_identity_request::AsOf::AsOfTimeMs(time_ms) => Moment::Time(time_ms),
         });
-        let resolution = self.look_up("GetIdentity", move |engine| {
-            engine.get_identity(&caller.tenant, &id, moment)
-        })?;
+        let question = move |engine: &Engine| engine.get_identity(&caller.tenant, &id, moment);
+        let resolution = if moment == Moment::Now {
+            self.look_up("GetIdentity", question)?
+        } else {
+            // The way back may lead over many events.
+            self.ask("GetIdentity", question).await?
+        };
         let lineage = resolution.ended.iter().filter_map(|identity| {
             let ended = identity.ended.as_ref()?;
             let successor_identity_ids = ended.successors.iter().map(|id| id.to_string()).collect();

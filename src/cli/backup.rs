@@ -14,7 +14,7 @@ use super::job::read_text;
 use super::load::{NewData, ensure_no_store};
 use super::serve::read_config;
 use crate::api::TENANT_KEY;
-use crate::lifecycle::STORE_DIRECTORY;
+use crate::lifecycle::{STORE_DIRECTORY, existing_store};
 use crate::store::{check_tenant, open_store, read_backup, write_backup};
 
 /// Writes everything that a service holds into one file: from a running service over gRPC, consistent while it goes on, or from the
@@ -72,13 +72,7 @@ pub(super) fn backup(arguments: &BackupArguments) -> anyhow::Result<()> {
         }
         None => {
             let config = read_config(arguments.config.clone())?;
-            let directory = config.data_directory.join(STORE_DIRECTORY);
-            anyhow::ensure!(
-                directory.exists(),
-                "{} does not exist; name the data directory with --config",
-                directory.display()
-            );
-            let store = open_store(&directory, config.store_engine, config.cache_bytes)?;
+            let store = existing_store(&config)?;
             write_backup(store.as_ref(), None, BufWriter::new(&mut file))?;
         }
     }

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use rayon::prelude::*;
 
 use super::job::{Progress, read_text};
 use super::serve::read_config;
@@ -102,19 +103,17 @@ fn load(arguments: &LoadArguments) -> anyhow::Result<()> {
 /// The records that the service would take as signals, and how many it would not.
 fn valid_records(records: Records) -> anyhow::Result<(Records, usize)> {
     let now_ms = clock::now_ms();
-    let mut first = None;
-    let refused: Vec<usize> = (0..records.len())
-        .filter(|row| {
-            let verdict = validate_signal(&snapshot_signal(records.get(*row)), now_ms);
-            verdict
-                .map_err(|cause| first.get_or_insert((*row, cause.to_string())).0)
-                .is_err()
+    let refused: Vec<(usize, String)> = (0..records.len())
+        .into_par_iter()
+        .filter_map(|row| {
+            let verdict = validate_signal(&snapshot_signal(records.get(row)), now_ms);
+            Some((row, verdict.err()?.to_string()))
         })
         .collect();
-    let Some((row, cause)) = first else {
+    let Some((row, cause)) = refused.first() else {
         return Ok((records, 0));
     };
-    let (source, _) = records.key(row);
+    let (source, _) = records.key(*row);
     let told = format!(
         "{} records are not what a signal may be; the first is one of source \"{source}\": {cause}",
         refused.len()
@@ -123,7 +122,7 @@ fn valid_records(records: Records) -> anyhow::Result<(Records, usize)> {
     eprintln!("set aside: {told}");
     let mut valid = RecordsBuilder::default();
     for row in 0..records.len() {
-        if refused.binary_search(&row).is_err() {
+        if refused.binary_search_by_key(&row, |(row, _)| *row).is_err() {
             valid.push(&records.get(row));
         }
     }

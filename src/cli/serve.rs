@@ -8,8 +8,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::job::read_text;
 use crate::config::{Config, path_from_environment};
 use crate::files::{Mapping, Rows};
-use crate::lifecycle::{STORE_DIRECTORY, Service};
-use crate::store::{check_tenant, open_store};
+use crate::lifecycle::{Service, existing_store};
+use crate::store::check_tenant;
 use crate::{executor, telemetry};
 
 /// Runs the service: gRPC on 127.0.0.1:50051, metrics and health on 127.0.0.1:8080.
@@ -80,13 +80,7 @@ pub(super) fn check(arguments: CheckArguments) -> anyhow::Result<()> {
 }
 
 fn check_store(config: &Config) -> anyhow::Result<()> {
-    let directory = config.data_directory.join(STORE_DIRECTORY);
-    anyhow::ensure!(
-        directory.exists(),
-        "{} does not exist; name the data directory in the configuration",
-        directory.display()
-    );
-    let store = open_store(&directory, config.store_engine, config.cache_bytes)?;
+    let store = existing_store(config)?;
     let mut contradictions = 0;
     for tenant in store.tenants() {
         let problems = check_tenant(store.as_ref(), &tenant)?;

@@ -280,7 +280,7 @@ impl<'a> Change<'a> {
         }
         for (number, edges) in &self.edges {
             if self.edges_before.get(number) != Some(edges) {
-                writes.push(Write::Edges(*number, edges.to_vec()));
+                writes.push(Write::Edges(*number, edges.clone()));
             }
         }
         writes.extend(
@@ -425,15 +425,17 @@ impl<'a> Change<'a> {
 
     /// Makes ready what [`Change::comparable`] gives.
     fn prepare_comparable(&mut self, number: RecordNumber) {
-        let blocking = &self.engine.matcher.pack.blocking;
-        let record = &self.records[&number];
-        if blocking.holds_shared(&record.keys, |key| self.is_inactive(key))
-            && !self.comparable.contains_key(&number)
-        {
-            let mut record = record.normalised.clone();
-            blocking.drop_shared(&mut record, |key| self.is_inactive(key));
-            self.comparable.insert(number, record);
+        if self.comparable.contains_key(&number) {
+            return;
         }
+        let record = &self.records[&number];
+        let comparable = (self.engine.matcher.pack.blocking).without_shared(
+            &record.normalised,
+            &record.keys,
+            |key| self.is_inactive(key),
+        );
+        self.comparable
+            .extend(comparable.map(|comparable| (number, comparable)));
     }
 
     /// A record without its shared values.

@@ -13,7 +13,7 @@ use super::change::Change;
 use super::error::EngineError;
 use super::matcher::Matcher;
 use super::signal::Signal;
-use super::tasks::{RecordPair, content_of};
+use super::tasks::{RecordPair, content_of, record_pair};
 use crate::index::{CandidateIndex, IndexDocument, IndexError};
 use crate::store::{
     Cause, IdentityId, OverrideDecision, RecordNumber, SignalReceipt, Store, StoreError,
@@ -133,8 +133,10 @@ impl Engine {
             let Some((last, _)) = tasks.last() else { break };
             after = Some(last.clone());
             let entries = tasks.iter().map(|(_, task)| {
-                let (left, right) = task.records;
-                ((left.min(right), left.max(right)), content_of(task))
+                (
+                    record_pair(task.records.0, task.records.1),
+                    content_of(task),
+                )
             });
             open_tasks.extend(entries);
         }

@@ -267,7 +267,7 @@ impl<'a> Load<'a> {
         for ((row, record), fold) in rows.iter().zip(stored).zip(folds) {
             let edges = self.edges(*row);
             if !edges.is_empty() {
-                writes.push(Write::Edges(record.number, edges));
+                writes.push(Write::Edges(record.number, edges.into()));
             }
             writes.push(Write::Fold(record.number, fold.into()));
             writes.push(Write::NewRecord(record.key.clone(), record.number));

@@ -181,14 +181,11 @@ impl Engine {
         record: &'a StoredRecord,
     ) -> Cow<'a, NormalisedRecord> {
         let inactive = state.inactive.read();
-        let blocking = &self.matcher.pack.blocking;
-        if blocking.holds_shared(&record.keys, |key| inactive.contains(&key)) {
-            let mut comparable = record.normalised.clone();
-            blocking.drop_shared(&mut comparable, |key| inactive.contains(&key));
-            Cow::Owned(comparable)
-        } else {
-            Cow::Borrowed(&record.normalised)
-        }
+        (self.matcher.pack.blocking)
+            .without_shared(&record.normalised, &record.keys, |key| {
+                inactive.contains(&key)
+            })
+            .map_or(Cow::Borrowed(&record.normalised), Cow::Owned)
     }
 
     /// What lives of an identity id, or lived of it at a moment.

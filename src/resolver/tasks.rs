@@ -90,7 +90,8 @@ fn pair(one: &IdentityId, other: &IdentityId) -> IdentityPair {
     (*one.min(other), *one.max(other))
 }
 
-fn record_pair(one: RecordNumber, other: RecordNumber) -> RecordPair {
+/// Two records in the order of their numbers.
+pub(super) fn record_pair(one: RecordNumber, other: RecordNumber) -> RecordPair {
     (one.min(other), one.max(other))
 }
 

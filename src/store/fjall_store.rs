@@ -8,7 +8,7 @@ use fjall::config::{BlockSizePolicy, CompressionPolicy};
 use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable};
 
 use super::encoding::{Tag, tag_of};
-use super::keyed::{Engine, KeyedStore};
+use super::keyed::{Engine, KeyedStore, entries_under};
 use super::{Entry, StoreError, Visit};
 
 /// What may lie in one keyspace's memory before it is written out.
@@ -31,7 +31,7 @@ pub struct FjallEngine {
 pub type FjallStore = KeyedStore<FjallEngine>;
 
 impl FjallStore {
-    /// Opens or creates the store in a directory. A quarter of `cache_bytes` is fjall's, for blocks.
+    /// Opens or creates the store in a directory. Half of `cache_bytes` is fjall's, for blocks.
     pub fn open_directory(directory: &Path, cache_bytes: u64) -> Result<Self, StoreError> {
         Self::open(
             FjallEngine::open(directory, cache_bytes / 2)?,
@@ -107,19 +107,11 @@ impl Engine for FjallEngine {
         limit: usize,
     ) -> Result<Vec<Entry>, StoreError> {
         let start = after.map_or(Bound::Included(prefix), Bound::Excluded);
-        let mut entries = Vec::new();
-        for entry in self
+        let range = self
             .keyspace_of(prefix)
-            .range::<&[u8], _>((start, Bound::Unbounded))
-            .take(limit)
-        {
-            let (key, value) = entry.into_inner().map_err(engine)?;
-            if !key.starts_with(prefix) {
-                break;
-            }
-            entries.push((key.to_vec(), value.to_vec()));
-        }
-        Ok(entries)
+            .range::<&[u8], _>((start, Bound::Unbounded));
+        let entries = range.map(|entry| entry.into_inner().map_err(engine));
+        entries_under(prefix, limit, entries)
     }
 
     fn for_each(&self, visit: Visit<'_>) -> Result<(), StoreError> {

@@ -41,6 +41,23 @@ pub trait Engine: Send + Sync + 'static {
     fn sync(&self) -> Result<(), StoreError>;
 }
 
+/// At most `limit` of some entries that come in the order of keys, as long as their keys begin with `prefix`.
+pub(super) fn entries_under<K: AsRef<[u8]>, V: AsRef<[u8]>>(
+    prefix: &[u8],
+    limit: usize,
+    entries: impl Iterator<Item = Result<(K, V), StoreError>>,
+) -> Result<Vec<Entry>, StoreError> {
+    let is_wanted = |entry: &Result<(K, V), StoreError>| match entry {
+        Ok((key, _)) => key.as_ref().starts_with(prefix),
+        Err(_) => true,
+    };
+    entries
+        .take_while(is_wanted)
+        .take(limit)
+        .map(|entry| entry.map(|(key, value)| (key.as_ref().to_vec(), value.as_ref().to_vec())))
+        .collect()
+}
+
 /// A store over an engine.
 pub struct KeyedStore<E> {
     engine: E,
@@ -169,13 +186,12 @@ impl<E: Engine> KeyedStore<E> {
 
     fn encode_write(
         &self,
-        tenant: &Tenant,
+        tenant: TenantNumber,
         write: Write,
         batch: &mut Vec<(Vec<u8>, Option<Vec<u8>>)>,
         fresh: &mut Vec<Fresh>,
     ) -> Result<(), StoreError> {
-        let number = self.number_of(tenant)?;
-        let key = |tag| Key::new(number, tag);
+        let key = |tag| Key::new(tenant, tag);
         match write {
             Write::Counters(counters) => {
                 batch.push((key(Tag::Counters).bytes(), Some(encode(&counters))))
@@ -201,10 +217,10 @@ impl<E: Engine> KeyedStore<E> {
             }
             Write::Edges(number, edges) => {
                 let key = key(Tag::Edges).number(number).bytes();
-                let value = (!edges.is_empty()).then(|| encode(&edges));
+                let value = (!edges.is_empty()).then(|| encode(&*edges));
                 fresh.push(Fresh::Edges(
                     key.clone(),
-                    value.as_ref().map(|value| (Arc::new(edges), value.len())),
+                    value.as_ref().map(|value| (edges, value.len())),
                 ));
                 batch.push((key, value));
             }
@@ -232,17 +248,15 @@ impl<E: Engine> KeyedStore<E> {
             )),
             Write::OpenTask(task) => {
                 self.close_task(tenant, &task.id, batch)?;
+                let value = encode(&task);
                 batch.push((
                     key(Tag::TaskByWeight)
                         .falling(task.score.weight.0)
                         .text(&task.id)
                         .bytes(),
-                    Some(encode(&task)),
+                    Some(value.clone()),
                 ));
-                batch.push((
-                    key(Tag::TaskById).text(&task.id).bytes(),
-                    Some(encode(&task)),
-                ));
+                batch.push((key(Tag::TaskById).text(&task.id).bytes(), Some(value)));
             }
             Write::CloseTask(id) => self.close_task(tenant, &id, batch)?,
             Write::Override {
@@ -307,19 +321,18 @@ impl<E: Engine> KeyedStore<E> {
 
     fn close_task(
         &self,
-        tenant: &Tenant,
+        tenant: TenantNumber,
         id: &str,
         batch: &mut Vec<(Vec<u8>, Option<Vec<u8>>)>,
     ) -> Result<(), StoreError> {
-        if let Some(task) = self.review_task(tenant, id)? {
-            batch.push((
-                self.key(tenant, Tag::TaskByWeight)
-                    .falling(task.score.weight.0)
-                    .text(id)
-                    .bytes(),
-                None,
-            ));
-            batch.push((self.key(tenant, Tag::TaskById).text(id).bytes(), None));
+        let by_id = Key::new(tenant, Tag::TaskById).text(id).bytes();
+        let known: Option<StoredReviewTask> = self.get("review task", by_id.clone())?;
+        if let Some(task) = known {
+            let by_weight = Key::new(tenant, Tag::TaskByWeight)
+                .falling(task.score.weight.0)
+                .text(id);
+            batch.push((by_weight.bytes(), None));
+            batch.push((by_id, None));
         }
         Ok(())
     }
@@ -598,8 +611,9 @@ impl<E: Engine> Store for KeyedStore<E> {
     fn commit(&self, tenant: &Tenant, writes: Vec<Write>) -> Result<(), StoreError> {
         let mut batch = Vec::with_capacity(writes.len() + 4);
         let mut fresh = Vec::new();
+        let number = self.number_of(tenant)?;
         for write in writes {
-            self.encode_write(tenant, write, &mut batch, &mut fresh)?;
+            self.encode_write(number, write, &mut batch, &mut fresh)?;
         }
         self.engine.write(batch)?;
         for fresh in fresh {

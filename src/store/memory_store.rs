@@ -5,7 +5,7 @@ use std::ops::Bound;
 
 use parking_lot::RwLock;
 
-use super::keyed::{Engine, KeyedStore};
+use super::keyed::{Engine, KeyedStore, entries_under};
 use super::{Entry, StoreError, Visit};
 
 /// Entries in memory.
@@ -43,11 +43,7 @@ impl Engine for MemoryEngine {
         let start = after.map_or(Bound::Included(prefix), Bound::Excluded);
         let entries = self.0.read();
         let range = entries.range::<[u8], _>((start, Bound::Unbounded));
-        Ok(range
-            .take_while(|(key, _)| key.starts_with(prefix))
-            .take(limit)
-            .map(|(key, value)| (key.clone(), value.clone()))
-            .collect())
+        entries_under(prefix, limit, range.map(Ok))
     }
 
     fn for_each(&self, visit: Visit<'_>) -> Result<(), StoreError> {

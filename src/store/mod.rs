@@ -64,7 +64,7 @@ pub enum Write {
     /// What a record's signals add up to.
     Fold(RecordNumber, Arc<StoredFold>),
     /// All edges of a record.
-    Edges(RecordNumber, Vec<StoredEdge>),
+    Edges(RecordNumber, Arc<Vec<StoredEdge>>),
     /// An identity.
     Identity(Arc<StoredIdentity>),
     /// The receipt of a signal.
@@ -122,8 +122,8 @@ pub enum StoreEngine {
     Sled,
 }
 
-/// Opens the store in a directory with the engine that made it, or makes a new one with `engine`. A quarter of `cache_bytes`
-/// is the engine's for its pages or blocks, the rest keeps what is read often decoded.
+/// Opens the store in a directory with the engine that made it, or makes a new one with `engine`. Half of `cache_bytes`
+/// is the engine's for its pages or blocks, half keeps what is read often decoded.
 pub fn open_store(
     directory: &Path,
     engine: StoreEngine,

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use parking_lot::RwLock;
 
-use super::keyed::{Engine, KeyedStore};
+use super::keyed::{Engine, KeyedStore, entries_under};
 use super::{Entry, StoreError, Visit};
 
 /// sled with the syncs that it leaves out.
@@ -25,7 +25,7 @@ pub struct SledEngine {
 pub type SledStore = KeyedStore<SledEngine>;
 
 impl SledStore {
-    /// Opens or creates the store in a directory. A quarter of `cache_bytes` is sled's, for pages.
+    /// Opens or creates the store in a directory. Half of `cache_bytes` is sled's, for pages.
     pub fn open_directory(directory: &Path, cache_bytes: u64) -> Result<Self, StoreError> {
         Self::open(
             SledEngine::open(directory, cache_bytes / 2)?,
@@ -91,19 +91,8 @@ impl Engine for SledEngine {
         limit: usize,
     ) -> Result<Vec<Entry>, StoreError> {
         let start = after.map_or(Bound::Included(prefix), Bound::Excluded);
-        let mut entries = Vec::new();
-        for entry in self
-            .database
-            .range::<&[u8], _>((start, Bound::Unbounded))
-            .take(limit)
-        {
-            let (key, value) = entry.map_err(engine)?;
-            if !key.starts_with(prefix) {
-                break;
-            }
-            entries.push((key.to_vec(), value.to_vec()));
-        }
-        Ok(entries)
+        let range = self.database.range::<&[u8], _>((start, Bound::Unbounded));
+        entries_under(prefix, limit, range.map(|entry| entry.map_err(engine)))
     }
 
     fn for_each(&self, visit: Visit<'_>) -> Result<(), StoreError> {

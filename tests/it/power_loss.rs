@@ -50,6 +50,23 @@ impl Mounted {
         run("mount", &["-t", "ext4", &device, text(&point)]);
         Self { device, point }
     }
+
+    fn store_is_good(&self) {
+        good(
+            &["check", "--config", "veridem.toml", "--store"],
+            &self.point,
+        );
+    }
+}
+
+/// Every acknowledged signal is answered as one that is there.
+async fn nothing_is_lost(process: &Process, signals: &[Signal], acknowledged: &BTreeSet<String>) {
+    let known = signals
+        .iter()
+        .filter(|signal| acknowledged.contains(&signal.signal_id));
+    let known: Vec<Signal> = known.cloned().collect();
+    let repeated = repeated(process.channel.clone(), &known).await;
+    assert_eq!(repeated, known.len(), "every acknowledged signal is there");
 }
 
 impl Drop for Mounted {
@@ -103,26 +120,9 @@ async fn power_loss_loses_nothing_acknowledged(engine: &str) {
         std::fs::remove_file(image(round)).expect("the old image goes");
         let mounted = Mounted::new(&image(round + 1), point(format!("check-{round}")));
         let process = Process::start(&mounted.point, engine).await;
-        let known: Vec<Signal> = signals
-            .iter()
-            .filter(|signal| acknowledged.contains(&signal.signal_id))
-            .cloned()
-            .collect();
-        assert_eq!(
-            repeated(process.channel.clone(), &known).await,
-            known.len(),
-            "round {round}: every acknowledged signal is there"
-        );
+        nothing_is_lost(&process, &signals, &acknowledged).await;
         process.kill();
-        good(
-            &[
-                "check",
-                "--config",
-                text(&mounted.point.join("veridem.toml")),
-                "--store",
-            ],
-            directory.path(),
-        );
+        mounted.store_is_good();
     }
     assert!(acknowledged.len() > 200, "{} signals", acknowledged.len());
     println!(
@@ -161,35 +161,19 @@ async fn a_full_disk_loses_nothing_acknowledged() {
         process.kill();
         std::fs::remove_file(&filler).expect("room again");
         let process = Process::start(&mounted.point, engine).await;
-        let known: Vec<Signal> = signals
-            .iter()
-            .filter(|signal| acknowledged.contains(&signal.signal_id))
-            .cloned()
-            .collect();
-        assert_eq!(
-            repeated(process.channel.clone(), &known).await,
-            known.len(),
-            "{engine}"
-        );
-        let some: Vec<Signal> = signals.into_iter().take(known.len() + 50).collect();
+        nothing_is_lost(&process, &signals, &acknowledged).await;
+        let some = acknowledged.len() + 50;
+        let some: Vec<Signal> = signals.into_iter().take(some).collect();
         assert_eq!(
             send(process.channel.clone(), &some).await.len(),
             some.len(),
             "{engine}"
         );
         process.kill();
-        good(
-            &[
-                "check",
-                "--config",
-                text(&mounted.point.join("veridem.toml")),
-                "--store",
-            ],
-            directory.path(),
-        );
+        mounted.store_is_good();
         println!(
             "{engine}: full disk, {} signals acknowledged, none lost",
-            known.len()
+            acknowledged.len()
         );
     }
 }

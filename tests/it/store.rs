@@ -185,7 +185,7 @@ fn a_check_tells_what_contradicts_what() {
     let damage = vec![
         Write::Record(moved.into()),
         Write::Counters(counters),
-        Write::Edges(5, edges),
+        Write::Edges(5, edges.into()),
     ];
     store.commit(&tenant(), damage).expect("written");
     let problems = check_tenant(store.as_ref(), &tenant()).expect("reads");

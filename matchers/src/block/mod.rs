@@ -168,14 +168,20 @@ impl BlockingRules {
         }
     }
 
-    /// Whether a record with these keys holds a shared value, so that [`BlockingRules::drop_shared`] takes something off.
-    pub fn holds_shared(
+    /// A record without its shared values; `None` where it holds none, which its keys tell.
+    pub fn without_shared(
         &self,
+        record: &NormalisedRecord,
         keys: &[BlockingKey],
         is_inactive: impl Fn(BlockingKey) -> bool,
-    ) -> bool {
-        keys.iter()
-            .any(|key| self.rule(*key).shared_value && is_inactive(*key))
+    ) -> Option<NormalisedRecord> {
+        let mut keys = keys.iter();
+        keys.any(|key| self.rule(*key).shared_value && is_inactive(*key))
+            .then(|| {
+                let mut record = record.clone();
+                self.drop_shared(&mut record, is_inactive);
+                record
+            })
     }
 
     /// The rules whose keys name a value that should be one person's, with the element that is the whole key.
