@@ -17,14 +17,14 @@ use tonic::transport::server::TcpIncoming;
 
 use crate::api::{Api, Authenticator};
 use crate::config::Config;
-use crate::index::TantivyIndex;
-use crate::resolver::{Engine, Ingest, Matcher, Writer};
+use crate::index::TantivyIndexes;
+use crate::resolver::{Engine, Ingest, Matcher, ModelChanges, Writer};
 use crate::store::{Store, Tenant, open_store};
 use crate::{publish, telemetry};
 
 /// Where the store lies in the data directory.
 pub const STORE_DIRECTORY: &str = "store";
-/// Where the indexes lie in the data directory, one a tenant.
+/// Where the indexes lie in the data directory.
 pub const INDEX_DIRECTORY: &str = "index";
 
 /// A running service.
@@ -39,6 +39,7 @@ pub struct Service {
     committer: JoinHandle<()>,
     ingest: Ingest,
     writer: Writer,
+    models: Arc<ModelChanges>,
     deadline: Duration,
 }
 
@@ -82,7 +83,10 @@ impl Service {
             config.index_commit_interval,
             stop.clone(),
         ));
+        let models = ModelChanges::start(engine.clone(), &ingest, &tenants, stop.clone())?;
         let api = Api {
+            models: models.clone(),
+            model_change_limit: config.model_change_limit,
             engine,
             ingest: ingest.clone(),
             authenticator,
@@ -105,6 +109,7 @@ impl Service {
             committer,
             ingest,
             writer,
+            models,
             deadline: config.shutdown_deadline,
         })
     }
@@ -125,6 +130,16 @@ impl Service {
                 tracing::warn!("calls still ran at the shutdown deadline and were ended");
                 task.abort();
             }
+        }
+        // One that weighs ends when it is done; at the deadline it is left, and begins anew at the next start.
+        let models = self.models;
+        let finished = async {
+            while !models.are_finished() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        if tokio::time::timeout(self.deadline, finished).await.is_err() {
+            tracing::warn!("a model change is interrupted; it goes on at the next start");
         }
         drop(self.ingest);
         let writer = self.writer;
@@ -166,16 +181,8 @@ pub fn engine_in(config: Config, directory: &Path) -> anyhow::Result<Engine> {
         config.cache_bytes,
     )?;
     let matcher = Arc::new(Matcher::new(config.model, config.pack));
-    let index_directory = directory.join(INDEX_DIRECTORY);
-    Ok(Engine::new(
-        store,
-        matcher,
-        Box::new(move |tenant| {
-            Ok(Arc::new(TantivyIndex::open_or_rebuild(
-                &index_directory.join(tenant.as_str()),
-            )?))
-        }),
-    )?)
+    let indexes = TantivyIndexes::new(directory.join(INDEX_DIRECTORY));
+    Ok(Engine::new(store, matcher, Box::new(indexes)))
 }
 
 async fn commit_indexes(engine: Arc<Engine>, interval: Duration, stop: CancellationToken) {

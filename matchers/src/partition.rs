@@ -45,10 +45,11 @@ pub fn partition_component(
     }
 }
 
-/// [`partition_component`] of rows of a table, without overrides.
+/// [`partition_component`] of rows of a table.
 pub fn partition_rows(
     rows: &[usize],
     edges: &[Edge],
+    overrides: &[(usize, usize, Link)],
     may_match: &dyn Fn(usize, usize) -> bool,
     scorer: &TableScorer<'_>,
 ) -> Vec<Vec<usize>> {
@@ -57,7 +58,7 @@ pub fn partition_rows(
     partition(
         rows.len(),
         edges,
-        &[],
+        overrides,
         may_match,
         scorer.scorer(),
         &evidence,

@@ -1,6 +1,7 @@
 //! Between messages and the words of the domain; the one place that knows both.
 
 use tonic::Status;
+use veridem_matchers::cluster::Link;
 use veridem_matchers::golden::{Criterion, SurvivingValue};
 use veridem_matchers::{
     Attribute, CustomAttribute, Decision, Identifier, PairExplanation, PersonName, PostalAddress,
@@ -9,9 +10,9 @@ use veridem_matchers::{
 use veridem_proto::v1;
 
 use super::status;
-use crate::resolver::{EngineError, Signal, SignalKind};
+use crate::resolver::{EngineError, OverrideState, Signal, SignalKind, StewardAnswer};
 use crate::store::{
-    EventKind, OverrideDecision, ReviewReason, StoredEvent, StoredIdentity, StoredOverride,
+    EventKind, IdentityId, ReviewReason, StoredEvent, StoredIdentity, StoredOverride,
     StoredReviewTask,
 };
 
@@ -211,7 +212,7 @@ pub(super) fn decision(decision: Decision) -> v1::Decision {
 pub(super) fn explanation(
     explanation: &PairExplanation,
     shared_blocking_rules: Vec<String>,
-    word: Option<OverrideDecision>,
+    word: Option<Link>,
 ) -> v1::MatchExplanation {
     let parts = explanation.parts.iter().map(|part| v1::ComparisonPart {
         comparison: part.comparison.to_string(),
@@ -230,7 +231,7 @@ pub(super) fn explanation(
         shared_blocking_rules,
         r#override: word
             .map(|word| {
-                if word == OverrideDecision::SamePerson {
+                if word == Link::Must {
                     "same person"
                 } else {
                     "different persons"
@@ -258,17 +259,46 @@ pub(super) fn review_task(task: &StoredReviewTask, identities: (String, String))
     }
 }
 
-pub(super) fn steward_override(value: &StoredOverride) -> v1::Override {
-    let decision = match value.decision {
-        OverrideDecision::SamePerson => v1::StewardDecision::SamePerson,
-        OverrideDecision::DifferentPersons => v1::StewardDecision::DifferentPersons,
+pub(super) fn steward_override(
+    value: &StoredOverride,
+    state: Option<OverrideState>,
+) -> v1::Override {
+    let state = match state {
+        None => v1::OverrideState::Unspecified,
+        Some(OverrideState::InForce) => v1::OverrideState::InForce,
+        Some(OverrideState::WithoutRecords) => v1::OverrideState::WithoutRecords,
+        Some(OverrideState::Superseded) => v1::OverrideState::Superseded,
+        Some(OverrideState::Contradicted) => v1::OverrideState::Contradicted,
+        Some(OverrideState::Undone) => v1::OverrideState::Undone,
     };
+    let groups = value.groups.iter().map(|group| v1::OverrideGroup {
+        records: group
+            .iter()
+            .map(|(key, _)| record_key_message(key))
+            .collect(),
+    });
+    let undone = value.undone.as_ref();
     v1::Override {
-        left: Some(record_key_message(&value.left)),
-        right: Some(record_key_message(&value.right)),
-        decision: decision.into(),
+        override_number: value.number,
+        groups: groups.collect(),
         principal: value.principal.clone(),
         decided_at_ms: value.decided_at_ms,
         note: value.note.clone(),
+        state: state.into(),
+        undone_by: undone
+            .map(|undone| undone.principal.clone())
+            .unwrap_or_default(),
+        undone_at_ms: undone.map(|undone| undone.undone_at_ms).unwrap_or_default(),
+        undo_note: undone.map(|undone| undone.note.clone()).unwrap_or_default(),
+    }
+}
+
+pub(super) fn steward_outcome(answer: &StewardAnswer) -> v1::StewardOutcome {
+    let id = |id: &Option<IdentityId>| id.map(|id| id.to_string()).unwrap_or_default();
+    v1::StewardOutcome {
+        r#override: Some(steward_override(&answer.value, None)),
+        identity_ids: answer.identities.iter().map(id).collect(),
+        events: answer.events.iter().map(event).collect(),
+        sequence: answer.sequence,
     }
 }

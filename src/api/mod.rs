@@ -25,10 +25,13 @@ use veridem_proto::v1;
 use crate::clock::Stopwatch;
 use crate::executor::available_threads;
 use crate::publish::Sink;
-use crate::resolver::{Engine, EngineError, Ingest};
+use crate::resolver::{Engine, EngineError, Ingest, ModelChanges};
 
 /// The largest message that is taken, bytes.
 const MAX_MESSAGE_BYTES: usize = 1 << 20;
+
+/// The largest message with a model, bytes.
+const MAX_MODEL_BYTES: usize = 64 << 20;
 
 /// Questions that may wait for their turn.
 const MAX_WAITING: usize = 1_024;
@@ -93,6 +96,10 @@ pub struct Api {
     pub authenticator: Arc<Authenticator>,
     /// How many questions are worked at and may wait.
     pub questions: Arc<Questions>,
+    /// Model changes that run.
+    pub models: Arc<ModelChanges>,
+    /// The share of identities that a model change may end or split where the call does not say.
+    pub model_change_limit: f64,
     /// Running sinks.
     pub sinks: Arc<Vec<Sink>>,
     /// Ends streams when the service stops.
@@ -126,7 +133,7 @@ impl Api {
             v1::stewardship_service_server::StewardshipServiceServer::new(self.clone())
                 .max_decoding_message_size(MAX_MESSAGE_BYTES);
         let operations = v1::operations_service_server::OperationsServiceServer::new(self.clone())
-            .max_decoding_message_size(MAX_MESSAGE_BYTES);
+            .max_decoding_message_size(MAX_MODEL_BYTES);
         let privacy = v1::privacy_service_server::PrivacyServiceServer::new(self)
             .max_decoding_message_size(MAX_MESSAGE_BYTES);
         Ok(Routes::new(health_service)

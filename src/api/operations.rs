@@ -5,12 +5,16 @@ use std::io::{BufWriter, Write};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
+use veridem_matchers::{Model, Pack};
 use veridem_proto::v1;
 use veridem_proto::v1::operations_service_server::OperationsService;
 
-use super::{Api, status};
+use super::{Api, observe, status};
+use crate::clock::{self, Stopwatch};
+use crate::executor;
 use crate::publish::SinkKind;
-use crate::store::write_backup;
+use crate::resolver::{Engine, EngineError, Matcher};
+use crate::store::{ModelPhase, Tenant, write_backup};
 
 const CHUNK_BYTES: usize = 64 << 10;
 /// Chunks that wait for a slow reader; then the backup waits.
@@ -88,6 +92,136 @@ impl OperationsService for Api {
         Ok(Response::new(ReceiverStream::new(outgoing)))
     }
 
+    async fn preview_model(
+        &self,
+        request: Request<v1::PreviewModelRequest>,
+    ) -> Result<Response<v1::PreviewModelResponse>, Status> {
+        let caller = self.caller(&request)?;
+        let request = request.into_inner();
+        let engine = self.engine.clone();
+        let stopwatch = Stopwatch::start();
+        // Takes no turn among the questions: it would hold it for as long as a bulk job runs.
+        let preview = tokio::task::spawn_blocking(move || {
+            let matcher = wanted_matcher(&engine, &caller.tenant, &request.model, &request.rules)
+                .map_err(status::of)?;
+            let threads = executor::available_threads().div_ceil(2);
+            let preview = executor::run(threads, || {
+                engine
+                    .preview_model(&caller.tenant, &matcher)
+                    .map_err(status::of)
+            });
+            let preview = preview.map_err(|_| Status::internal("no thread can be started"))??;
+            Ok::<_, Status>((matcher.fingerprint, preview))
+        });
+        let result = preview
+            .await
+            .map_err(|_| Status::internal("the call failed"))
+            .flatten();
+        observe("PreviewModel", stopwatch, result.as_ref().err());
+        let (fingerprint, preview) = result?;
+        let largest = preview.largest.iter().map(|change| v1::IdentityChange {
+            identity_id: change.id.to_string(),
+            records_before: change.records_before as u32,
+            records_after: change.records_after as u32,
+            merged_identity_ids: change.merged.iter().map(|id| id.to_string()).collect(),
+            split_into: change.split_into as u32,
+        });
+        Ok(Response::new(v1::PreviewModelResponse {
+            fingerprint,
+            identities: preview.identities,
+            identities_after: preview.identities_after,
+            identities_merged: preview.identities_merged,
+            identities_ended: preview.identities_ended,
+            identities_split: preview.identities_split,
+            identities_updated: preview.identities_updated,
+            identities_created: preview.identities_created,
+            records_moved: preview.records_moved,
+            events: preview.events,
+            changed_share: preview.changed_share(),
+            largest: largest.collect(),
+        }))
+    }
+
+    async fn activate_model(
+        &self,
+        request: Request<v1::ActivateModelRequest>,
+    ) -> Result<Response<v1::ActivateModelResponse>, Status> {
+        let caller = self.caller(&request)?;
+        let request = request.into_inner();
+        let limit = match request.limit {
+            0.0 => self.model_change_limit,
+            limit if limit > 0.0 && limit <= 1.0 => limit,
+            _ => return Err(status::invalid("limit", "must be above 0 and at most 1")),
+        };
+        let tenant = caller.tenant.clone();
+        let fingerprint = self
+            .ask("ActivateModel", move |engine| {
+                let matcher =
+                    wanted_matcher(engine, &caller.tenant, &request.model, &request.rules)?;
+                engine.begin_model_change(
+                    &caller.tenant,
+                    &matcher,
+                    &caller.principal,
+                    limit,
+                    clock::now_ms(),
+                )?;
+                tracing::info!(
+                    principal = caller.principal,
+                    tenant = caller.tenant.as_str(),
+                    fingerprint = matcher.fingerprint,
+                    "another model is asked for"
+                );
+                Ok(matcher.fingerprint)
+            })
+            .await?;
+        self.models
+            .carry_through(&tenant)
+            .map_err(|_| Status::internal("no thread can be started"))?;
+        Ok(Response::new(v1::ActivateModelResponse { fingerprint }))
+    }
+
+    async fn get_model_status(
+        &self,
+        request: Request<v1::GetModelStatusRequest>,
+    ) -> Result<Response<v1::GetModelStatusResponse>, Status> {
+        let caller = self.caller(&request)?;
+        let response = self.ask("GetModelStatus", move |engine| {
+            let store = engine.store();
+            let in_force = store.model(&caller.tenant)?;
+            let record_numbers = store.counters(&caller.tenant)?.record_numbers;
+            let mut response = v1::GetModelStatusResponse {
+                fingerprint_in_force: in_force.map(|model| model.fingerprint).unwrap_or_default(),
+                record_numbers,
+                ..Default::default()
+            };
+            let Some(change) = store.model_change(&caller.tenant)? else {
+                return Ok(response);
+            };
+            let phase = match change.phase {
+                ModelPhase::Weighing(_) => v1::ModelPhase::Weighing,
+                ModelPhase::Deciding { next, .. } => {
+                    response.decided_records = next - 1;
+                    v1::ModelPhase::Deciding
+                }
+                ModelPhase::Removing(_) => v1::ModelPhase::Removing,
+                ModelPhase::Done { .. } => v1::ModelPhase::Done,
+                ModelPhase::Refused {
+                    changed,
+                    identities,
+                } => {
+                    (response.changed_identities, response.identities) = (changed, identities);
+                    v1::ModelPhase::Refused
+                }
+            };
+            response.phase = phase.into();
+            response.fingerprint = change.model.fingerprint;
+            response.principal = change.principal;
+            response.asked_at_ms = change.asked_at_ms;
+            Ok(response)
+        });
+        Ok(Response::new(response.await?))
+    }
+
     async fn list_sinks(
         &self,
         request: Request<v1::ListSinksRequest>,
@@ -122,4 +256,31 @@ impl OperationsService for Api {
             sinks: sinks.collect(),
         }))
     }
+}
+
+/// The model and rules that a caller names, those in force where it names none.
+fn wanted_matcher(
+    engine: &Engine,
+    tenant: &Tenant,
+    model: &str,
+    rules: &str,
+) -> Result<Matcher, EngineError> {
+    if model.is_empty() && rules.is_empty() {
+        return Err(EngineError::invalid(
+            "model",
+            "is missing; give a model, rules, or both",
+        ));
+    }
+    let in_force = engine.matcher_of(tenant)?;
+    let model = match model {
+        "" => in_force.scorer.model().clone(),
+        text => Model::from_json(text)
+            .map_err(|cause| EngineError::invalid("model", cause.to_string()))?,
+    };
+    let pack = match rules {
+        "" => in_force.pack.clone(),
+        text => Pack::from_toml(text)
+            .map_err(|cause| EngineError::invalid("rules", cause.to_string()))?,
+    };
+    Ok(Matcher::new(model, pack))
 }

@@ -40,6 +40,7 @@ fn ack_message(signal_id: String, ack: Ack) -> v1::SignalAck {
         identity_id: ack.identity_id.map(|id| id.to_string()).unwrap_or_default(),
         sequence: ack.sequence,
         repeated: ack.repeated,
+        provisional: ack.provisional,
     }
 }
 
@@ -98,12 +99,14 @@ impl Api {
             asked if asked <= 100 => asked as usize,
             _ => return Err(status::invalid("max_identities", "must be 0 to 100")),
         };
-        let identities = self
+        let (identities, provisional) = self
             .ask("Resolve", move |engine| {
-                engine.resolve(&caller.tenant, &attributes, max_identities)
+                let identities = engine.resolve(&caller.tenant, &attributes, max_identities)?;
+                Ok((identities, engine.is_provisional(&caller.tenant)?))
             })
             .await?;
         Ok(v1::ResolveResponse {
+            provisional,
             identities: identities
                 .iter()
                 .map(|identity| ranked(identity, request.ids_only))
@@ -310,8 +313,12 @@ impl ResolutionService for Api {
             v1::get_identity_request::AsOf::AsOfSequence(sequence) => Moment::Event(sequence),
             v1::get_identity_request::AsOf::AsOfTimeMs(time_ms) => Moment::Time(time_ms),
         });
-        let question = move |engine: &Engine| engine.get_identity(&caller.tenant, &id, moment);
-        let resolution = if moment == Moment::Now {
+        let question = move |engine: &Engine| {
+            let resolution = engine.get_identity(&caller.tenant, &id, moment)?;
+            let provisional = moment == Moment::Now && engine.is_provisional(&caller.tenant)?;
+            Ok((resolution, provisional))
+        };
+        let (resolution, provisional) = if moment == Moment::Now {
             self.look_up("GetIdentity", question)?
         } else {
             // The way back may lead over many events.
@@ -334,6 +341,7 @@ impl ResolutionService for Api {
                 .map(|identity| convert::identity(identity))
                 .collect(),
             lineage,
+            provisional,
         }))
     }
 
@@ -343,10 +351,12 @@ impl ResolutionService for Api {
     ) -> Result<Response<v1::LookupIdentityResponse>, Status> {
         let caller = self.caller(&request)?;
         let key = convert::record_key("record", request.into_inner().record)?;
-        let identity = self.look_up("LookupIdentity", move |engine| {
-            engine.lookup_identity(&caller.tenant, &key)
+        let (identity, provisional) = self.look_up("LookupIdentity", move |engine| {
+            let identity = engine.lookup_identity(&caller.tenant, &key)?;
+            Ok((identity, engine.is_provisional(&caller.tenant)?))
         })?;
         Ok(Response::new(v1::LookupIdentityResponse {
+            provisional,
             identity: Some(convert::identity(&identity)),
         }))
     }
@@ -459,6 +469,30 @@ impl ResolutionService for Api {
             })
         });
         Ok(Response::new(response.await?))
+    }
+
+    async fn wait_settled(
+        &self,
+        request: Request<v1::WaitSettledRequest>,
+    ) -> Result<Response<v1::WaitSettledResponse>, Status> {
+        let caller = self.caller(&request)?;
+        let mut durable = self.ingest.durable();
+        loop {
+            durable.mark_seen();
+            let tenant = caller.tenant.clone();
+            // Every step of a model change ends with a flush, which wakes this.
+            if !self.look_up("WaitSettled", move |engine| engine.is_provisional(&tenant))? {
+                let sequence = durable.sequence(&caller.tenant);
+                return Ok(Response::new(v1::WaitSettledResponse { sequence }));
+            }
+            let goes_on = tokio::select! {
+                () = self.stop.cancelled() => false,
+                goes_on = durable.changed() => goes_on,
+            };
+            if !goes_on {
+                return Err(status::of(EngineError::Stopping));
+            }
+        }
     }
 
     async fn list_identity_events(

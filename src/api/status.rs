@@ -17,6 +17,8 @@ pub(super) fn parts(error: &EngineError) -> (Code, &'static str, &str) {
         EngineError::Invalid { field, .. } => (Code::InvalidArgument, "INVALID_FIELD", field),
         EngineError::Conflict { field } => (Code::AlreadyExists, "IDEMPOTENCY_CONFLICT", field),
         EngineError::NotFound { what } => (Code::NotFound, "NOT_FOUND", what),
+        EngineError::Stale => (Code::Aborted, "STALE_VERSION", "expected_versions"),
+        EngineError::Refused { field, .. } => (Code::FailedPrecondition, "REFUSED", field),
         EngineError::Overloaded => (Code::ResourceExhausted, "OVERLOADED", ""),
         EngineError::Stopping => (Code::Unavailable, "STOPPING", ""),
         EngineError::Store(_) => (Code::Unavailable, "STORE_UNAVAILABLE", ""),

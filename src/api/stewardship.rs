@@ -1,13 +1,17 @@
 //! `StewardshipService`.
 
 use tonic::{Request, Response, Status};
+use veridem_matchers::RecordKey;
 use veridem_proto::v1;
 use veridem_proto::v1::stewardship_service_server::StewardshipService;
 
-use super::{Api, convert, observe, page, status};
+use super::resolution::identity_id;
+use super::{Api, Caller, convert, observe, page, status};
 use crate::clock::Stopwatch;
-use crate::resolver::{DecisionRequest, EngineError, answer, validate_id};
-use crate::store::{IdentityId, OverrideDecision};
+use crate::resolver::{
+    EngineError, MAX_OVERRIDDEN_RECORDS, StewardAction, StewardRequest, answer, validate_id,
+};
+use crate::store::IdentityId;
 
 const MAX_NOTE_BYTES: usize = 1_024;
 
@@ -30,14 +34,8 @@ impl StewardshipService for Api {
                 .filter(|_| tasks.len() == size)
                 .map(|(place, _)| page::token(place));
             let identity_of = |number| {
-                Ok::<_, EngineError>(
-                    engine
-                        .store()
-                        .record(&caller.tenant, number)?
-                        .and_then(|record| record.identity_id)
-                        .map(|id| id.to_string())
-                        .unwrap_or_default(),
-                )
+                let id = engine.identity_of(&caller.tenant, number)?;
+                Ok::<_, EngineError>(id.map(|id| id.to_string()).unwrap_or_default())
             };
             let message = |task: &crate::store::StoredReviewTask| {
                 Ok::<_, EngineError>(convert::review_task(
@@ -61,60 +59,111 @@ impl StewardshipService for Api {
         &self,
         request: Request<v1::DecideReviewTaskRequest>,
     ) -> Result<Response<v1::DecideReviewTaskResponse>, Status> {
-        let stopwatch = Stopwatch::start();
         let caller = self.caller(&request)?;
         let request = request.into_inner();
         validate_id("review_task_id", &request.review_task_id).map_err(status::of)?;
-        validate_id("idempotency_key", &request.idempotency_key).map_err(status::of)?;
-        if request.note.len() > MAX_NOTE_BYTES {
-            return Err(status::invalid("note", "has more than 1,024 bytes"));
-        }
-        let decision = match v1::StewardDecision::try_from(request.decision) {
-            Ok(v1::StewardDecision::SamePerson) => OverrideDecision::SamePerson,
-            Ok(v1::StewardDecision::DifferentPersons) => OverrideDecision::DifferentPersons,
-            _ => {
-                return Err(status::invalid(
-                    "decision",
-                    "must be same person or different persons",
-                ));
+        let decision = v1::StewardDecision::try_from(request.decision);
+        let Some(decision) = decision
+            .ok()
+            .filter(|decision| *decision != v1::StewardDecision::Unspecified)
+        else {
+            return Err(status::invalid(
+                "decision",
+                "must be same person or different persons",
+            ));
+        };
+        let call = Call::check(request.call)?;
+        let (tenant, task_id) = (caller.tenant.clone(), request.review_task_id);
+        let key = call.idempotency_key.clone();
+        let groups = self.ask("DecideReviewTask", move |engine| {
+            // A repeated call finds its task closed: the first answer tells the records.
+            if let Some(answer) = engine.store().answer(&tenant, &key)? {
+                let records = answer.value.records().map(|(key, _)| key.clone());
+                return Ok(records.collect());
             }
+            let task = engine.store().review_task(&tenant, &task_id)?;
+            let task = task.ok_or(EngineError::NotFound {
+                what: "review_task_id",
+            })?;
+            Ok(vec![task.left, task.right])
+        });
+        let records: Vec<RecordKey> = groups.await?;
+        let groups = match decision {
+            v1::StewardDecision::SamePerson => vec![records],
+            _ => records.into_iter().map(|record| vec![record]).collect(),
         };
-        let (tenant, task_id, key) = (
-            caller.tenant.clone(),
-            request.review_task_id,
-            request.idempotency_key.clone(),
-        );
-        let records =
-            self.ask("DecideReviewTask", move |engine| {
-                // A repeated call finds its task closed: the first answer tells the records.
-                if let Some(decided) = engine.store().decision(&tenant, &key)? {
-                    return Ok((decided.value.left, decided.value.right));
-                }
-                let task = engine.store().review_task(&tenant, &task_id)?.ok_or(
-                    EngineError::NotFound {
-                        what: "review_task_id",
-                    },
-                )?;
-                Ok((task.left, task.right))
-            });
-        let decision = DecisionRequest {
-            records: records.await?,
-            decision,
-            principal: caller.principal,
-            note: request.note,
-            idempotency_key: request.idempotency_key,
-        };
-        let result = async { answer(self.ingest.try_decide(caller.tenant, decision)?).await }
-            .await
-            .map_err(status::of);
-        observe("DecideReviewTask", stopwatch, result.as_ref().err());
-        let decided = result?;
-        let id = |id: Option<IdentityId>| id.map(|id| id.to_string()).unwrap_or_default();
+        let action = StewardAction::Override(groups);
+        let outcome = self
+            .decide("DecideReviewTask", caller, action, call)
+            .await?;
         Ok(Response::new(v1::DecideReviewTaskResponse {
-            r#override: Some(convert::steward_override(&decided.value)),
-            left_identity_id: id(decided.identities.0),
-            right_identity_id: id(decided.identities.1),
-            sequence: decided.sequence,
+            outcome: Some(outcome),
+        }))
+    }
+
+    async fn merge_identities(
+        &self,
+        request: Request<v1::MergeIdentitiesRequest>,
+    ) -> Result<Response<v1::MergeIdentitiesResponse>, Status> {
+        let caller = self.caller(&request)?;
+        let request = request.into_inner();
+        let ids = request.identity_ids;
+        at_most_a_thousand("identity_ids", ids.len())?;
+        let ids = ids.into_iter().map(identity_id).collect::<Result<_, _>>()?;
+        let (action, call) = (StewardAction::Merge(ids), Call::check(request.call)?);
+        let outcome = self.decide("MergeIdentities", caller, action, call).await?;
+        Ok(Response::new(v1::MergeIdentitiesResponse {
+            outcome: Some(outcome),
+        }))
+    }
+
+    async fn split_identity(
+        &self,
+        request: Request<v1::SplitIdentityRequest>,
+    ) -> Result<Response<v1::SplitIdentityResponse>, Status> {
+        let caller = self.caller(&request)?;
+        let request = request.into_inner();
+        let id = identity_id(request.identity_id)?;
+        let records = record_keys("records", request.records)?;
+        let (action, call) = (
+            StewardAction::Split(id, records),
+            Call::check(request.call)?,
+        );
+        let outcome = self.decide("SplitIdentity", caller, action, call).await?;
+        Ok(Response::new(v1::SplitIdentityResponse {
+            outcome: Some(outcome),
+        }))
+    }
+
+    async fn set_override(
+        &self,
+        request: Request<v1::SetOverrideRequest>,
+    ) -> Result<Response<v1::SetOverrideResponse>, Status> {
+        let caller = self.caller(&request)?;
+        let request = request.into_inner();
+        at_most_a_thousand("groups", request.groups.len())?;
+        let groups = request.groups.into_iter().enumerate();
+        let groups = groups
+            .map(|(index, group)| record_keys(&format!("groups[{index}].records"), group.records))
+            .collect::<Result<_, _>>()?;
+        let (action, call) = (StewardAction::Override(groups), Call::check(request.call)?);
+        let outcome = self.decide("SetOverride", caller, action, call).await?;
+        Ok(Response::new(v1::SetOverrideResponse {
+            outcome: Some(outcome),
+        }))
+    }
+
+    async fn undo_override(
+        &self,
+        request: Request<v1::UndoOverrideRequest>,
+    ) -> Result<Response<v1::UndoOverrideResponse>, Status> {
+        let caller = self.caller(&request)?;
+        let request = request.into_inner();
+        let action = StewardAction::Undo(request.override_number);
+        let call = Call::check(request.call)?;
+        let outcome = self.decide("UndoOverride", caller, action, call).await?;
+        Ok(Response::new(v1::UndoOverrideResponse {
+            outcome: Some(outcome),
         }))
     }
 
@@ -124,26 +173,92 @@ impl StewardshipService for Api {
     ) -> Result<Response<v1::ListOverridesResponse>, Status> {
         let caller = self.caller(&request)?;
         let request = request.into_inner();
-        let size = page::size(request.page_size, 100, 1_000)?;
-        let after = page::place(&request.page_token)?;
+        let size = page::size(request.page_size, 100, 100)?;
+        let after = page::number(&request.page_token)?.unwrap_or_default();
         let overrides = self
             .ask("ListOverrides", move |engine| {
-                Ok(engine
-                    .store()
-                    .overrides(&caller.tenant, after.as_deref(), size)?)
+                engine.list_overrides(&caller.tenant, after, size)
             })
             .await?;
         let next = overrides
             .last()
             .filter(|_| overrides.len() == size)
-            .map(|(place, _)| page::token(place));
+            .map(|(value, _)| page::token(&value.number.to_be_bytes()));
         let overrides = overrides
             .iter()
-            .map(|(_, value)| convert::steward_override(value))
+            .map(|(value, state)| convert::steward_override(value, Some(*state)))
             .collect();
         Ok(Response::new(v1::ListOverridesResponse {
             overrides,
             next_page_token: next.unwrap_or_default(),
         }))
     }
+}
+
+/// What goes with a decision, checked.
+struct Call {
+    note: String,
+    idempotency_key: String,
+    expected_versions: Vec<(IdentityId, u64)>,
+    preview: bool,
+}
+
+impl Call {
+    fn check(message: Option<v1::StewardCall>) -> Result<Self, Status> {
+        let call = message.ok_or_else(|| status::invalid("call", "is missing"))?;
+        if !call.preview {
+            validate_id("call.idempotency_key", &call.idempotency_key).map_err(status::of)?;
+        }
+        if call.note.len() > MAX_NOTE_BYTES {
+            return Err(status::invalid("call.note", "has more than 1,024 bytes"));
+        }
+        at_most_a_thousand("call.expected_versions", call.expected_versions.len())?;
+        let versions = call.expected_versions.into_iter();
+        let versions = versions.map(|seen| Ok((identity_id(seen.identity_id)?, seen.version)));
+        Ok(Self {
+            note: call.note,
+            idempotency_key: call.idempotency_key,
+            expected_versions: versions.collect::<Result<_, Status>>()?,
+            preview: call.preview,
+        })
+    }
+}
+
+impl Api {
+    /// Has the writer decide: a preview too has to see everything that was decided before it.
+    async fn decide(
+        &self,
+        name: &'static str,
+        caller: Caller,
+        action: StewardAction,
+        call: Call,
+    ) -> Result<v1::StewardOutcome, Status> {
+        let stopwatch = Stopwatch::start();
+        let request = StewardRequest {
+            action,
+            expected_versions: call.expected_versions,
+            principal: caller.principal,
+            note: call.note,
+            idempotency_key: call.idempotency_key,
+            preview: call.preview,
+        };
+        let result = async { answer(self.ingest.try_steward(caller.tenant, request)?).await }
+            .await
+            .map_err(status::of);
+        observe(name, stopwatch, result.as_ref().err());
+        Ok(convert::steward_outcome(&result?))
+    }
+}
+
+fn at_most_a_thousand(field: &str, length: usize) -> Result<(), Status> {
+    if length > MAX_OVERRIDDEN_RECORDS {
+        return Err(status::invalid(field, "has more than 1,000 entries"));
+    }
+    Ok(())
+}
+
+fn record_keys(field: &str, messages: Vec<v1::RecordKey>) -> Result<Vec<RecordKey>, Status> {
+    at_most_a_thousand(field, messages.len())?;
+    let key = |(index, message)| convert::record_key(&format!("{field}[{index}]"), Some(message));
+    messages.into_iter().enumerate().map(key).collect()
 }

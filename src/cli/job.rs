@@ -106,6 +106,7 @@ impl JobArguments {
             model,
             training: self.training(),
             labels,
+            overrides: Vec::new(),
             link_only: self.link_only,
         })
     }

@@ -14,7 +14,7 @@ use super::serve::read_config;
 use crate::clock;
 use crate::config::Config;
 use crate::files::{Rows, is_signal_log};
-use crate::index::MemoryIndex;
+use crate::index::MemoryIndexes;
 use crate::resolver::{Engine, Matcher, Signal, validate_signal};
 use crate::store::{IdentityId, MemoryStore, Store, StoreError, Tenant};
 
@@ -117,8 +117,8 @@ fn replay(config: &Config, signals: &[Signal]) -> anyhow::Result<Outcome> {
     let engine = Engine::new(
         Arc::new(MemoryStore::new()),
         Arc::new(Matcher::new(config.model.clone(), config.pack.clone())),
-        Box::new(|_| Ok(Arc::new(MemoryIndex::default()))),
-    )?;
+        Box::new(MemoryIndexes),
+    );
     for signal in signals {
         engine
             .submit(&tenant, signal, clock::now_ms())
@@ -137,7 +137,7 @@ fn replay(config: &Config, signals: &[Signal]) -> anyhow::Result<Outcome> {
 /// SHA-256 over everything that must not depend on the order of arrival.
 fn digest(store: &dyn Store, tenant: &Tenant) -> Result<String, StoreError> {
     let mut members: BTreeMap<IdentityId, Vec<RecordKey>> = BTreeMap::new();
-    for record in store.records_from(tenant, 0, usize::MAX)? {
+    for record in store.records_from(tenant, store.in_force(tenant), 0, usize::MAX)? {
         if let Some(id) = record.identity_id.filter(|_| record.is_alive) {
             members.entry(id).or_default().push(record.key);
         }

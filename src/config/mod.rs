@@ -30,6 +30,7 @@ struct WrittenConfig {
     store_engine: Option<StoreEngine>,
     cache: Option<String>,
     index_commit_interval: Option<String>,
+    model_change_limit: Option<f64>,
     shutdown_deadline: Option<String>,
     log_filter: Option<String>,
     log_format: Option<LogFormat>,
@@ -96,6 +97,8 @@ pub struct Config {
     pub cache_bytes: u64,
     /// How often the index is made durable.
     pub index_commit_interval: Duration,
+    /// The share of identities that another model may end or split where the call does not say.
+    pub model_change_limit: f64,
     /// How long a stop waits for calls that run.
     pub shutdown_deadline: Duration,
     /// `tracing_subscriber::EnvFilter` syntax.
@@ -124,7 +127,8 @@ impl Config {
             pack: Pack::retail(),
             store_engine: StoreEngine::default(),
             cache_bytes: ByteSize::gib(1).as_u64(),
-            index_commit_interval: Duration::from_millis(2000),
+            index_commit_interval: Duration::from_secs(2),
+            model_change_limit: 0.05,
             shutdown_deadline: Duration::from_secs(10),
             log_filter: "info,tantivy=warn".to_owned(),
             log_format: LogFormat::Text,
@@ -180,6 +184,12 @@ impl Config {
             "shutdown_deadline",
             &mut config.shutdown_deadline,
         );
+        if let Some(limit) = written.model_change_limit {
+            if !(limit > 0.0 && limit <= 1.0) {
+                mistakes.add("model_change_limit", "must be above 0 and at most 1");
+            }
+            config.model_change_limit = limit;
+        }
         config.log_filter = written.log_filter.unwrap_or(config.log_filter);
         config.log_format = written.log_format.unwrap_or(config.log_format);
         config.principals = written

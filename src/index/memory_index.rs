@@ -1,11 +1,13 @@
 //! An index in memory: what is staged and not yet committed, and all there is in tests.
 
+use std::sync::Arc;
+
 use parking_lot::RwLock;
 use rustc_hash::{FxHashMap, FxHashSet};
 use veridem_matchers::block::BlockingKey;
 
-use super::{CandidateIndex, IndexDocument, IndexError, relevance};
-use crate::store::RecordNumber;
+use super::{CandidateIndex, IndexDocument, IndexError, Indexes, relevance};
+use crate::store::{Generation, RecordNumber, Tenant};
 
 /// Documents with the numbers of the changes that made them, and their postings.
 #[derive(Default)]
@@ -129,5 +131,18 @@ impl CandidateIndex for MemoryIndex {
 
     fn committed_change(&self) -> u64 {
         self.0.read().1
+    }
+}
+
+/// Indexes that are gone with the process.
+pub struct MemoryIndexes;
+
+impl Indexes for MemoryIndexes {
+    fn open(&self, _: &Tenant, _: Generation) -> Result<Arc<dyn CandidateIndex>, IndexError> {
+        Ok(Arc::new(MemoryIndex::default()))
+    }
+
+    fn remove(&self, _: &Tenant, _: Generation) -> Result<(), IndexError> {
+        Ok(())
     }
 }

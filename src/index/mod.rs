@@ -4,14 +4,16 @@
 mod memory_index;
 mod tantivy_index;
 
-pub use memory_index::MemoryIndex;
-pub use tantivy_index::TantivyIndex;
+pub use memory_index::{MemoryIndex, MemoryIndexes};
+pub use tantivy_index::{TantivyIndex, TantivyIndexes};
+
+use std::sync::Arc;
 
 use veridem_matchers::NormalisedRecord;
 use veridem_matchers::block::BlockingKey;
 use veridem_matchers::normalise::fold;
 
-use crate::store::{RecordNumber, StoredRecord};
+use crate::store::{Generation, RecordNumber, StoredRecord, Tenant};
 
 /// Why the index cannot answer. Never a caller's mistake.
 #[derive(Debug, thiserror::Error)]
@@ -155,4 +157,16 @@ pub trait CandidateIndex: Send + Sync + 'static {
     fn commit(&self) -> Result<u64, IndexError>;
     /// The last change that is durable.
     fn committed_change(&self) -> u64;
+}
+
+/// Where the indexes of tenants are.
+pub trait Indexes: Send + Sync + 'static {
+    /// Opens the index of a generation, or makes an empty one.
+    fn open(
+        &self,
+        tenant: &Tenant,
+        generation: Generation,
+    ) -> Result<Arc<dyn CandidateIndex>, IndexError>;
+    /// Removes the index of a generation, where there is one.
+    fn remove(&self, tenant: &Tenant, generation: Generation) -> Result<(), IndexError>;
 }

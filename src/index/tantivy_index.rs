@@ -1,7 +1,7 @@
 //! The index over tantivy. Postings are walked as sets (no scores, no top-k); what is not committed yet lies in an overlay in
 //! memory that wins over what is.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
@@ -21,8 +21,8 @@ use tantivy::{
 use veridem_matchers::block::BlockingKey;
 
 use super::memory_index::{Documents, best};
-use super::{CandidateIndex, IndexDocument, IndexError, forgiven_edits, relevance};
-use crate::store::RecordNumber;
+use super::{CandidateIndex, IndexDocument, IndexError, Indexes, forgiven_edits, relevance};
+use crate::store::{Generation, RecordNumber, Tenant};
 
 /// Memory that tantivy may fill before it writes a segment.
 const WRITER_MEMORY_BYTES: usize = 32 << 20;
@@ -60,6 +60,42 @@ pub struct TantivyIndex {
     writer: Mutex<Option<IndexWriter>>,
     state: RwLock<State>,
     committed_change: std::sync::atomic::AtomicU64,
+}
+
+/// Indexes in a directory: one directory a tenant and generation.
+pub struct TantivyIndexes(PathBuf);
+
+impl TantivyIndexes {
+    /// Those in a directory.
+    pub fn new(directory: PathBuf) -> Self {
+        Self(directory)
+    }
+
+    fn directory_of(&self, tenant: &Tenant, generation: Generation) -> PathBuf {
+        self.0.join(match generation.0 {
+            0 => tenant.as_str().to_owned(),
+            // No tenant's name has a point.
+            later => format!("{}.{later}", tenant.as_str()),
+        })
+    }
+}
+
+impl Indexes for TantivyIndexes {
+    fn open(
+        &self,
+        tenant: &Tenant,
+        generation: Generation,
+    ) -> Result<Arc<dyn CandidateIndex>, IndexError> {
+        let directory = self.directory_of(tenant, generation);
+        Ok(Arc::new(TantivyIndex::open_or_rebuild(&directory)?))
+    }
+
+    fn remove(&self, tenant: &Tenant, generation: Generation) -> Result<(), IndexError> {
+        match std::fs::remove_dir_all(self.directory_of(tenant, generation)) {
+            Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => Err(failed(cause)),
+            _ => Ok(()),
+        }
+    }
 }
 
 fn failed(cause: impl std::fmt::Display) -> IndexError {

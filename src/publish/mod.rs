@@ -203,6 +203,7 @@ impl Worker {
                 // The cursor may lag behind after a crash: a delivery is then repeated, never lost.
                 self.store.commit(
                     &self.settings.tenant,
+                    self.store.in_force(&self.settings.tenant),
                     vec![Write::SinkCursor(self.settings.name.clone(), acknowledged)],
                 )?;
                 self.delays = delays();

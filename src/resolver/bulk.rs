@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rayon::prelude::*;
 use veridem_matchers::block::{BlockingRecall, Candidates, RuleStatistics};
-use veridem_matchers::cluster::connected_components;
+use veridem_matchers::cluster::{Link, connected_components};
 use veridem_matchers::compare::Pattern;
 use veridem_matchers::train::{TrainingOptions, learn_m, train, weigh};
 use veridem_matchers::{
@@ -29,6 +29,8 @@ pub struct BulkOptions {
     pub training: TrainingOptions,
     /// What people said of some records.
     pub labels: Option<Labels>,
+    /// Stewards' words on pairs of rows, `left < right`, sorted.
+    pub overrides: Vec<(u32, u32, Link)>,
     /// Only pairs of two sources may match.
     pub link_only: bool,
 }
@@ -237,6 +239,7 @@ pub fn resolve_records(
         &TableScorer::new(&scorer, &table),
         table.len(),
         &pairs,
+        &options.overrides,
         &may_match,
     );
     seconds.insert("cluster", stopwatch.lap());
@@ -259,12 +262,17 @@ fn cluster(
     scorer: &TableScorer<'_>,
     rows: usize,
     pairs: &[ScoredPair],
+    overrides: &[(u32, u32, Link)],
     may_match: &(dyn Fn(usize, usize) -> bool + Sync),
 ) -> Vec<Vec<usize>> {
     let matches = pairs
         .iter()
         .filter(|pair| pair.score.decision == Decision::Match)
         .map(|pair| (pair.left as usize, pair.right as usize));
+    let musts = overrides
+        .iter()
+        .filter(|(.., link)| *link == Link::Must)
+        .map(|(left, right, _)| (*left as usize, *right as usize));
     // Pairs are sorted by their left row: where those of each row begin.
     let mut starts = vec![0_u32; rows + 1];
     for pair in pairs {
@@ -277,8 +285,17 @@ fn cluster(
         if members.len() == 1 {
             return vec![members];
         }
-        let mut edges = Vec::new();
+        let (mut edges, mut links) = (Vec::new(), Vec::new());
         for (left, row) in members.iter().enumerate() {
+            let first = overrides.partition_point(|(left, ..)| (*left as usize) < *row);
+            let of_row = overrides[first..]
+                .iter()
+                .take_while(|(left, ..)| *left as usize == *row);
+            for (_, right, link) in of_row {
+                if let Ok(right) = members.binary_search(&(*right as usize)) {
+                    links.push((left, right, *link));
+                }
+            }
             for pair in &pairs[starts[*row] as usize..starts[row + 1] as usize] {
                 // A pair for review may lead to another component.
                 if let Ok(right) = members.binary_search(&(pair.right as usize)) {
@@ -287,11 +304,11 @@ fn cluster(
             }
         }
         let may_match = |left: usize, right: usize| may_match(members[left], members[right]);
-        let parts = partition_rows(&members, &edges, &may_match, scorer);
+        let parts = partition_rows(&members, &edges, &links, &may_match, scorer);
         let of_rows = |part: Vec<usize>| part.into_iter().map(|member| members[member]).collect();
         parts.into_iter().map(of_rows).collect()
     };
-    let mut clusters: Vec<Vec<usize>> = connected_components(rows, matches)
+    let mut clusters: Vec<Vec<usize>> = connected_components(rows, matches.chain(musts))
         .into_par_iter()
         .flat_map_iter(partition)
         .collect();

@@ -7,17 +7,19 @@ use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 use veridem_matchers::block::BlockingKey;
-use veridem_matchers::cluster::{Link, connected_components};
+use veridem_matchers::cluster::Link;
+use veridem_matchers::cluster::connected_components;
 use veridem_matchers::{Decision, NormalisedRecord, PairScore, RecordKey, partition_component};
 
 use super::engine::{Engine, TenantState};
 use super::error::EngineError;
 use super::identities::assign_identities;
+use super::overrides::Overrides;
 use super::tasks::{RecordPair, content_of, settle_tasks, task_id};
 use crate::index::IndexDocument;
 use crate::store::{
-    Cause, Counters, IdentityId, OverrideDecision, RecordNumber, StoredEdge, StoredFold,
-    StoredOverride, StoredRecord, StoredReviewTask, Tenant, Write,
+    Cause, Counters, IdentityId, RecordNumber, StoredEdge, StoredEvent, StoredFold, StoredOverride,
+    StoredRecord, StoredReviewTask, Tenant, Write,
 };
 
 type SharedEdges = Arc<Vec<StoredEdge>>;
@@ -26,8 +28,10 @@ type SharedEdges = Arc<Vec<StoredEdge>>;
 pub(super) struct Change<'a> {
     pub(super) engine: &'a Engine,
     pub(super) tenant: &'a Tenant,
-    state: &'a TenantState,
+    pub(super) state: &'a TenantState,
     pub(super) counters: Counters,
+    /// Every identity looked at is decided and its golden record made anew, also where nothing in it changes.
+    anew: bool,
     /// Records as they will be.
     records: FxHashMap<RecordNumber, Arc<StoredRecord>>,
     changed_records: BTreeSet<RecordNumber>,
@@ -41,13 +45,13 @@ pub(super) struct Change<'a> {
     edges_before: FxHashMap<RecordNumber, SharedEdges>,
     /// Edges as they will be.
     edges: FxHashMap<RecordNumber, SharedEdges>,
-    overrides: FxHashMap<RecordNumber, Vec<(RecordNumber, OverrideDecision)>>,
+    /// Overrides as they will be.
+    overrides: Arc<Overrides>,
+    overrides_change: bool,
     /// Holders of keys as the index knows them.
     holders: FxHashMap<BlockingKey, Vec<RecordNumber>>,
     /// Review tasks that open, with their content, and that close.
     tasks: Vec<(RecordPair, Option<u64>)>,
-    /// Records that get an override.
-    overridden: Vec<RecordNumber>,
     /// Keys whose activity changes, and whether they will be inactive.
     activity: BTreeMap<BlockingKey, bool>,
     /// Records whose pairs or constraints change.
@@ -66,6 +70,7 @@ impl<'a> Change<'a> {
             tenant,
             state,
             counters: engine.store.counters(tenant)?,
+            anew: false,
             records: FxHashMap::default(),
             changed_records: BTreeSet::new(),
             folds: FxHashMap::default(),
@@ -73,10 +78,10 @@ impl<'a> Change<'a> {
             comparable: FxHashMap::default(),
             edges_before: FxHashMap::default(),
             edges: FxHashMap::default(),
-            overrides: FxHashMap::default(),
+            overrides: state.shared.overrides.read().clone(),
+            overrides_change: false,
             holders: FxHashMap::default(),
             tasks: Vec::new(),
-            overridden: Vec::new(),
             activity: BTreeMap::new(),
             dirty: BTreeSet::new(),
             writes: Vec::new(),
@@ -101,16 +106,26 @@ impl<'a> Change<'a> {
         new: StoredRecord,
         fold: StoredFold,
     ) -> Result<(), EngineError> {
-        let number = new.number;
         let fold = Arc::new(fold);
-        self.folds.insert(number, fold.clone());
-        self.write(Write::Fold(number, fold));
+        self.folds.insert(new.number, fold.clone());
+        self.write(Write::Fold(new.number, fold));
         let was_alive = old.is_some_and(|old| old.is_alive);
         if new.is_alive && !was_alive {
             self.counters.source_records += 1;
         } else if was_alive && !new.is_alive {
             self.counters.source_records -= 1;
         }
+        self.replace_evidence(old, new)
+    }
+
+    /// [`Change::replace_record`] as far as pairs go.
+    pub(super) fn replace_evidence(
+        &mut self,
+        old: Option<&StoredRecord>,
+        new: StoredRecord,
+    ) -> Result<(), EngineError> {
+        let number = new.number;
+        let was_alive = old.is_some_and(|old| old.is_alive);
         let old_keys = old.map_or(&[][..], |old| old.keys.as_slice());
         self.subject = Some(number);
         let changed_keys: Vec<BlockingKey> = {
@@ -139,7 +154,7 @@ impl<'a> Change<'a> {
     /// A key that a record gains or loses may cross the bound of its rule, in either direction; then all its holders' pairs
     /// are weighed anew. One that too many hold already stays inactive when one more holds it.
     fn follow_key(&mut self, key: BlockingKey, subject: RecordNumber) -> Result<(), EngineError> {
-        let bound = self.engine.matcher.pack.blocking.rule(key).max_records;
+        let bound = self.state.matcher.pack.blocking.rule(key).max_records;
         let is_gained = self.records[&subject].keys.binary_search(&key).is_ok();
         let was_inactive = self.state.inactive.read().contains(&key);
         if is_gained && was_inactive {
@@ -162,43 +177,37 @@ impl<'a> Change<'a> {
         Ok(match self.holders.entry(key) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(vacant) => {
-                let bound = self.engine.matcher.pack.blocking.rule(key).max_records;
+                let bound = self.state.matcher.pack.blocking.rule(key).max_records;
                 vacant.insert(self.state.index.holders(key, bound + 2)?)
             }
         })
     }
 
-    /// Puts a steward's word on two records.
-    pub(super) fn set_override(
-        &mut self,
-        numbers: (RecordNumber, RecordNumber),
-        value: &StoredOverride,
-    ) -> Result<(), EngineError> {
-        let known = self
-            .overrides_of(numbers.0)?
-            .iter()
-            .any(|(other, _)| *other == numbers.1);
-        self.counters.overrides += u64::from(!known);
-        for (one, other) in [(numbers.0, numbers.1), (numbers.1, numbers.0)] {
-            self.overrides_of(one)?;
-            let overrides = self.overrides.entry(one).or_default();
-            overrides.retain(|(known, _)| *known != other);
-            overrides.push((other, value.decision));
-            overrides.sort_unstable_by_key(|(other, _)| *other);
-            self.overridden.push(one);
-            self.dirty.insert(one);
+    /// Puts an override in force, or out of force where it is undone.
+    pub(super) fn set_override(&mut self, value: &StoredOverride) {
+        let overrides = Arc::make_mut(&mut self.overrides);
+        if value.undone.is_none() {
+            overrides.add(value);
+            self.counters.overrides += 1;
+        } else {
+            overrides.remove(value.number);
+            self.counters.overrides -= 1;
         }
-        self.write(Write::Override {
-            records: numbers,
-            value: value.clone(),
-        });
-        Ok(())
+        self.overrides_change = true;
+        self.dirty
+            .extend(value.records().map(|(_, number)| *number));
+        self.write(Write::Override(value.clone()));
+    }
+
+    /// Overrides as they will be.
+    pub(super) fn overrides(&self) -> Arc<Overrides> {
+        self.overrides.clone()
     }
 
     /// Opens a review task, or changes the one that is open for the two records.
     pub(super) fn open_task(&mut self, pair: RecordPair, task: StoredReviewTask) {
         let content = content_of(&task);
-        let known = self.state.open_tasks.read().get(&pair).copied();
+        let known = self.state.shared.open_tasks.read().content(pair);
         if known != Some(content) {
             self.counters.open_review_tasks += u64::from(known.is_none());
             self.tasks.push((pair, Some(content)));
@@ -206,9 +215,14 @@ impl<'a> Change<'a> {
         }
     }
 
+    /// The records with which a record has an open review task.
+    pub(super) fn open_tasks_of(&self, number: RecordNumber) -> Vec<RecordNumber> {
+        self.state.shared.open_tasks.read().of_record(number)
+    }
+
     /// Closes the review task of two records, where one is open.
     pub(super) fn close_task(&mut self, pair: RecordPair) -> Result<(), EngineError> {
-        if !self.state.open_tasks.read().contains_key(&pair) {
+        if self.state.shared.open_tasks.read().content(pair).is_none() {
             return Ok(());
         }
         self.load(pair.0)?;
@@ -226,6 +240,50 @@ impl<'a> Change<'a> {
 
     /// Works out everything that follows.
     pub(super) fn settle(&mut self, cause: &Cause, now_ms: i64) -> Result<(), EngineError> {
+        self.weigh_dirty()?;
+        if let Some(members) = self.identity_that_stays()? {
+            let affected = members.iter().copied().collect();
+            return self.decide(&affected, &[members], cause, now_ms);
+        }
+        let start = self.dirty.iter().copied().chain(self.subject).collect();
+        let affected = self.affected(start)?;
+        let clusters = self.clusters(&affected)?;
+        self.decide(&affected, &clusters, cause, now_ms)
+    }
+
+    /// Decides some records and everything connected with them anew; tells which these are.
+    pub(super) fn decide_anew(
+        &mut self,
+        records: BTreeSet<RecordNumber>,
+        cause: &Cause,
+        now_ms: i64,
+    ) -> Result<BTreeSet<RecordNumber>, EngineError> {
+        self.anew = true;
+        let mut known = BTreeSet::new();
+        for number in records {
+            if self.load(number)? {
+                known.insert(number);
+            }
+        }
+        let affected = self.affected(known)?;
+        let clusters = self.clusters(&affected)?;
+        self.decide(&affected, &clusters, cause, now_ms)?;
+        Ok(affected)
+    }
+
+    fn decide(
+        &mut self,
+        affected: &BTreeSet<RecordNumber>,
+        clusters: &[Vec<RecordNumber>],
+        cause: &Cause,
+        now_ms: i64,
+    ) -> Result<(), EngineError> {
+        let touched = assign_identities(self, affected, clusters, cause, now_ms)?;
+        settle_tasks(self, affected, touched)
+    }
+
+    /// Weighs the pairs of the records whose pairs change.
+    pub(super) fn weigh_dirty(&mut self) -> Result<(), EngineError> {
         let dirty: Vec<RecordNumber> = self.dirty.iter().copied().collect();
         for number in &dirty {
             self.load(*number)?;
@@ -233,17 +291,12 @@ impl<'a> Change<'a> {
         for number in &dirty {
             self.weigh_pairs(*number)?;
         }
-        let (affected, clusters) = match self.identity_that_stays()? {
-            Some(members) => (members.iter().copied().collect(), vec![members]),
-            None => {
-                let start = dirty.into_iter().chain(self.subject).collect();
-                let affected = self.affected(start)?;
-                let clusters = self.clusters(&affected)?;
-                (affected, clusters)
-            }
-        };
-        let touched = assign_identities(self, &affected, &clusters, cause, now_ms)?;
-        settle_tasks(self, &affected, touched)
+        Ok(())
+    }
+
+    /// Whether every identity looked at is made anew.
+    pub(super) fn is_anew(&self) -> bool {
+        self.anew
     }
 
     /// The members of the subject's identity, where no pair changes: it stays as it is but for its golden record.
@@ -265,16 +318,38 @@ impl<'a> Change<'a> {
         Ok(Some(identity.members.clone()))
     }
 
+    /// The events that it makes.
+    pub(super) fn events(&self) -> impl Iterator<Item = &StoredEvent> {
+        self.writes.iter().filter_map(|write| match write {
+            Write::Event(event) => Some(event.as_ref()),
+            _ => None,
+        })
+    }
+
     /// Commits to the store and shows the index what changed.
     pub(super) fn commit(mut self) -> Result<(), EngineError> {
+        let counters = Write::Counters(self.counters.clone());
+        self.write(counters);
+        if !self.state.model_is_stored() {
+            let model = self.state.matcher.stored();
+            self.write(Write::Model(Box::new(model)));
+        }
+        let state = self.state;
+        self.commit_evidence()?;
+        state.has_stored_model();
+        Ok(())
+    }
+
+    /// [`Change::commit`] without counters: of a generation that is not in force yet.
+    pub(super) fn commit_evidence(mut self) -> Result<(), EngineError> {
         let mut writes = std::mem::take(&mut self.writes);
         let mut staged = None;
+        let change = self.state.last_change() + 1;
         for number in &self.changed_records {
             let record = &self.records[number];
             writes.push(Write::Record(record.clone()));
             if self.subject == Some(*number) {
-                self.counters.last_change += 1;
-                writes.push(Write::Change(self.counters.last_change, *number));
+                writes.push(Write::Change(change, *number));
                 staged = Some(IndexDocument::of(record));
             }
         }
@@ -291,22 +366,20 @@ impl<'a> Change<'a> {
                     inactive: *inactive,
                 }),
         );
-        writes.push(Write::Counters(self.counters.clone()));
-        self.engine.store.commit(self.tenant, writes)?;
+        let store = &self.engine.store;
+        store.commit(self.tenant, self.state.generation, writes)?;
         if let Some(document) = staged {
-            self.state.index.stage(document, self.counters.last_change);
+            self.state.stage(document, change);
         }
+        self.state.touch(&self.changed_records);
         if !self.tasks.is_empty() {
-            let mut open_tasks = self.state.open_tasks.write();
+            let mut open_tasks = self.state.shared.open_tasks.write();
             for (pair, content) in self.tasks {
-                match content {
-                    Some(content) => open_tasks.insert(pair, content),
-                    None => open_tasks.remove(&pair),
-                };
+                open_tasks.set(pair, content);
             }
         }
-        if !self.overridden.is_empty() {
-            self.state.overridden.write().extend(&self.overridden);
+        if self.overrides_change {
+            *self.state.shared.overrides.write() = self.overrides;
         }
         if !self.activity.is_empty() {
             let mut inactive = self.state.inactive.write();
@@ -354,7 +427,15 @@ impl<'a> Change<'a> {
             return Ok(fold.clone());
         }
         let fold = self.engine.store.fold(self.tenant, number)?;
-        let fold = fold.unwrap_or_default();
+        let mut fold = fold.unwrap_or_default();
+        if self.anew {
+            // Other rules may compare values otherwise.
+            let (.., comparables) = self.state.matcher.evidence(&fold.fold.attributes());
+            if fold.comparables != comparables {
+                Arc::make_mut(&mut fold).comparables = comparables;
+                self.write(Write::Fold(number, fold.clone()));
+            }
+        }
         self.folds.insert(number, fold.clone());
         Ok(fold)
     }
@@ -366,7 +447,9 @@ impl<'a> Change<'a> {
 
     fn load(&mut self, number: RecordNumber) -> Result<bool, EngineError> {
         if !self.records.contains_key(&number) {
-            let Some(record) = self.engine.store.record(self.tenant, number)? else {
+            let store = &self.engine.store;
+            let record = store.record(self.tenant, self.state.generation, number)?;
+            let Some(record) = record else {
                 return Ok(false);
             };
             self.records.insert(number, record);
@@ -374,24 +457,10 @@ impl<'a> Change<'a> {
         Ok(true)
     }
 
-    pub(super) fn overrides_of(
-        &mut self,
-        number: RecordNumber,
-    ) -> Result<&[(RecordNumber, OverrideDecision)], EngineError> {
-        if !self.overrides.contains_key(&number) {
-            let known = if self.state.overridden.read().contains(&number) {
-                self.engine.store.overrides_of(self.tenant, number)?
-            } else {
-                Vec::new()
-            };
-            self.overrides.insert(number, known);
-        }
-        Ok(&self.overrides[&number])
-    }
-
     fn load_edges(&mut self, number: RecordNumber) -> Result<(), EngineError> {
         if !self.edges.contains_key(&number) {
-            let edges = self.engine.store.edges(self.tenant, number)?;
+            let store = &self.engine.store;
+            let edges = store.edges(self.tenant, self.state.generation, number)?;
             self.edges_before.insert(number, edges.clone());
             self.edges.insert(number, edges);
         }
@@ -429,7 +498,7 @@ impl<'a> Change<'a> {
             return;
         }
         let record = &self.records[&number];
-        let comparable = (self.engine.matcher.pack.blocking).without_shared(
+        let comparable = (self.state.matcher.pack.blocking).without_shared(
             &record.normalised,
             &record.keys,
             |key| self.is_inactive(key),
@@ -511,7 +580,7 @@ impl<'a> Change<'a> {
         } else {
             (other, one)
         };
-        self.engine
+        self.state
             .matcher
             .scorer
             .score_close(self.comparable(left), self.comparable(right))
@@ -537,6 +606,7 @@ impl<'a> Change<'a> {
     ) -> Result<BTreeSet<RecordNumber>, EngineError> {
         let mut open: Vec<RecordNumber> = start.iter().copied().collect();
         let mut affected = start;
+        let overrides = self.overrides.clone();
         while let Some(number) = open.pop() {
             let (before, after) = self.all_edges(number)?;
             let matching = before
@@ -544,12 +614,12 @@ impl<'a> Change<'a> {
                 .chain(after.iter())
                 .filter(|edge| edge.score.decision == Decision::Match)
                 .map(|edge| edge.other);
-            let must = self
-                .overrides_of(number)?
-                .iter()
-                .filter(|(_, decision)| *decision == OverrideDecision::SamePerson)
-                .map(|(other, _)| *other);
-            let next: Vec<RecordNumber> = matching.chain(must).collect();
+            let must = overrides.linked(number);
+            let mut next: Vec<RecordNumber> = matching.chain(must).collect();
+            // While identities are still those of another model, what they hold together is not what the pairs do.
+            if self.anew || self.state.is_deciding() {
+                next.extend(self.members_with(number)?);
+            }
             for other in next {
                 if self.load(other)? && affected.insert(other) {
                     open.push(other);
@@ -557,6 +627,15 @@ impl<'a> Change<'a> {
             }
         }
         Ok(affected)
+    }
+
+    /// The members of the identity that a record is in.
+    fn members_with(&mut self, number: RecordNumber) -> Result<Vec<RecordNumber>, EngineError> {
+        let Some(id) = self.identity_of(number)? else {
+            return Ok(Vec::new());
+        };
+        let identity = self.engine.store.identity(self.tenant, &id)?;
+        Ok(identity.map_or_else(Vec::new, |identity| identity.members.clone()))
     }
 
     /// The clusters of the living affected records, each in the order of record keys, in the order of their first keys.
@@ -576,7 +655,6 @@ impl<'a> Change<'a> {
             .map(|(position, number)| (*number, position))
             .collect();
         let mut edges: Vec<(usize, usize, PairScore)> = Vec::new();
-        let mut overrides: Vec<(usize, usize, Link)> = Vec::new();
         for (left, number) in living.iter().enumerate() {
             let (_, after) = self.all_edges(*number)?;
             let later =
@@ -586,18 +664,9 @@ impl<'a> Change<'a> {
                     .iter()
                     .filter_map(|edge| Some((left, later(&edge.other)?, edge.score))),
             );
-            let words = self.overrides_of(*number)?;
-            overrides.extend(words.iter().filter_map(|(other, decision)| {
-                let link = if *decision == OverrideDecision::SamePerson {
-                    Link::Must
-                } else {
-                    Link::Cannot
-                };
-                Some((left, later(other)?, link))
-            }));
         }
         edges.sort_unstable_by_key(|(left, right, _)| (*left, *right));
-        overrides.sort_unstable_by_key(|(left, right, _)| (*left, *right));
+        let overrides = self.overrides.links(&living);
         let joins = edges
             .iter()
             .filter(|(.., score)| score.decision == Decision::Match)
@@ -642,7 +711,7 @@ impl<'a> Change<'a> {
                 &edges,
                 &overrides,
                 &|_, _| true,
-                &self.engine.matcher.scorer,
+                &self.state.matcher.scorer,
             );
             clusters.extend(parts.into_iter().map(|part| {
                 part.into_iter()

@@ -1,38 +1,111 @@
 //! The online engine: one writer, any number of readers. A change is worked out in memory, committed to the store as one write,
 //! then shown to the index.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 use rustc_hash::{FxHashMap, FxHashSet};
 use sha2::{Digest, Sha256};
+use veridem_matchers::NormalisedRecord;
 use veridem_matchers::block::BlockingKey;
-use veridem_matchers::{NormalisedRecord, RecordKey};
 
 use super::change::Change;
 use super::error::EngineError;
 use super::matcher::Matcher;
+use super::overrides::Overrides;
 use super::signal::Signal;
-use super::tasks::{RecordPair, content_of, record_pair};
-use crate::index::{CandidateIndex, IndexDocument, IndexError};
+use super::tasks::{OpenTasks, content_of, record_pair};
+use crate::index::{CandidateIndex, IndexDocument, IndexError, Indexes};
 use crate::store::{
-    Cause, IdentityId, OverrideDecision, RecordNumber, SignalReceipt, Store, StoreError,
-    StoredDecision, StoredFold, StoredOverride, StoredRecord, Tenant, Write,
+    Cause, Generation, IdentityId, ModelPhase, RecordNumber, SignalReceipt, Store, StoreError,
+    StoredFold, StoredRecord, Tenant, Write,
 };
 
-/// Opens the index of a tenant.
-pub type IndexOpener =
-    Box<dyn Fn(&Tenant) -> Result<Arc<dyn CandidateIndex>, IndexError> + Send + Sync>;
-
-/// What one tenant needs in memory.
+/// What one tenant needs in memory, of one generation.
 pub(super) struct TenantState {
+    pub(super) matcher: Arc<Matcher>,
+    pub(super) generation: Generation,
     pub(super) index: Arc<dyn CandidateIndex>,
     /// Blocking keys held by more records than their rule allows.
     pub(super) inactive: RwLock<FxHashSet<BlockingKey>>,
-    /// Records that have overrides.
-    pub(super) overridden: RwLock<FxHashSet<RecordNumber>>,
-    /// The records of open review tasks, with hashes of the tasks' content.
-    pub(super) open_tasks: RwLock<FxHashMap<RecordPair, u64>>,
+    /// What all generations share.
+    pub(super) shared: Arc<SharedState>,
+    /// The number of the latest record change.
+    last_change: AtomicU64,
+    /// Records that change while another generation is made.
+    pub(super) touched: Mutex<Option<FxHashSet<RecordNumber>>>,
+    /// Identities are still those of another model.
+    is_deciding: AtomicBool,
+    /// Records decided already together with those that came before them.
+    pub(super) decided: Mutex<FxHashSet<RecordNumber>>,
+}
+
+/// What does not depend on the model.
+#[derive(Default)]
+pub(super) struct SharedState {
+    /// Stewards' overrides.
+    pub(super) overrides: RwLock<Arc<Overrides>>,
+    /// Open review tasks.
+    pub(super) open_tasks: RwLock<OpenTasks>,
+    model_is_stored: AtomicBool,
+}
+
+impl TenantState {
+    pub(super) fn new(
+        matcher: Arc<Matcher>,
+        generation: Generation,
+        index: Arc<dyn CandidateIndex>,
+        shared: Arc<SharedState>,
+    ) -> Self {
+        Self {
+            matcher,
+            generation,
+            index,
+            inactive: RwLock::default(),
+            shared,
+            last_change: AtomicU64::new(0),
+            touched: Mutex::new(None),
+            is_deciding: AtomicBool::new(false),
+            decided: Mutex::default(),
+        }
+    }
+
+    pub(super) fn last_change(&self) -> u64 {
+        self.last_change.load(Ordering::Acquire)
+    }
+
+    pub(super) fn set_last_change(&self, change: u64) {
+        self.last_change.store(change, Ordering::Release);
+    }
+
+    pub(super) fn stage(&self, document: IndexDocument, change: u64) {
+        self.index.stage(document, change);
+        self.set_last_change(change);
+    }
+
+    pub(super) fn touch(&self, records: &BTreeSet<RecordNumber>) {
+        if let Some(touched) = self.touched.lock().as_mut() {
+            touched.extend(records);
+        }
+    }
+
+    pub(super) fn is_deciding(&self) -> bool {
+        self.is_deciding.load(Ordering::Acquire)
+    }
+
+    pub(super) fn set_deciding(&self, is_deciding: bool) {
+        self.is_deciding.store(is_deciding, Ordering::Release);
+    }
+
+    pub(super) fn model_is_stored(&self) -> bool {
+        self.shared.model_is_stored.load(Ordering::Acquire)
+    }
+
+    pub(super) fn has_stored_model(&self) {
+        self.shared.model_is_stored.store(true, Ordering::Release);
+    }
 }
 
 /// The answer to a signal.
@@ -44,57 +117,41 @@ pub struct Ack {
     pub sequence: u64,
     /// It had been accepted before.
     pub repeated: bool,
+    /// A model change is deciding: the identity may still change without another signal.
+    pub provisional: bool,
 }
 
-/// A steward's call.
-#[derive(Clone, Debug)]
-pub struct DecisionRequest {
-    /// The two records.
-    pub records: (RecordKey, RecordKey),
-    /// The word.
-    pub decision: OverrideDecision,
-    /// Who says it.
-    pub principal: String,
-    /// The note.
-    pub note: String,
-    /// The caller's id of the call.
-    pub idempotency_key: String,
-}
-
-/// Review tasks read at once when a tenant is opened.
-const TASK_BATCH: usize = 10_000;
+/// Review tasks and overrides read at once when a tenant is opened.
+const BATCH: usize = 10_000;
 /// Records read at once when an index is built anew.
 const REBUILD_BATCH: usize = 1_000;
 
 /// The engine.
 pub struct Engine {
     pub(super) store: Arc<dyn Store>,
+    /// What decides in tenants that are new.
     pub(super) matcher: Arc<Matcher>,
-    open_index: IndexOpener,
-    tenants: RwLock<FxHashMap<Tenant, Arc<TenantState>>>,
-    writer: Mutex<()>,
+    pub(super) indexes: Box<dyn Indexes>,
+    pub(super) tenants: RwLock<FxHashMap<Tenant, Arc<TenantState>>>,
+    pub(super) writer: Mutex<()>,
+    /// Generations that are about to come into force.
+    pub(super) shadows: Mutex<FxHashMap<Tenant, Arc<TenantState>>>,
+    /// One preview at a time.
+    pub(super) preview: Mutex<()>,
 }
 
 impl Engine {
-    /// An engine over a store. Refuses a store whose state was made under another model or pack.
-    pub fn new(
-        store: Arc<dyn Store>,
-        matcher: Arc<Matcher>,
-        open_index: IndexOpener,
-    ) -> Result<Self, StoreError> {
-        let bound = store.bind_model(&matcher.fingerprint)?;
-        if bound != matcher.fingerprint {
-            return Err(StoreError::Open(
-                "its identities were decided under another model or rules; start with those, or load the signals into an empty data directory".to_owned(),
-            ));
-        }
-        Ok(Self {
+    /// An engine over a store. What a tenant's store was filled under decides there; `matcher` decides in tenants that are new.
+    pub fn new(store: Arc<dyn Store>, matcher: Arc<Matcher>, indexes: Box<dyn Indexes>) -> Self {
+        Self {
             store,
             matcher,
-            open_index,
+            indexes,
             tenants: RwLock::default(),
             writer: Mutex::default(),
-        })
+            shadows: Mutex::default(),
+            preview: Mutex::default(),
+        }
     }
 
     /// The store.
@@ -102,14 +159,19 @@ impl Engine {
         &self.store
     }
 
-    /// Model and pack.
-    pub fn matcher(&self) -> &Matcher {
-        &self.matcher
-    }
-
     /// Makes a tenant's index ready: what the store changed since the index's last commit is staged.
     pub fn open_tenant(&self, tenant: &Tenant) -> Result<(), EngineError> {
         self.tenant(tenant).map(drop)
+    }
+
+    /// The model and rules in force.
+    pub fn matcher_of(&self, tenant: &Tenant) -> Result<Arc<Matcher>, EngineError> {
+        Ok(self.tenant(tenant)?.matcher.clone())
+    }
+
+    /// Whether a tenant's identities are still being decided under a model that came into force.
+    pub fn is_provisional(&self, tenant: &Tenant) -> Result<bool, EngineError> {
+        Ok(self.tenant(tenant)?.is_deciding())
     }
 
     pub(super) fn tenant(&self, tenant: &Tenant) -> Result<Arc<TenantState>, EngineError> {
@@ -120,43 +182,102 @@ impl Engine {
         if let Some(state) = tenants.get(tenant) {
             return Ok(state.clone());
         }
-        let index = (self.open_index)(tenant)?;
-        self.catch_up(tenant, index.as_ref())?;
-        let inactive = self.store.inactive_keys(tenant)?.into_iter().collect();
-        let overridden = self.store.overridden_records(tenant)?.into_iter().collect();
-        let mut open_tasks = FxHashMap::default();
-        let mut after = None;
-        loop {
-            let tasks = self
-                .store
-                .review_tasks(tenant, after.as_deref(), TASK_BATCH)?;
-            let Some((last, _)) = tasks.last() else { break };
-            after = Some(last.clone());
-            let entries = tasks.iter().map(|(_, task)| {
-                (
-                    record_pair(task.records.0, task.records.1),
-                    content_of(task),
-                )
-            });
-            open_tasks.extend(entries);
-        }
-        let state = Arc::new(TenantState {
-            index,
-            open_tasks: RwLock::new(open_tasks),
-            inactive: RwLock::new(inactive),
-            overridden: RwLock::new(overridden),
-        });
+        let shared = Arc::new(self.shared_state(tenant)?);
+        let matcher = self.matcher_in_force(tenant, &shared)?;
+        let generation = self.store.in_force(tenant);
+        let state = self.open_generation(tenant, generation, matcher, shared)?;
+        let change = self.store.model_change(tenant)?;
+        let phase = change.map(|change| change.phase);
+        state.set_deciding(matches!(phase, Some(ModelPhase::Deciding { .. })));
+        let state = Arc::new(state);
         tenants.insert(tenant.clone(), state.clone());
         Ok(state)
     }
 
-    fn catch_up(&self, tenant: &Tenant, index: &dyn CandidateIndex) -> Result<(), EngineError> {
-        let last_change = self.store.counters(tenant)?.last_change;
+    /// The matcher under which a tenant's store was filled; the one configured where it is empty.
+    fn matcher_in_force(
+        &self,
+        tenant: &Tenant,
+        shared: &SharedState,
+    ) -> Result<Arc<Matcher>, EngineError> {
+        let Some(stored) = self.store.model(tenant)? else {
+            return Ok(self.matcher.clone());
+        };
+        if stored.fingerprint == self.matcher.fingerprint {
+            shared
+                .model_is_stored
+                .store(!stored.model.is_empty(), Ordering::Release);
+            return Ok(self.matcher.clone());
+        }
+        if stored.model.is_empty() {
+            return Err(StoreError::Open(
+                "it is of an earlier version and was filled under another model or rules; start with those once, then change the model by veridem model".to_owned(),
+            )
+            .into());
+        }
+        tracing::warn!(
+            tenant = tenant.as_str(),
+            in_force = stored.fingerprint,
+            configured = self.matcher.fingerprint,
+            "the configured model and rules are not those in force, which stay; preview and activate them by veridem model"
+        );
+        shared.model_is_stored.store(true, Ordering::Release);
+        Ok(Arc::new(Matcher::from_stored(&stored)?))
+    }
+
+    fn shared_state(&self, tenant: &Tenant) -> Result<SharedState, EngineError> {
+        let mut overrides = Overrides::default();
+        let mut after = 0;
+        loop {
+            let batch = self.store.overrides(tenant, after, BATCH)?;
+            let Some(last) = batch.last() else { break };
+            after = last.number;
+            let in_force = batch.iter().filter(|value| value.undone.is_none());
+            in_force.for_each(|value| overrides.add(value));
+        }
+        let mut open_tasks = OpenTasks::default();
+        let mut after = None;
+        loop {
+            let tasks = self.store.review_tasks(tenant, after.as_deref(), BATCH)?;
+            let Some((last, _)) = tasks.last() else { break };
+            after = Some(last.clone());
+            for (_, task) in &tasks {
+                let pair = record_pair(task.records.0, task.records.1);
+                open_tasks.set(pair, Some(content_of(task)));
+            }
+        }
+        Ok(SharedState {
+            overrides: RwLock::new(Arc::new(overrides)),
+            open_tasks: RwLock::new(open_tasks),
+            model_is_stored: AtomicBool::new(false),
+        })
+    }
+
+    /// What a generation needs in memory, its index caught up with the store.
+    pub(super) fn open_generation(
+        &self,
+        tenant: &Tenant,
+        generation: Generation,
+        matcher: Arc<Matcher>,
+        shared: Arc<SharedState>,
+    ) -> Result<TenantState, EngineError> {
+        let index = self.indexes.open(tenant, generation)?;
+        let state = TenantState::new(matcher, generation, index, shared);
+        state.set_last_change(self.store.last_change(tenant, generation)?);
+        let inactive = self.store.inactive_keys(tenant, generation)?;
+        state.inactive.write().extend(inactive);
+        self.catch_up(tenant, &state)?;
+        Ok(state)
+    }
+
+    fn catch_up(&self, tenant: &Tenant, state: &TenantState) -> Result<(), EngineError> {
+        let (index, generation) = (state.index.as_ref(), state.generation);
+        let last_change = state.last_change();
         let committed = index.committed_change();
-        let changes = self.store.changes_after(tenant, committed)?;
+        let changes = self.store.changes_after(tenant, generation, committed)?;
         if committed <= last_change && last_change - committed == changes.len() as u64 {
             for (change, number) in changes {
-                if let Some(record) = self.store.record(tenant, number)? {
+                if let Some(record) = self.store.record(tenant, generation, number)? {
                     index.stage(IndexDocument::of(&record), change);
                 }
             }
@@ -168,7 +289,7 @@ impl Engine {
             &mut || {
                 let records = self
                     .store
-                    .records_from(tenant, first, REBUILD_BATCH)
+                    .records_from(tenant, generation, first, REBUILD_BATCH)
                     .map_err(|cause| IndexError(cause.to_string()))?;
                 first = records.last().map_or(first, |last| last.number + 1);
                 Ok(records.iter().map(IndexDocument::of).collect())
@@ -178,12 +299,15 @@ impl Engine {
         Ok(())
     }
 
-    /// The index of a tenant of which nothing is stored yet.
-    pub(super) fn open_empty_index(
+    /// The identity of a record, or the one that it was in when it was deleted.
+    pub fn identity_of(
         &self,
         tenant: &Tenant,
-    ) -> Result<Arc<dyn CandidateIndex>, EngineError> {
-        Ok((self.open_index)(tenant)?)
+        number: RecordNumber,
+    ) -> Result<Option<IdentityId>, EngineError> {
+        let generation = self.tenant(tenant)?.generation;
+        let record = self.store.record(tenant, generation, number)?;
+        Ok(record.and_then(|record| record.identity_id))
     }
 
     /// Takes a signal. Nothing is durable before the next [`Store::flush`].
@@ -208,12 +332,14 @@ impl Engine {
                 identity_id: receipt.identity_id,
                 sequence: receipt.sequence,
                 repeated: true,
+                provisional: self.is_provisional(tenant)?,
             });
         }
         let state = self.tenant(tenant)?;
+        let pack = &state.matcher.pack;
         let mut change = Change::begin(self, tenant, &state)?;
         let number = change.number_of(&signal.record_key())?;
-        let old_record = self.store.record(tenant, number)?;
+        let old_record = self.store.record(tenant, state.generation, number)?;
         let mut record = old_record
             .as_deref()
             .cloned()
@@ -229,15 +355,10 @@ impl Engine {
             Some(_) => change.fold(number)?.fold.clone(),
             None => Default::default(),
         };
-        fold.apply(signal, &self.matcher.pack);
-        let mut comparables = Vec::new();
+        fold.apply(signal, pack);
         record.is_alive = fold.is_alive();
-        record.normalised = NormalisedRecord::with_comparables(
-            &fold.attributes(),
-            self.matcher.pack.region(),
-            &mut comparables,
-        );
-        record.keys = self.matcher.pack.blocking.keys(&record.normalised);
+        let comparables;
+        (record.normalised, record.keys, comparables) = state.matcher.evidence(&fold.attributes());
         change.counters.signals += 1;
         change.replace_record(
             old_record.as_deref(),
@@ -263,67 +384,8 @@ impl Engine {
             identity_id,
             sequence,
             repeated: false,
+            provisional: state.is_deciding(),
         })
-    }
-
-    /// Takes a steward's word on two records. Nothing is durable before the next [`Store::flush`].
-    pub fn decide(
-        &self,
-        tenant: &Tenant,
-        request: &DecisionRequest,
-        now_ms: i64,
-    ) -> Result<StoredDecision, EngineError> {
-        let _writer = self.writer.lock();
-        let content_hash = hash_of(&postcard_bytes(&(
-            &request.records,
-            request.decision,
-            &request.note,
-        )));
-        if let Some(decision) = self.store.decision(tenant, &request.idempotency_key)? {
-            return if decision.content_hash == content_hash {
-                Ok(decision)
-            } else {
-                Err(EngineError::Conflict {
-                    field: "idempotency_key",
-                })
-            };
-        }
-        let state = self.tenant(tenant)?;
-        let mut change = Change::begin(self, tenant, &state)?;
-        let (one, other) = &request.records;
-        let (left, right) = (one.min(other).clone(), one.max(other).clone());
-        let find = |key: &RecordKey| {
-            self.store
-                .record_number(tenant, key)?
-                .ok_or(EngineError::NotFound { what: "the record" })
-        };
-        let numbers = (find(&left)?, find(&right)?);
-        let value = StoredOverride {
-            left,
-            right,
-            decision: request.decision,
-            principal: request.principal.clone(),
-            decided_at_ms: now_ms,
-            note: request.note.clone(),
-        };
-        change.set_override(numbers, &value)?;
-        change.settle(&Cause::Override(request.principal.clone()), now_ms)?;
-        let identities = (
-            change.identity_of(numbers.0)?,
-            change.identity_of(numbers.1)?,
-        );
-        let decision = StoredDecision {
-            content_hash,
-            value,
-            identities,
-            sequence: change.counters.last_sequence,
-        };
-        change.write(Write::Decision {
-            idempotency_key: request.idempotency_key.clone(),
-            decision: decision.clone(),
-        });
-        change.commit()?;
-        Ok(decision)
     }
 
     /// Makes every tenant's index durable and lets the store forget the changes that it holds.
@@ -338,8 +400,11 @@ impl Engine {
             let before = state.index.committed_change();
             let committed = state.index.commit()?;
             if committed > before {
-                self.store
-                    .commit(&tenant, vec![Write::PruneChanges(committed)])?;
+                self.store.commit(
+                    &tenant,
+                    state.generation,
+                    vec![Write::PruneChanges(committed)],
+                )?;
             }
         }
         Ok(())

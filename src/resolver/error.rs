@@ -26,6 +26,17 @@ pub enum EngineError {
         /// What was asked for, without its value.
         what: &'static str,
     },
+    /// An identity has changed since the caller read it; read it again.
+    #[error("an identity has changed since; read it again")]
+    Stale,
+    /// What is asked for is not possible as things are.
+    #[error("{field}: {problem}")]
+    Refused {
+        /// The field at fault.
+        field: &'static str,
+        /// Why not.
+        problem: &'static str,
+    },
     /// More waits than may wait; try again after a moment.
     #[error("too many requests wait; try again")]
     Overloaded,

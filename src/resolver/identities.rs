@@ -77,7 +77,7 @@ pub(super) fn assign_identities(
 
 /// Whether a cluster is an identity already, and none of its records says anything new.
 fn stays(change: &Change<'_>, cluster: &[RecordNumber]) -> Result<bool, EngineError> {
-    if cluster.iter().any(|number| change.is_subject(*number)) {
+    if change.is_anew() || cluster.iter().any(|number| change.is_subject(*number)) {
         return Ok(false);
     }
     let Some(id) = change.record(cluster[0]).identity_id else {
@@ -333,7 +333,10 @@ impl Feed<'_, '_> {
                 .before
                 .get(&id)
                 .is_some_and(|before| before.members == *members);
-            if same_members && !members.iter().any(|member| self.change.is_subject(*member)) {
+            if same_members
+                && !self.change.is_anew()
+                && !members.iter().any(|member| self.change.is_subject(*member))
+            {
                 continue;
             }
             let mut stated = Vec::with_capacity(members.len());
@@ -349,7 +352,7 @@ impl Feed<'_, '_> {
                 stated
                     .iter()
                     .map(|(record, fold)| (record, fold.comparables.as_slice())),
-                &self.change.engine.matcher.pack,
+                &self.change.state.matcher.pack,
             );
             if let Some(identity) = self.identities.get_mut(&id) {
                 identity.golden = golden;

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::engine::{Ack, DecisionRequest, Engine};
+use super::engine::{Ack, Engine};
 use super::error::EngineError;
+use super::model_change::ModelStep;
 use super::signal::Signal;
+use super::steward::{StewardAnswer, StewardRequest};
 use crate::clock;
-use crate::store::{StoredDecision, Tenant};
+use crate::store::Tenant;
 
 /// Requests that may wait for the writer.
 const QUEUE_LENGTH: usize = 4_096;
@@ -21,7 +23,8 @@ type Reply<T> = oneshot::Sender<Result<T, EngineError>>;
 
 enum Request {
     Signal(Tenant, Box<Signal>, Reply<Ack>),
-    Decision(Tenant, Box<DecisionRequest>, Reply<StoredDecision>),
+    Steward(Tenant, Box<StewardRequest>, Reply<StewardAnswer>),
+    Model(Tenant, Reply<ModelStep>),
 }
 
 /// An answer on its way.
@@ -32,6 +35,24 @@ pub type Pending<T> = oneshot::Receiver<Result<T, EngineError>>;
 pub struct Ingest {
     requests: mpsc::Sender<Request>,
     durable: Durable,
+}
+
+/// The way to the writer for one that does not keep it running.
+#[derive(Clone)]
+pub(super) struct WeakIngest {
+    requests: mpsc::WeakSender<Request>,
+    durable: Durable,
+}
+
+impl WeakIngest {
+    /// The way to the writer, while it runs.
+    pub(super) fn upgrade(&self) -> Result<Ingest, EngineError> {
+        let requests = self.requests.upgrade().ok_or(EngineError::Stopping)?;
+        Ok(Ingest {
+            requests,
+            durable: self.durable.clone(),
+        })
+    }
 }
 
 /// How far each tenant's event feed is durable: nothing behind that leaves the service.
@@ -115,16 +136,34 @@ impl Ingest {
     }
 
     /// Hands a steward's call to the writer, or refuses it where the queue is full.
-    pub fn try_decide(
+    pub fn try_steward(
         &self,
         tenant: Tenant,
-        request: DecisionRequest,
-    ) -> Result<Pending<StoredDecision>, EngineError> {
+        request: StewardRequest,
+    ) -> Result<Pending<StewardAnswer>, EngineError> {
         let (reply, pending) = oneshot::channel();
         self.requests
-            .try_send(Request::Decision(tenant, Box::new(request), reply))
+            .try_send(Request::Steward(tenant, Box::new(request), reply))
             .map_err(refusal)?;
         Ok(pending)
+    }
+
+    /// Has the writer take the next step of a model change, between signals; waits until the step is durable.
+    pub fn model_step(&self, tenant: Tenant) -> Result<ModelStep, EngineError> {
+        let (reply, pending) = oneshot::channel();
+        self.requests
+            .blocking_send(Request::Model(tenant, reply))
+            .map_err(|_| EngineError::Stopping)?;
+        pending
+            .blocking_recv()
+            .unwrap_or(Err(EngineError::Stopping))
+    }
+
+    pub(super) fn downgrade(&self) -> WeakIngest {
+        WeakIngest {
+            requests: self.requests.downgrade(),
+            durable: self.durable.clone(),
+        }
     }
 
     /// How far the event feeds are durable.
@@ -147,7 +186,8 @@ pub async fn answer<T>(pending: Pending<T>) -> Result<T, EngineError> {
 
 enum Answer {
     Signal(Reply<Ack>, Result<Ack, EngineError>),
-    Decision(Reply<StoredDecision>, Result<StoredDecision, EngineError>),
+    Steward(Reply<StewardAnswer>, Result<StewardAnswer, EngineError>),
+    Model(Reply<ModelStep>, Result<ModelStep, EngineError>),
 }
 
 impl Answer {
@@ -160,7 +200,8 @@ impl Answer {
         };
         match self {
             Self::Signal(reply, result) => drop(reply.send(lost().map_or(result, Err))),
-            Self::Decision(reply, result) => drop(reply.send(lost().map_or(result, Err))),
+            Self::Steward(reply, result) => drop(reply.send(lost().map_or(result, Err))),
+            Self::Model(reply, result) => drop(reply.send(lost().map_or(result, Err))),
         }
     }
 }
@@ -216,12 +257,21 @@ fn handle(engine: &Engine, request: Request, sequences: &mut FxHashMap<Tenant, u
             }
             Answer::Signal(reply, result)
         }
-        Request::Decision(tenant, request, reply) => {
-            let result = engine.decide(&tenant, &request, now_ms);
-            if let Ok(decision) = &result {
-                note(sequences, tenant, decision.sequence);
+        Request::Steward(tenant, request, reply) => {
+            let result = engine.steward(&tenant, &request, now_ms);
+            if let Ok(answer) = &result
+                && !request.preview
+            {
+                note(sequences, tenant, answer.sequence);
             }
-            Answer::Decision(reply, result)
+            Answer::Steward(reply, result)
+        }
+        Request::Model(tenant, reply) => {
+            let result = engine.model_step(&tenant, now_ms);
+            if let Ok(step) = &result {
+                note(sequences, tenant, step.sequence);
+            }
+            Answer::Model(reply, result)
         }
     }
 }

@@ -7,11 +7,12 @@ use rustc_hash::FxHashMap;
 use veridem_matchers::block::BlockingKey;
 use veridem_matchers::golden::golden_record_of;
 use veridem_matchers::train::TrainingOptions;
-use veridem_matchers::{NormalisedRecord, Record, RecordKey};
+use veridem_matchers::{Record, RecordKey};
 
 use super::bulk::{BulkOptions, BulkResult, ScoredPair, resolve_records};
 use super::engine::Engine;
 use super::error::EngineError;
+use super::evidence::Evidence;
 use super::fold::Fold;
 use super::identities::new_identity_id;
 use super::records::Records;
@@ -19,8 +20,8 @@ use super::signal::{Signal, SignalKind};
 use super::tasks::review_task;
 use crate::index::{IndexDocument, IndexError};
 use crate::store::{
-    Cause, Counters, EventKind, IdentityId, RecordNumber, Store, StoreError, StoredEdge,
-    StoredEvent, StoredFold, StoredIdentity, StoredRecord, Tenant, Write,
+    Cause, Counters, EventKind, Generation, IdentityId, RecordNumber, StoreError, StoredEvent,
+    StoredFold, StoredIdentity, StoredRecord, Tenant, Write,
 };
 
 /// Identities that one commit writes.
@@ -77,12 +78,13 @@ impl Engine {
             model: Some(self.matcher.scorer.model().clone()),
             training: TrainingOptions::default(),
             labels: None,
+            overrides: Vec::new(),
             link_only: false,
         };
         let result = resolve_records(records, options, entered);
         entered("store");
         let load = Load::new(self, tenant, records, &result, now_ms);
-        let index = self.open_empty_index(tenant)?;
+        let index = self.indexes.open(tenant, Generation::default())?;
         let (documents, received) = sync_channel::<Vec<IndexDocument>>(WAITING_BATCHES);
         let last_change = records.len() as u64;
         std::thread::scope(|scope| {
@@ -107,8 +109,7 @@ struct Load<'a> {
     result: &'a BulkResult,
     /// The identity of each row.
     identities: Vec<IdentityId>,
-    /// Pairs by their right row, sorted; those by their left row are sorted as they are.
-    by_right: Vec<u32>,
+    evidence: Evidence<'a>,
     now_ms: i64,
 }
 
@@ -139,18 +140,13 @@ impl<'a> Load<'a> {
                 identities[*row] = id;
             }
         }
-        let mut by_right: Vec<u32> = (0..result.pairs.len() as u32).collect();
-        by_right.par_sort_unstable_by_key(|index| {
-            let pair = &result.pairs[*index as usize];
-            (pair.right, pair.left)
-        });
         Self {
             engine,
             tenant,
             records,
             result,
             identities,
-            by_right,
+            evidence: Evidence::new(result, &number_of),
             now_ms,
         }
     }
@@ -184,7 +180,7 @@ impl<'a> Load<'a> {
             let (following, written) = rayon::join(
                 || batch(start),
                 || -> Result<(), EngineError> {
-                    store.commit(self.tenant, current.writes)?;
+                    self.commit(current.writes)?;
                     documents
                         .send(current.documents)
                         .map_err(|_| IndexError("it takes no more documents".to_owned()))?;
@@ -194,8 +190,8 @@ impl<'a> Load<'a> {
             written?;
             next = following;
         }
-        let review_tasks = self.write_tasks(store.as_ref())?;
-        self.write_inactive(keys)?;
+        let review_tasks = self.write_tasks()?;
+        let mut last = self.evidence.activity(keys, &self.engine.matcher.pack);
         let summary = LoadSummary {
             records: self.records.len() as u64,
             identities: clusters.len() as u64,
@@ -205,17 +201,25 @@ impl<'a> Load<'a> {
             record_numbers: summary.records,
             last_sequence: summary.identities,
             last_event_ms: self.now_ms,
-            last_change: summary.records,
             signals: summary.records,
             source_records: summary.records,
             identities: summary.identities,
             open_review_tasks: review_tasks,
             overrides: 0,
+            override_numbers: 0,
             events: [summary.identities, 0, 0, 0],
         };
-        store.commit(self.tenant, vec![Write::Counters(counters)])?;
+        last.push(Write::Counters(counters));
+        last.push(Write::LastChange(summary.records));
+        last.push(Write::Model(Box::new(self.engine.matcher.stored())));
+        self.commit(last)?;
         store.flush()?;
         Ok(summary)
+    }
+
+    fn commit(&self, writes: Vec<Write>) -> Result<(), StoreError> {
+        let store = self.engine.store();
+        store.commit(self.tenant, Generation::default(), writes)
     }
 
     /// One identity with its records and its event.
@@ -265,10 +269,7 @@ impl<'a> Load<'a> {
             .flat_map(|record| record.keys.iter().copied())
             .collect();
         for ((row, record), fold) in rows.iter().zip(stored).zip(folds) {
-            let edges = self.edges(*row);
-            if !edges.is_empty() {
-                writes.push(Write::Edges(record.number, edges.into()));
-            }
+            writes.extend(self.evidence.edges(*row));
             writes.push(Write::Fold(record.number, fold.into()));
             writes.push(Write::NewRecord(record.key.clone(), record.number));
             writes.push(Write::Record(record.into()));
@@ -286,47 +287,20 @@ impl<'a> Load<'a> {
         let key = record.key.clone();
         let mut fold = Fold::default();
         fold.apply(&snapshot_signal(record), pack);
-        let mut comparables = Vec::new();
-        let normalised =
-            NormalisedRecord::with_comparables(&fold.attributes(), pack.region(), &mut comparables);
+        let (normalised, keys, comparables) = self.engine.matcher.evidence(&fold.attributes());
         let stored = StoredRecord {
             number: number_of(row),
             key,
             is_alive: true,
-            keys: pack.blocking.keys(&normalised),
+            keys,
             normalised,
             identity_id: Some(self.identities[row]),
         };
         (stored, StoredFold { fold, comparables })
     }
 
-    /// The edges of a row, in the order of the other's number.
-    fn edges(&self, row: usize) -> Vec<StoredEdge> {
-        let pairs = &self.result.pairs;
-        let pair = |index: &u32| &pairs[*index as usize];
-        let before = self
-            .by_right
-            .partition_point(|index| (pair(index).right as usize) < row);
-        let to_smaller = self.by_right[before..]
-            .iter()
-            .map(pair)
-            .take_while(|pair| pair.right as usize == row);
-        let first = pairs.partition_point(|pair| (pair.left as usize) < row);
-        let to_larger = pairs[first..]
-            .iter()
-            .take_while(|pair| pair.left as usize == row);
-        let edge = |other: u32, pair: &ScoredPair| StoredEdge {
-            other: number_of(other as usize),
-            score: pair.score,
-        };
-        to_smaller
-            .map(|pair| edge(pair.left, pair))
-            .chain(to_larger.map(|pair| edge(pair.right, pair)))
-            .collect()
-    }
-
     /// A task for each pair of identities that have pairs between them: the strongest of these.
-    fn write_tasks(&self, store: &dyn Store) -> Result<u64, StoreError> {
+    fn write_tasks(&self) -> Result<u64, StoreError> {
         let mut strongest: FxHashMap<(IdentityId, IdentityId), &ScoredPair> = FxHashMap::default();
         for pair in &self.result.pairs {
             let one = self.identities[pair.left as usize];
@@ -353,22 +327,8 @@ impl<'a> Load<'a> {
                 };
                 Write::OpenTask(review_task(side(pair.left), side(pair.right), pair.score))
             });
-            store.commit(self.tenant, tasks.collect())?;
+            self.commit(tasks.collect())?;
         }
         Ok(pairs.len() as u64)
-    }
-
-    /// The keys that more records hold than their rule allows.
-    fn write_inactive(&self, mut keys: Vec<BlockingKey>) -> Result<(), StoreError> {
-        keys.par_sort_unstable();
-        let blocking = &self.engine.matcher.pack.blocking;
-        let inactive = keys
-            .chunk_by(PartialEq::eq)
-            .filter(|holders| holders.len() > blocking.rule(holders[0]).max_records)
-            .map(|holders| Write::KeyActivity {
-                key: holders[0],
-                inactive: true,
-            });
-        self.engine.store().commit(self.tenant, inactive.collect())
     }
 }

@@ -3,6 +3,7 @@
 //! - [`Signal`], [`Fold`]: what comes in, and what a source's signals add up to
 //! - [`Engine`]: the online engine; [`Ingest`]: its one writer
 //! - `change`, `identities`, `tasks`: what follows from one signal or override
+//! - `steward`, `overrides`: what stewards decide; `model_change`: another model on a live store
 //! - `read`: questions to the engine
 //! - [`resolve_records`]: the bulk job, over the same functions of `veridem_matchers`
 
@@ -10,15 +11,20 @@ mod bulk;
 mod change;
 mod engine;
 mod error;
+mod evidence;
 mod fold;
 mod identities;
 mod ingest;
 mod labels;
 mod load;
 mod matcher;
+mod model_change;
+mod model_preview;
+mod overrides;
 mod read;
 mod records;
 mod signal;
+mod steward;
 mod tasks;
 mod validate;
 
@@ -26,14 +32,19 @@ pub use bulk::{
     BulkOptions, BulkResult, Comparables, STAGES, ScoredPair, bulk_identity_id,
     golden_record_of_rows, prepare, resolve_records, trained_model,
 };
-pub use engine::{Ack, DecisionRequest, Engine, IndexOpener};
+pub use engine::{Ack, Engine};
 pub use error::EngineError;
 pub use fold::Fold;
 pub use ingest::{Durable, Ingest, Pending, Writer, answer};
 pub use labels::Labels;
 pub use load::{LoadSummary, snapshot_signal};
 pub use matcher::Matcher;
+pub use model_change::{ModelChanges, ModelStep};
+pub use model_preview::{IdentityChange, ModelChangePreview};
 pub use read::{IdentityExplanation, MatchAnswer, Moment, RankedIdentity, Resolution};
 pub use records::{Records, RecordsBuilder};
 pub use signal::{Signal, SignalKind};
+pub use steward::{
+    MAX_OVERRIDDEN_RECORDS, OverrideState, StewardAction, StewardAnswer, StewardRequest,
+};
 pub use validate::{validate_attributes, validate_id, validate_record_key, validate_signal};

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use veridem_matchers::cluster::Link;
 use veridem_matchers::{
     Attribute, Decision, NormalisedRecord, PairExplanation, PairScore, Record, RecordKey,
     StatedAttribute,
@@ -13,8 +14,7 @@ use super::engine::{Engine, TenantState};
 use super::error::EngineError;
 use crate::index::query_words;
 use crate::store::{
-    Ended, IdentityId, OverrideDecision, RecordNumber, StoredEvent, StoredFold, StoredIdentity,
-    StoredRecord, Tenant,
+    Ended, IdentityId, RecordNumber, StoredEvent, StoredFold, StoredIdentity, StoredRecord, Tenant,
 };
 
 /// An identity that attributes may belong to.
@@ -58,7 +58,7 @@ pub struct MatchAnswer {
     /// Blocking rules whose active keys the two share.
     pub shared_blocking_rules: Vec<String>,
     /// The steward's word, if there is one.
-    pub word: Option<OverrideDecision>,
+    pub word: Option<Link>,
     /// The identities of the two.
     pub identities: (Option<IdentityId>, Option<IdentityId>),
     /// Why they are not one identity; empty where they are.
@@ -97,11 +97,11 @@ impl Engine {
                 stated_at_ms: 0,
             })
             .collect();
-        let mut asked = self.matcher.normalise(&Record {
+        let mut asked = state.matcher.normalise(&Record {
             key: RecordKey::new("", ""),
             attributes: stated,
         });
-        let keys: Vec<u64> = self
+        let keys: Vec<u64> = state
             .matcher
             .pack
             .blocking
@@ -109,25 +109,25 @@ impl Engine {
             .into_iter()
             .filter(|key| !state.inactive.read().contains(key))
             .collect();
-        self.drop_shared(&state, &mut asked);
+        state.drop_shared(&mut asked);
         let mut candidates: BTreeSet<RecordNumber> = BTreeSet::new();
         for key in &keys {
             candidates.extend(
                 state
                     .index
-                    .holders(*key, self.matcher.pack.blocking.rule(*key).max_records + 1)?,
+                    .holders(*key, state.matcher.pack.blocking.rule(*key).max_records + 1)?,
             );
         }
         let mut best: BTreeMap<IdentityId, (PairScore, Arc<StoredRecord>)> = BTreeMap::new();
         for number in candidates {
-            let Some(record) = self.store.record(tenant, number)? else {
+            let Some(record) = self.store.record(tenant, state.generation, number)? else {
                 continue;
             };
             let Some(id) = record.identity_id else {
                 continue;
             };
-            let comparable = self.comparable(&state, &record);
-            let Some(score) = self.matcher.scorer.score_close(&asked, &comparable) else {
+            let comparable = state.comparable(&record);
+            let Some(score) = state.matcher.scorer.score_close(&asked, &comparable) else {
                 continue;
             };
             drop(comparable);
@@ -153,9 +153,8 @@ impl Engine {
             };
             answers.push(RankedIdentity {
                 identity,
-                explanation: (self.matcher.scorer)
-                    .explain(&asked, &self.comparable(&state, &record)),
-                shared_blocking_rules: self.matcher.pack.blocking.names_of(
+                explanation: (state.matcher.scorer).explain(&asked, &state.comparable(&record)),
+                shared_blocking_rules: state.matcher.pack.blocking.names_of(
                     keys.iter()
                         .filter(|key| record.keys.binary_search(key).is_ok())
                         .copied(),
@@ -164,28 +163,6 @@ impl Engine {
             });
         }
         Ok(answers)
-    }
-
-    fn drop_shared(&self, state: &TenantState, record: &mut NormalisedRecord) {
-        let inactive = state.inactive.read();
-        self.matcher
-            .pack
-            .blocking
-            .drop_shared(record, |key| inactive.contains(&key));
-    }
-
-    /// A stored record without its shared values.
-    fn comparable<'a>(
-        &self,
-        state: &TenantState,
-        record: &'a StoredRecord,
-    ) -> Cow<'a, NormalisedRecord> {
-        let inactive = state.inactive.read();
-        (self.matcher.pack.blocking)
-            .without_shared(&record.normalised, &record.keys, |key| {
-                inactive.contains(&key)
-            })
-            .map_or(Cow::Borrowed(&record.normalised), Cow::Owned)
     }
 
     /// What lives of an identity id, or lived of it at a moment.
@@ -300,7 +277,7 @@ impl Engine {
             .record_number(tenant, key)?
             .ok_or(EngineError::NotFound { what })?;
         self.store
-            .record(tenant, number)?
+            .record(tenant, self.tenant(tenant)?.generation, number)?
             .ok_or(EngineError::NotFound { what })
     }
 
@@ -322,7 +299,7 @@ impl Engine {
         for number in state.index.search(&words, (skip + limit + 1) * 20)? {
             if let Some(id) = self
                 .store
-                .record(tenant, number)?
+                .record(tenant, state.generation, number)?
                 .and_then(|record| record.identity_id)
                 && !ids.contains(&id)
             {
@@ -356,10 +333,10 @@ impl Engine {
             self.find_record(tenant, first, "the record")?,
             self.find_record(tenant, second, "the record")?,
         );
-        let explanation = self.matcher.scorer.explain(
-            &self.comparable(&state, &one),
-            &self.comparable(&state, &other),
-        );
+        let explanation = state
+            .matcher
+            .scorer
+            .explain(&state.comparable(&one), &state.comparable(&other));
         let shared: Vec<u64> = one
             .keys
             .iter()
@@ -369,17 +346,12 @@ impl Engine {
         let (inactive, active): (Vec<u64>, Vec<u64>) = shared
             .into_iter()
             .partition(|key| state.inactive.read().contains(key));
-        let word = self
-            .store
-            .overrides_of(tenant, one.number)?
-            .into_iter()
-            .find(|(number, _)| *number == other.number)
-            .map(|(_, decision)| decision);
+        let word = state.shared.overrides.read().word(one.number, other.number);
         let joined = one.identity_id.is_some() && one.identity_id == other.identity_id;
         let why_not = if joined {
             String::new()
         } else {
-            self.why_not(&explanation, &active, &inactive, word)
+            state.why_not(&explanation, &active, &inactive, word)
         };
         let (one, other) = (one.identity_id, other.identity_id);
         let identities = if left <= right {
@@ -389,59 +361,11 @@ impl Engine {
         };
         Ok(MatchAnswer {
             explanation,
-            shared_blocking_rules: self.matcher.pack.blocking.names_of(active),
+            shared_blocking_rules: state.matcher.pack.blocking.names_of(active),
             word,
             identities,
             why_not,
         })
-    }
-
-    fn why_not(
-        &self,
-        explanation: &PairExplanation,
-        active: &[u64],
-        inactive: &[u64],
-        word: Option<OverrideDecision>,
-    ) -> String {
-        if word == Some(OverrideDecision::DifferentPersons) {
-            return "a steward decided that they are different persons".to_owned();
-        }
-        if active.is_empty() {
-            let rules = self
-                .matcher
-                .pack
-                .blocking
-                .names_of(inactive.iter().copied());
-            return if rules.is_empty() {
-                "they share no blocking key, so they are never compared".to_owned()
-            } else {
-                format!(
-                    "they share only keys that too many records hold ({}), so they are never compared",
-                    rules.join(", ")
-                )
-            };
-        }
-        if let Some(rule) = &explanation.rule {
-            return format!("the match rule \"{rule}\" decides");
-        }
-        if explanation.score.decision == Decision::Match {
-            return "the pair matches, but the other records of the two identities speak against it".to_owned();
-        }
-        let missing_weight = self.matcher.scorer.match_weight().0 - explanation.score.weight.0;
-        let weakest = explanation
-            .parts
-            .iter()
-            .filter(|part| part.weight.0 < 0.0)
-            .min_by(|left, right| left.weight.0.total_cmp(&right.weight.0));
-        match weakest {
-            Some(part) => format!(
-                "the match weight lacks {missing_weight:.1}; the deciding level is {} \"{}\" ({:.1})",
-                part.comparison, part.level, part.weight.0
-            ),
-            None => format!(
-                "the match weight lacks {missing_weight:.1}: too little is known of the two"
-            ),
-        }
     }
 
     /// Why an identity is what it is.
@@ -456,9 +380,10 @@ impl Engine {
         let members = identity.members.iter().zip(&identity.member_keys);
         // Of records and their pairs only the present is kept.
         let members = members.filter(|_| moment == Moment::Now);
+        let generation = self.tenant(tenant)?.generation;
         let mut pairs = Vec::new();
         for (number, key) in members {
-            for edge in self.store.edges(tenant, *number)?.iter() {
+            for edge in self.store.edges(tenant, generation, *number)?.iter() {
                 if let Some(at) = identity
                     .members
                     .iter()
@@ -532,5 +457,73 @@ impl Engine {
             }
         }
         Ok(records)
+    }
+}
+
+impl TenantState {
+    fn drop_shared(&self, record: &mut NormalisedRecord) {
+        let inactive = self.inactive.read();
+        self.matcher
+            .pack
+            .blocking
+            .drop_shared(record, |key| inactive.contains(&key));
+    }
+
+    /// A stored record without its shared values.
+    fn comparable<'a>(&self, record: &'a StoredRecord) -> Cow<'a, NormalisedRecord> {
+        let inactive = self.inactive.read();
+        (self.matcher.pack.blocking)
+            .without_shared(&record.normalised, &record.keys, |key| {
+                inactive.contains(&key)
+            })
+            .map_or(Cow::Borrowed(&record.normalised), Cow::Owned)
+    }
+
+    fn why_not(
+        &self,
+        explanation: &PairExplanation,
+        active: &[u64],
+        inactive: &[u64],
+        word: Option<Link>,
+    ) -> String {
+        if word == Some(Link::Cannot) {
+            return "a steward decided that they are different persons".to_owned();
+        }
+        if active.is_empty() {
+            let rules = self
+                .matcher
+                .pack
+                .blocking
+                .names_of(inactive.iter().copied());
+            return if rules.is_empty() {
+                "they share no blocking key, so they are never compared".to_owned()
+            } else {
+                format!(
+                    "they share only keys that too many records hold ({}), so they are never compared",
+                    rules.join(", ")
+                )
+            };
+        }
+        if let Some(rule) = &explanation.rule {
+            return format!("the match rule \"{rule}\" decides");
+        }
+        if explanation.score.decision == Decision::Match {
+            return "the pair matches, but the other records of the two identities speak against it".to_owned();
+        }
+        let missing_weight = self.matcher.scorer.match_weight().0 - explanation.score.weight.0;
+        let weakest = explanation
+            .parts
+            .iter()
+            .filter(|part| part.weight.0 < 0.0)
+            .min_by(|left, right| left.weight.0.total_cmp(&right.weight.0));
+        match weakest {
+            Some(part) => format!(
+                "the match weight lacks {missing_weight:.1}; the deciding level is {} \"{}\" ({:.1})",
+                part.comparison, part.level, part.weight.0
+            ),
+            None => format!(
+                "the match weight lacks {missing_weight:.1}: too little is known of the two"
+            ),
+        }
     }
 }

@@ -4,16 +4,62 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
+use rustc_hash::FxHashMap;
+use veridem_matchers::cluster::Link;
 use veridem_matchers::{Decision, PairScore, RecordKey};
 
 use super::change::Change;
 use super::engine::{hash_of, postcard_bytes};
 use super::error::EngineError;
-use crate::store::{IdentityId, OverrideDecision, RecordNumber, ReviewReason, StoredReviewTask};
+use crate::store::{IdentityId, RecordNumber, ReviewReason, StoredReviewTask};
 
 type IdentityPair = (IdentityId, IdentityId);
 /// The smaller number first.
 pub(super) type RecordPair = (RecordNumber, RecordNumber);
+
+/// The open review tasks of a tenant: hashes of what they say, by their records.
+#[derive(Default)]
+pub(super) struct OpenTasks {
+    content: FxHashMap<RecordPair, u64>,
+    of_record: FxHashMap<RecordNumber, Vec<RecordNumber>>,
+}
+
+impl OpenTasks {
+    /// The hash of what a task says, where one is open.
+    pub(super) fn content(&self, pair: RecordPair) -> Option<u64> {
+        self.content.get(&pair).copied()
+    }
+
+    /// The other records of the tasks of a record.
+    pub(super) fn of_record(&self, number: RecordNumber) -> Vec<RecordNumber> {
+        self.of_record.get(&number).cloned().unwrap_or_default()
+    }
+
+    /// Opens a task, changes it, or closes it.
+    pub(super) fn set(&mut self, pair: RecordPair, content: Option<u64>) {
+        let sides = [(pair.0, pair.1), (pair.1, pair.0)];
+        match content {
+            Some(content) => {
+                if self.content.insert(pair, content).is_none() {
+                    for (one, other) in sides {
+                        self.of_record.entry(one).or_default().push(other);
+                    }
+                }
+            }
+            None => {
+                self.content.remove(&pair);
+                for (one, other) in sides {
+                    if let Some(others) = self.of_record.get_mut(&one) {
+                        others.retain(|known| *known != other);
+                        if others.is_empty() {
+                            self.of_record.remove(&one);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
 
 /// Opens and closes the tasks of the affected records' pairs. Between two identities of which neither is `touched`, nor has a record
 /// with new pairs or a new word on them, all stays as it is.
@@ -27,6 +73,7 @@ pub(super) fn settle_tasks(
             touched.extend(change.identity_of(*number)?);
         }
     }
+    let overrides = change.overrides();
     let mut looked_at: BTreeSet<RecordPair> = BTreeSet::new();
     let mut wanted: BTreeMap<IdentityPair, StoredReviewTask> = BTreeMap::new();
     let mut apart: BTreeSet<IdentityPair> = BTreeSet::new();
@@ -35,9 +82,9 @@ pub(super) fn settle_tasks(
         let Some(own) = own.filter(|own| touched.contains(own)) else {
             continue;
         };
-        let (before, after) = change.all_edges(*number)?;
-        let pairs = before.iter().chain(after.iter());
-        looked_at.extend(pairs.map(|edge| record_pair(*number, edge.other)));
+        let (_, after) = change.all_edges(*number)?;
+        let open = change.open_tasks_of(*number).into_iter();
+        looked_at.extend(open.map(|other| record_pair(*number, other)));
         for edge in after.iter() {
             let Some(other) = change
                 .identity_of(edge.other)?
@@ -60,12 +107,10 @@ pub(super) fn settle_tasks(
             let task = task_of(change, *number, edge.other, edge.score);
             between.insert_entry(task);
         }
-        let words = change.overrides_of(*number)?.to_vec();
-        for (other, _) in words
-            .into_iter()
-            .filter(|(_, decision)| *decision == OverrideDecision::DifferentPersons)
-        {
-            if let Some(other) = change.identity_of(other)? {
+        for other in overrides.others(*number) {
+            if overrides.word(*number, other) == Some(Link::Cannot)
+                && let Some(other) = change.identity_of(other)?
+            {
                 apart.insert(pair(&own, &other));
             }
         }

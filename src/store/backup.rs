@@ -82,7 +82,7 @@ pub fn read_backup(store: &dyn Store, mut input: impl BufRead) -> Result<u64, St
         return Err(failed("it does not hold what it says"));
     }
     store.import(batch)?;
-    store.flush()?;
+    store.finish_import()?;
     Ok(entries)
 }
 

@@ -117,9 +117,12 @@ impl Check<'_> {
 
     fn records(&mut self) -> Result<(), StoreError> {
         let counters = self.store.counters(self.tenant)?;
+        let generation = self.store.in_force(self.tenant);
         let (mut first, mut living) = (0, 0);
         loop {
-            let records = self.store.records_from(self.tenant, first, BATCH)?;
+            let records = self
+                .store
+                .records_from(self.tenant, generation, first, BATCH)?;
             let Some(last) = records.last() else { break };
             first = last.number + 1;
             for record in records {
@@ -141,8 +144,8 @@ impl Check<'_> {
                         self.problem(format!("record {number} is no member of its identity"));
                     }
                 }
-                for edge in self.store.edges(self.tenant, number)?.iter() {
-                    let back = self.store.edges(self.tenant, edge.other)?;
+                for edge in self.store.edges(self.tenant, generation, number)?.iter() {
+                    let back = self.store.edges(self.tenant, generation, edge.other)?;
                     if !back
                         .iter()
                         .any(|back| back.other == number && back.score == edge.score)

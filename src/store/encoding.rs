@@ -1,9 +1,8 @@
-//! Keys and values of the key-value engines. Keys: a tag, the tenant's number, then fields that sort as bytes. Values: postcard.
+//! Keys and values of the key-value engines. Keys: a tag, the number of a space, then fields that sort as bytes. Values: postcard.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
-use veridem_matchers::RecordKey;
 
 use super::StoreError;
 
@@ -21,11 +20,13 @@ pub(super) enum Tag {
     Event = b'v',
     TaskById = b't',
     TaskByWeight = b'w',
-    OverrideOf = b'o',
-    OverrideByKeys = b'p',
-    Decision = b'd',
+    Override = b'z',
+    Answer = b'a',
     InactiveKey = b'x',
     Change = b'g',
+    LastChange = b'l',
+    Model = b'm',
+    ModelChange = b'n',
     SinkCursor = b'u',
 }
 
@@ -34,17 +35,24 @@ pub(super) const FORMAT_KEY: &[u8] = b"\0format";
 pub(super) const MODEL_KEY: &[u8] = b"\0model";
 pub(super) const TENANTS_KEY: &[u8] = b"\0tenants";
 
-/// A tenant's number within a store, given at its first write.
-pub(super) type TenantNumber = u16;
+/// The number of a space of keys: of a tenant, given at its first write, or of a further generation of a tenant. Never given twice.
+pub(super) type Space = u16;
 
 /// A key in the making. Up to 20 bytes are compared without following a pointer, so that fields are numbers and hashes.
 pub(super) struct Key(Vec<u8>);
 
 impl Key {
-    pub(super) fn new(tenant: TenantNumber, tag: Tag) -> Self {
+    pub(super) fn new(space: Space, tag: Tag) -> Self {
         let mut bytes = Vec::with_capacity(20);
         bytes.push(tag as u8);
-        bytes.extend_from_slice(&tenant.to_be_bytes());
+        bytes.extend_from_slice(&space.to_be_bytes());
+        Self(bytes)
+    }
+
+    /// The key of a tag of an earlier format.
+    pub(super) fn of(tag: u8, space: Space) -> Self {
+        let mut bytes = vec![tag];
+        bytes.extend_from_slice(&space.to_be_bytes());
         Self(bytes)
     }
 
@@ -73,11 +81,6 @@ impl Key {
     pub(super) fn id(mut self, id: &[u8]) -> Self {
         self.0.extend_from_slice(id);
         self
-    }
-
-    /// A record key, in the order of record keys.
-    pub(super) fn record_key(self, key: &RecordKey) -> Self {
-        self.text(&key.source).text(&key.record_id)
     }
 
     /// The strongest weight first.
@@ -115,10 +118,10 @@ pub(super) fn tag_of(key: &[u8]) -> Option<u8> {
     key.first().copied()
 }
 
-/// The tenant of a key; none of what belongs to no tenant.
-pub(super) fn tenant_of(key: &[u8]) -> Option<TenantNumber> {
+/// The space of a key; none of what belongs to no tenant.
+pub(super) fn space_of(key: &[u8]) -> Option<Space> {
     let bytes = key.get(1..3)?.try_into().ok()?;
-    (key[0] != 0).then(|| TenantNumber::from_be_bytes(bytes))
+    (key[0] != 0).then(|| Space::from_be_bytes(bytes))
 }
 
 /// The number with which a key ends.

@@ -5,22 +5,25 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use veridem_matchers::RecordKey;
 use veridem_matchers::block::BlockingKey;
 
 use super::cache::Cache;
 use super::encoding::{
-    FORMAT_KEY, Key, MODEL_KEY, TENANTS_KEY, Tag, TenantNumber, decode, encode, last_number,
-    tenant_of,
+    FORMAT_KEY, Key, Space, TENANTS_KEY, Tag, decode, encode, last_number, space_of,
 };
+use super::migrate::migrate;
 use super::{
-    Counters, Entry, IdentityId, OverrideDecision, RecordNumber, SignalReceipt, Store, StoreError,
-    StoredDecision, StoredEdge, StoredEvent, StoredFold, StoredIdentity, StoredOverride,
-    StoredRecord, StoredReviewTask, Tenant, Visit, Write,
+    Counters, Entry, Generation, IdentityId, RecordNumber, SignalReceipt, Store, StoreError,
+    StoredAnswer, StoredEdge, StoredEvent, StoredFold, StoredIdentity, StoredModel,
+    StoredModelChange, StoredOverride, StoredRecord, StoredReviewTask, Tenant, Visit, Write,
 };
 
 /// The format of what is stored.
-const STORE_FORMAT_VERSION: u32 = 2;
+pub(super) const STORE_FORMAT_VERSION: u32 = 3;
+/// Entries that one write removes.
+const REMOVED_AT_ONCE: usize = 10_000;
 
 /// An ordered map of bytes with atomic batches.
 pub trait Engine: Send + Sync + 'static {
@@ -58,10 +61,51 @@ pub(super) fn entries_under<K: AsRef<[u8]>, V: AsRef<[u8]>>(
         .collect()
 }
 
+/// The spaces of keys that are given.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Spaces {
+    pub(super) tenants: BTreeMap<Tenant, TenantSpaces>,
+    /// The next one to give.
+    pub(super) next: Space,
+}
+
+/// Where what belongs to a tenant lies.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct TenantSpaces {
+    /// What does not depend on the model.
+    pub(super) own: Space,
+    pub(super) in_force: Generation,
+    pub(super) generations: BTreeMap<Generation, Space>,
+}
+
+impl TenantSpaces {
+    pub(super) fn new(own: Space) -> Self {
+        Self {
+            own,
+            in_force: Generation::default(),
+            generations: [(Generation::default(), own)].into(),
+        }
+    }
+}
+
+impl Spaces {
+    fn give(&mut self) -> Result<Space, StoreError> {
+        let given = self.next;
+        // The last one stands for what is not there.
+        if given == Space::MAX {
+            return Err(StoreError::Engine(
+                "it has no number left for another tenant or model; the most is 65,535".to_owned(),
+            ));
+        }
+        self.next += 1;
+        Ok(given)
+    }
+}
+
 /// A store over an engine.
 pub struct KeyedStore<E> {
     engine: E,
-    tenants: RwLock<BTreeMap<Tenant, TenantNumber>>,
+    spaces: RwLock<Spaces>,
     records: Cache<StoredRecord>,
     folds: Cache<StoredFold>,
     edges: Cache<Vec<StoredEdge>>,
@@ -80,9 +124,9 @@ impl<E: Engine> KeyedStore<E> {
     /// Opens a store: writes the format version into an empty one, refuses another version.
     /// What is read often stays decoded in at most `cache_bytes` of memory.
     pub(super) fn open(engine: E, cache_bytes: u64) -> Result<Self, StoreError> {
-        let mut store = Self {
+        let store = Self {
             engine,
-            tenants: RwLock::default(),
+            spaces: RwLock::default(),
             records: Cache::new(cache_bytes / 8 * 5),
             folds: Cache::new(cache_bytes / 8),
             edges: Cache::new(cache_bytes / 8),
@@ -97,45 +141,64 @@ impl<E: Engine> KeyedStore<E> {
                 store.engine.sync()?;
             }
             Some(STORE_FORMAT_VERSION) => {}
+            Some(older) if older == STORE_FORMAT_VERSION - 1 => migrate(&store.engine)?,
             Some(other) => {
                 return Err(StoreError::Open(format!(
-                    "it has format version {other}, this veridem reads {STORE_FORMAT_VERSION}"
+                    "it has format version {other}, this veridem reads {} and {STORE_FORMAT_VERSION}",
+                    STORE_FORMAT_VERSION - 1
                 )));
             }
         }
-        let tenants = store.get("tenants", TENANTS_KEY.to_vec())?;
-        *store.tenants.get_mut() = tenants.unwrap_or_default();
+        let spaces = store.get("tenants", TENANTS_KEY.to_vec())?;
+        *store.spaces.write() = spaces.unwrap_or_default();
         Ok(store)
     }
 
     /// The key of something of a tenant; of one that has written nothing yet there is nothing to find.
     fn key(&self, tenant: &Tenant, tag: Tag) -> Key {
-        let number = self.tenants.read().get(tenant).copied();
-        Key::new(number.unwrap_or(TenantNumber::MAX), tag)
+        let spaces = self.spaces.read();
+        let own = spaces.tenants.get(tenant).map(|spaces| spaces.own);
+        Key::new(own.unwrap_or(Space::MAX), tag)
     }
 
-    /// A tenant's number, given here where it has none.
-    fn number_of(&self, tenant: &Tenant) -> Result<TenantNumber, StoreError> {
-        if let Some(number) = self.tenants.read().get(tenant) {
-            return Ok(*number);
+    /// The key of something of a generation.
+    fn key_in(&self, tenant: &Tenant, generation: Generation, tag: Tag) -> Key {
+        Key::new(self.space_of(tenant, generation).unwrap_or(Space::MAX), tag)
+    }
+
+    fn space_of(&self, tenant: &Tenant, generation: Generation) -> Option<Space> {
+        let spaces = self.spaces.read();
+        let of_tenant = spaces.tenants.get(tenant)?;
+        of_tenant.generations.get(&generation).copied()
+    }
+
+    /// A tenant's own space, given here where it has none.
+    fn own_space(&self, tenant: &Tenant) -> Result<Space, StoreError> {
+        if let Some(spaces) = self.spaces.read().tenants.get(tenant) {
+            return Ok(spaces.own);
         }
-        let mut tenants = self.tenants.write();
-        if let Some(number) = tenants.get(tenant) {
-            return Ok(*number);
-        }
-        // Not their count: a restored tenant keeps the number that it had among others.
-        let number = tenants.values().max().map_or(0, |largest| largest + 1);
-        if number == TenantNumber::MAX {
-            return Err(StoreError::Engine(
-                "it has no number left for another tenant; the most is 65,535".to_owned(),
-            ));
-        }
-        let mut known = tenants.clone();
-        known.insert(tenant.clone(), number);
+        self.change_spaces(|spaces| {
+            if let Some(known) = spaces.tenants.get(tenant) {
+                return Ok(known.own);
+            }
+            let own = spaces.give()?;
+            let of_tenant = TenantSpaces::new(own);
+            spaces.tenants.insert(tenant.clone(), of_tenant);
+            Ok(own)
+        })
+    }
+
+    fn change_spaces<T>(
+        &self,
+        change: impl FnOnce(&mut Spaces) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let mut known = self.spaces.write();
+        let mut spaces = known.clone();
+        let result = change(&mut spaces)?;
         self.engine
-            .write(vec![(TENANTS_KEY.to_vec(), Some(encode(&known)))])?;
-        *tenants = known;
-        Ok(number)
+            .write(vec![(TENANTS_KEY.to_vec(), Some(encode(&spaces)))])?;
+        *known = spaces;
+        Ok(result)
     }
 
     fn get<T: DeserializeOwned>(
@@ -177,21 +240,16 @@ impl<E: Engine> KeyedStore<E> {
             .collect()
     }
 
-    /// The key before the first entry wanted, in a space ordered by a number.
-    fn before(&self, tenant: &Tenant, tag: Tag, first: u64) -> Option<Vec<u8>> {
-        first
-            .checked_sub(1)
-            .map(|before| self.key(tenant, tag).number(before).bytes())
-    }
-
     fn encode_write(
         &self,
-        tenant: TenantNumber,
+        own: Space,
+        generation: Space,
         write: Write,
         batch: &mut Vec<(Vec<u8>, Option<Vec<u8>>)>,
         fresh: &mut Vec<Fresh>,
     ) -> Result<(), StoreError> {
-        let key = |tag| Key::new(tenant, tag);
+        let key = |tag| Key::new(own, tag);
+        let key_in = |tag| Key::new(generation, tag);
         match write {
             Write::Counters(counters) => {
                 batch.push((key(Tag::Counters).bytes(), Some(encode(&counters))))
@@ -204,7 +262,7 @@ impl<E: Engine> KeyedStore<E> {
             )),
             Write::Record(record) => {
                 let (key, value) = (
-                    key(Tag::Record).number(record.number).bytes(),
+                    key_in(Tag::Record).number(record.number).bytes(),
                     encode(&*record),
                 );
                 fresh.push(Fresh::Record(key.clone(), record, value.len()));
@@ -216,7 +274,7 @@ impl<E: Engine> KeyedStore<E> {
                 batch.push((key, Some(value)));
             }
             Write::Edges(number, edges) => {
-                let key = key(Tag::Edges).number(number).bytes();
+                let key = key_in(Tag::Edges).number(number).bytes();
                 let value = (!edges.is_empty()).then(|| encode(&*edges));
                 fresh.push(Fresh::Edges(
                     key.clone(),
@@ -247,7 +305,7 @@ impl<E: Engine> KeyedStore<E> {
                 Some(encode(&event)),
             )),
             Write::OpenTask(task) => {
-                self.close_task(tenant, &task.id, batch)?;
+                self.close_task(own, &task.id, batch)?;
                 let value = encode(&task);
                 batch.push((
                     key(Tag::TaskByWeight)
@@ -258,59 +316,52 @@ impl<E: Engine> KeyedStore<E> {
                 ));
                 batch.push((key(Tag::TaskById).text(&task.id).bytes(), Some(value)));
             }
-            Write::CloseTask(id) => self.close_task(tenant, &id, batch)?,
-            Write::Override {
-                records: (left, right),
-                value,
-            } => {
-                batch.push((
-                    key(Tag::OverrideOf).number(left).number(right).bytes(),
-                    Some(encode(&value.decision)),
-                ));
-                batch.push((
-                    key(Tag::OverrideOf).number(right).number(left).bytes(),
-                    Some(encode(&value.decision)),
-                ));
-                batch.push((
-                    key(Tag::OverrideByKeys)
-                        .record_key(&value.left)
-                        .record_key(&value.right)
-                        .bytes(),
-                    Some(encode(&value)),
-                ));
-            }
-            Write::Decision {
+            Write::CloseTask(id) => self.close_task(own, &id, batch)?,
+            Write::Override(value) => batch.push((
+                key(Tag::Override).number(value.number).bytes(),
+                Some(encode(&value)),
+            )),
+            Write::Answer {
                 idempotency_key,
-                decision,
-            } => {
-                batch.push((
-                    key(Tag::Decision).text(&idempotency_key).bytes(),
-                    Some(encode(&decision)),
-                ));
-            }
+                answer,
+            } => batch.push((
+                key(Tag::Answer).text(&idempotency_key).bytes(),
+                Some(encode(&answer)),
+            )),
             Write::KeyActivity {
                 key: blocking_key,
                 inactive,
-            } => {
-                batch.push((
-                    key(Tag::InactiveKey).number(blocking_key).bytes(),
-                    inactive.then(Vec::new),
-                ));
-            }
-            Write::Change(change, number) => batch.push((
-                key(Tag::Change).number(change).bytes(),
-                Some(encode(&number)),
+            } => batch.push((
+                key_in(Tag::InactiveKey).number(blocking_key).bytes(),
+                inactive.then(Vec::new),
             )),
+            Write::Change(change, number) => {
+                batch.push((
+                    key_in(Tag::Change).number(change).bytes(),
+                    Some(encode(&number)),
+                ));
+                batch.push((key_in(Tag::LastChange).bytes(), Some(encode(&change))));
+            }
+            Write::LastChange(change) => {
+                batch.push((key_in(Tag::LastChange).bytes(), Some(encode(&change))));
+            }
             Write::PruneChanges(last) => {
-                let changes = self
-                    .engine
-                    .scan(&key(Tag::Change).bytes(), None, usize::MAX)?;
+                let prefix = key_in(Tag::Change).bytes();
+                let changes = self.engine.scan(&prefix, None, usize::MAX)?;
                 let pruned = changes
                     .into_iter()
                     .map(|(key, _)| key)
                     .take_while(|key| last_number(key).is_some_and(|change| change <= last));
                 batch.extend(pruned.map(|key| (key, None)));
             }
+            Write::Model(model) => {
+                batch.push((key(Tag::Model).bytes(), Some(encode(&model))));
+            }
+            Write::ModelChange(change) => {
+                batch.push((key(Tag::ModelChange).bytes(), Some(encode(&change))));
+            }
+            // Written with the batch, see `commit`.
+            Write::InForce => {}
             Write::SinkCursor(sink, sequence) => batch.push((
                 key(Tag::SinkCursor).text(&sink).bytes(),
                 Some(encode(&sequence)),
@@ -321,14 +372,14 @@ impl<E: Engine> KeyedStore<E> {
 
     fn close_task(
         &self,
-        tenant: TenantNumber,
+        own: Space,
         id: &str,
         batch: &mut Vec<(Vec<u8>, Option<Vec<u8>>)>,
     ) -> Result<(), StoreError> {
-        let by_id = Key::new(tenant, Tag::TaskById).text(id).bytes();
+        let by_id = Key::new(own, Tag::TaskById).text(id).bytes();
         let known: Option<StoredReviewTask> = self.get("review task", by_id.clone())?;
         if let Some(task) = known {
-            let by_weight = Key::new(tenant, Tag::TaskByWeight)
+            let by_weight = Key::new(own, Tag::TaskByWeight)
                 .falling(task.score.weight.0)
                 .text(id);
             batch.push((by_weight.bytes(), None));
@@ -348,13 +399,11 @@ impl<E: Engine> Store for KeyedStore<E> {
     fn record(
         &self,
         tenant: &Tenant,
+        generation: Generation,
         number: RecordNumber,
     ) -> Result<Option<Arc<StoredRecord>>, StoreError> {
-        self.get_cached(
-            "source record",
-            &self.records,
-            &self.key(tenant, Tag::Record).number(number).bytes(),
-        )
+        let key = self.key_in(tenant, generation, Tag::Record).number(number);
+        self.get_cached("source record", &self.records, &key.bytes())
     }
 
     fn fold(
@@ -382,14 +431,16 @@ impl<E: Engine> Store for KeyedStore<E> {
     fn records_from(
         &self,
         tenant: &Tenant,
+        generation: Generation,
         first: RecordNumber,
         limit: usize,
     ) -> Result<Vec<StoredRecord>, StoreError> {
-        let after = self.before(tenant, Tag::Record, first);
+        let key = || self.key_in(tenant, generation, Tag::Record);
+        let after = first.checked_sub(1).map(|before| key().number(before));
         let records = self.scan(
             "source record",
-            self.key(tenant, Tag::Record).bytes(),
-            after.as_deref(),
+            key().bytes(),
+            after.map(Key::bytes).as_deref(),
             limit,
         )?;
         Ok(records.into_iter().map(|(_, record)| record).collect())
@@ -398,11 +449,12 @@ impl<E: Engine> Store for KeyedStore<E> {
     fn edges(
         &self,
         tenant: &Tenant,
+        generation: Generation,
         number: RecordNumber,
     ) -> Result<Arc<Vec<StoredEdge>>, StoreError> {
-        let key = self.key(tenant, Tag::Edges).number(number).bytes();
+        let key = self.key_in(tenant, generation, Tag::Edges).number(number);
         Ok(self
-            .get_cached("edges", &self.edges, &key)?
+            .get_cached("edges", &self.edges, &key.bytes())?
             .unwrap_or_default())
     }
 
@@ -438,13 +490,10 @@ impl<E: Engine> Store for KeyedStore<E> {
         from_sequence: u64,
         limit: usize,
     ) -> Result<Vec<StoredEvent>, StoreError> {
-        let after = self.before(tenant, Tag::Event, from_sequence);
-        let events = self.scan(
-            "identity event",
-            self.key(tenant, Tag::Event).bytes(),
-            after.as_deref(),
-            limit,
-        )?;
+        let key = || self.key(tenant, Tag::Event);
+        let after = from_sequence.checked_sub(1);
+        let after = after.map(|before| key().number(before).bytes());
+        let events = self.scan("identity event", key().bytes(), after.as_deref(), limit)?;
         Ok(events.into_iter().map(|(_, event)| event).collect())
     }
 
@@ -473,85 +522,54 @@ impl<E: Engine> Store for KeyedStore<E> {
         )
     }
 
-    fn overrides_of(
-        &self,
-        tenant: &Tenant,
-        number: RecordNumber,
-    ) -> Result<Vec<(RecordNumber, OverrideDecision)>, StoreError> {
-        let overrides = self.scan(
-            "override",
-            self.key(tenant, Tag::OverrideOf).number(number).bytes(),
-            None,
-            usize::MAX,
-        )?;
-        Ok(overrides
-            .into_iter()
-            .filter_map(|(key, decision)| Some((last_number(&key)?, decision)))
-            .collect())
-    }
-
-    fn overridden_records(&self, tenant: &Tenant) -> Result<Vec<RecordNumber>, StoreError> {
-        let prefix = self.key(tenant, Tag::OverrideOf).bytes();
-        let entries = self.engine.scan(&prefix, None, usize::MAX)?;
-        let mut numbers: Vec<RecordNumber> = entries
-            .iter()
-            .filter_map(|(key, _)| last_number(&key[..key.len().checked_sub(8)?]))
-            .collect();
-        numbers.dedup();
-        Ok(numbers)
-    }
-
     fn overrides(
         &self,
         tenant: &Tenant,
-        after: Option<&[u8]>,
+        after: u64,
         limit: usize,
-    ) -> Result<Vec<(Vec<u8>, StoredOverride)>, StoreError> {
-        self.scan(
-            "override",
-            self.key(tenant, Tag::OverrideByKeys).bytes(),
-            after,
-            limit,
-        )
+    ) -> Result<Vec<StoredOverride>, StoreError> {
+        let key = || self.key(tenant, Tag::Override);
+        let after = key().number(after).bytes();
+        let overrides = self.scan("override", key().bytes(), Some(&after), limit)?;
+        Ok(overrides.into_iter().map(|(_, value)| value).collect())
     }
 
-    fn decision(
+    fn answer(
         &self,
         tenant: &Tenant,
         idempotency_key: &str,
-    ) -> Result<Option<StoredDecision>, StoreError> {
-        self.get(
-            "decision",
-            self.key(tenant, Tag::Decision)
-                .text(idempotency_key)
-                .bytes(),
-        )
+    ) -> Result<Option<StoredAnswer>, StoreError> {
+        let key = self.key(tenant, Tag::Answer).text(idempotency_key);
+        self.get("answer", key.bytes())
     }
 
-    fn inactive_keys(&self, tenant: &Tenant) -> Result<Vec<BlockingKey>, StoreError> {
-        let keys = self.engine.scan(
-            &self.key(tenant, Tag::InactiveKey).bytes(),
-            None,
-            usize::MAX,
-        )?;
+    fn inactive_keys(
+        &self,
+        tenant: &Tenant,
+        generation: Generation,
+    ) -> Result<Vec<BlockingKey>, StoreError> {
+        let prefix = self.key_in(tenant, generation, Tag::InactiveKey).bytes();
+        let keys = self.engine.scan(&prefix, None, usize::MAX)?;
         Ok(keys
             .into_iter()
             .filter_map(|(key, _)| last_number(&key))
             .collect())
     }
 
+    fn last_change(&self, tenant: &Tenant, generation: Generation) -> Result<u64, StoreError> {
+        let key = self.key_in(tenant, generation, Tag::LastChange);
+        Ok(self.get("last change", key.bytes())?.unwrap_or_default())
+    }
+
     fn changes_after(
         &self,
         tenant: &Tenant,
+        generation: Generation,
         change: u64,
     ) -> Result<Vec<(u64, RecordNumber)>, StoreError> {
-        let after = self.key(tenant, Tag::Change).number(change).bytes();
-        let changes = self.scan(
-            "record change",
-            self.key(tenant, Tag::Change).bytes(),
-            Some(&after),
-            usize::MAX,
-        )?;
+        let key = || self.key_in(tenant, generation, Tag::Change);
+        let after = key().number(change).bytes();
+        let changes = self.scan("record change", key().bytes(), Some(&after), usize::MAX)?;
         Ok(changes
             .into_iter()
             .filter_map(|(key, number)| Some((last_number(&key)?, number)))
@@ -567,31 +585,93 @@ impl<E: Engine> Store for KeyedStore<E> {
             .unwrap_or_default())
     }
 
-    fn bind_model(&self, fingerprint: &str) -> Result<String, StoreError> {
-        if let Some(bound) = self.get("model fingerprint", MODEL_KEY.to_vec())? {
-            return Ok(bound);
+    fn model(&self, tenant: &Tenant) -> Result<Option<StoredModel>, StoreError> {
+        self.get("model", self.key(tenant, Tag::Model).bytes())
+    }
+
+    fn model_change(&self, tenant: &Tenant) -> Result<Option<StoredModelChange>, StoreError> {
+        self.get("model change", self.key(tenant, Tag::ModelChange).bytes())
+    }
+
+    fn in_force(&self, tenant: &Tenant) -> Generation {
+        let spaces = self.spaces.read();
+        let of_tenant = spaces.tenants.get(tenant);
+        of_tenant.map(|spaces| spaces.in_force).unwrap_or_default()
+    }
+
+    fn begin_generation(&self, tenant: &Tenant) -> Result<Generation, StoreError> {
+        self.own_space(tenant)?;
+        self.change_spaces(|spaces| {
+            let space = spaces.give()?;
+            let of_tenant = spaces.tenants.entry(tenant.clone());
+            let of_tenant = of_tenant.or_insert_with(|| TenantSpaces::new(space));
+            let latest = of_tenant.generations.keys().next_back();
+            let next = Generation(latest.map_or(0, |latest| latest.0 + 1));
+            of_tenant.generations.insert(next, space);
+            Ok(next)
+        })
+    }
+
+    fn remove_generation(&self, tenant: &Tenant, generation: Generation) -> Result<(), StoreError> {
+        let Some(space) = self.space_of(tenant, generation) else {
+            return Ok(());
+        };
+        if self.in_force(tenant) == generation {
+            return Err(StoreError::Engine(
+                "what is in force cannot be removed".to_owned(),
+            ));
         }
-        self.engine
-            .write(vec![(MODEL_KEY.to_vec(), Some(encode(&fingerprint)))])?;
-        self.engine.sync()?;
-        Ok(fingerprint.to_owned())
+        for tag in [
+            Tag::Record,
+            Tag::Edges,
+            Tag::InactiveKey,
+            Tag::Change,
+            Tag::LastChange,
+        ] {
+            let prefix = Key::new(space, tag).bytes();
+            loop {
+                let entries = self.engine.scan(&prefix, None, REMOVED_AT_ONCE)?;
+                if entries.is_empty() {
+                    break;
+                }
+                let removed = entries.into_iter().map(|(key, _)| (key, None));
+                self.engine.write(removed.collect())?;
+            }
+        }
+        self.change_spaces(|spaces| {
+            if let Some(of_tenant) = spaces.tenants.get_mut(tenant) {
+                of_tenant.generations.remove(&generation);
+            }
+            Ok(())
+        })
     }
 
     fn tenants(&self) -> Vec<Tenant> {
-        self.tenants.read().keys().cloned().collect()
+        self.spaces.read().tenants.keys().cloned().collect()
     }
 
     fn export(&self, tenant: Option<&Tenant>, visit: Visit<'_>) -> Result<(), StoreError> {
         let Some(tenant) = tenant else {
             return self.engine.for_each(visit);
         };
-        let number = self.tenants.read().get(tenant).copied();
-        let numbers: BTreeMap<&Tenant, TenantNumber> =
-            number.map(|number| (tenant, number)).into_iter().collect();
-        visit(TENANTS_KEY, &encode(&numbers))?;
+        let all = self.spaces.read().clone();
+        let of_tenant = all.tenants.get(tenant).cloned();
+        let mut wanted: Vec<Space> = Vec::new();
+        if let Some(spaces) = &of_tenant {
+            wanted.push(spaces.own);
+            wanted.extend(spaces.generations.values());
+        }
+        let exported = Spaces {
+            tenants: of_tenant
+                .map(|spaces| (tenant.clone(), spaces))
+                .into_iter()
+                .collect(),
+            next: all.next,
+        };
+        visit(TENANTS_KEY, &encode(&exported))?;
         self.engine.for_each(&mut |key, value| {
-            let is_wanted = match tenant_of(key) {
-                Some(of) => Some(of) == number,
+            let is_wanted = match space_of(key) {
+                Some(space) => wanted.contains(&space),
                 None => key != TENANTS_KEY,
             };
             if is_wanted { visit(key, value) } else { Ok(()) }
@@ -599,23 +679,55 @@ impl<E: Engine> Store for KeyedStore<E> {
     }
 
     fn import(&self, entries: Vec<Entry>) -> Result<(), StoreError> {
-        for (key, value) in &entries {
-            if key == TENANTS_KEY {
-                *self.tenants.write() = decode("tenants", value)?;
-            }
-        }
         let batch = entries.into_iter().map(|(key, value)| (key, Some(value)));
         self.engine.write(batch.collect())
     }
 
-    fn commit(&self, tenant: &Tenant, writes: Vec<Write>) -> Result<(), StoreError> {
+    fn finish_import(&self) -> Result<(), StoreError> {
+        match self.get::<u32>("format version", FORMAT_KEY.to_vec())? {
+            Some(STORE_FORMAT_VERSION) => {}
+            Some(older) if older == STORE_FORMAT_VERSION - 1 => migrate(&self.engine)?,
+            other => {
+                return Err(StoreError::Backup(format!(
+                    "it is of format version {}, this veridem reads {} and {STORE_FORMAT_VERSION}",
+                    other.unwrap_or_default(),
+                    STORE_FORMAT_VERSION - 1
+                )));
+            }
+        }
+        let spaces = self.get("tenants", TENANTS_KEY.to_vec())?;
+        *self.spaces.write() = spaces.unwrap_or_default();
+        self.engine.sync()
+    }
+
+    fn commit(
+        &self,
+        tenant: &Tenant,
+        generation: Generation,
+        writes: Vec<Write>,
+    ) -> Result<(), StoreError> {
         let mut batch = Vec::with_capacity(writes.len() + 4);
         let mut fresh = Vec::new();
-        let number = self.number_of(tenant)?;
+        let own = self.own_space(tenant)?;
+        let space = self.space_of(tenant, generation).ok_or_else(|| {
+            StoreError::Engine("what was made under an earlier model is gone".to_owned())
+        })?;
+        let comes_into_force = writes.contains(&Write::InForce);
         for write in writes {
-            self.encode_write(number, write, &mut batch, &mut fresh)?;
+            self.encode_write(own, space, write, &mut batch, &mut fresh)?;
         }
-        self.engine.write(batch)?;
+        if comes_into_force {
+            let mut known = self.spaces.write();
+            let mut spaces = known.clone();
+            if let Some(of_tenant) = spaces.tenants.get_mut(tenant) {
+                of_tenant.in_force = generation;
+            }
+            batch.push((TENANTS_KEY.to_vec(), Some(encode(&spaces))));
+            self.engine.write(batch)?;
+            *known = spaces;
+        } else {
+            self.engine.write(batch)?;
+        }
         for fresh in fresh {
             match fresh {
                 Fresh::Record(key, record, bytes) => self.records.put(&key, record, bytes),

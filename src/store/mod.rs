@@ -7,6 +7,7 @@ mod encoding;
 mod fjall_store;
 mod keyed;
 mod memory_store;
+mod migrate;
 mod sled_store;
 mod types;
 
@@ -17,9 +18,9 @@ pub use keyed::KeyedStore;
 pub use memory_store::MemoryStore;
 pub use sled_store::SledStore;
 pub use types::{
-    Cause, Counters, Ended, EventKind, IdentityId, Moved, OverrideDecision, RecordNumber,
-    ReviewReason, SignalReceipt, StoredDecision, StoredEdge, StoredEvent, StoredFold,
-    StoredIdentity, StoredOverride, StoredRecord, StoredReviewTask, Tenant,
+    Cause, Counters, Ended, EventKind, Generation, IdentityId, ModelPhase, Moved, RecordNumber,
+    ReviewReason, SignalReceipt, StoredAnswer, StoredEdge, StoredEvent, StoredFold, StoredIdentity,
+    StoredModel, StoredModelChange, StoredOverride, StoredRecord, StoredReviewTask, Tenant, Undone,
 };
 
 use std::path::Path;
@@ -82,19 +83,14 @@ pub enum Write {
     OpenTask(StoredReviewTask),
     /// A review task is settled.
     CloseTask(String),
-    /// A steward's word on two records.
-    Override {
-        /// The records' numbers.
-        records: (RecordNumber, RecordNumber),
-        /// The word.
-        value: StoredOverride,
-    },
+    /// A steward's override, or what became of it.
+    Override(StoredOverride),
     /// What was answered to a steward's call under its idempotency key.
-    Decision {
+    Answer {
         /// The key.
         idempotency_key: String,
         /// What was answered.
-        decision: StoredDecision,
+        answer: Box<StoredAnswer>,
     },
     /// Whether a blocking key is inactive.
     KeyActivity {
@@ -105,6 +101,14 @@ pub enum Write {
     },
     /// A record changed: the index has to follow. Numbered without gaps.
     Change(u64, RecordNumber),
+    /// The number of the latest change, where the changes themselves are in the index already.
+    LastChange(u64),
+    /// The model and rules in force.
+    Model(Box<StoredModel>),
+    /// How far a model change is.
+    ModelChange(Box<StoredModelChange>),
+    /// The generation of this commit is in force from now on.
+    InForce,
     /// Changes up to and including this one are in the index.
     PruneChanges(u64),
     /// A sink has acknowledged events up to and including this one.
@@ -157,6 +161,7 @@ pub trait Store: Send + Sync + 'static {
     fn record(
         &self,
         tenant: &Tenant,
+        generation: Generation,
         number: RecordNumber,
     ) -> Result<Option<Arc<StoredRecord>>, StoreError>;
     /// What a record's signals add up to.
@@ -175,6 +180,7 @@ pub trait Store: Send + Sync + 'static {
     fn records_from(
         &self,
         tenant: &Tenant,
+        generation: Generation,
         first: RecordNumber,
         limit: usize,
     ) -> Result<Vec<StoredRecord>, StoreError>;
@@ -182,6 +188,7 @@ pub trait Store: Send + Sync + 'static {
     fn edges(
         &self,
         tenant: &Tenant,
+        generation: Generation,
         number: RecordNumber,
     ) -> Result<Arc<Vec<StoredEdge>>, StoreError>;
     /// An identity, living or ended.
@@ -217,47 +224,61 @@ pub trait Store: Send + Sync + 'static {
         after: Option<&[u8]>,
         limit: usize,
     ) -> Result<Vec<(Vec<u8>, StoredReviewTask)>, StoreError>;
-    /// The overrides of a record: the other record and the word.
-    fn overrides_of(
-        &self,
-        tenant: &Tenant,
-        number: RecordNumber,
-    ) -> Result<Vec<(RecordNumber, OverrideDecision)>, StoreError>;
-    /// The records that have overrides.
-    fn overridden_records(&self, tenant: &Tenant) -> Result<Vec<RecordNumber>, StoreError>;
-    /// All overrides by record keys, after a cursor; each with the cursor behind it.
+    /// Overrides in the order of their numbers, after one; those undone too.
     fn overrides(
         &self,
         tenant: &Tenant,
-        after: Option<&[u8]>,
+        after: u64,
         limit: usize,
-    ) -> Result<Vec<(Vec<u8>, StoredOverride)>, StoreError>;
+    ) -> Result<Vec<StoredOverride>, StoreError>;
     /// What was answered to a steward's call.
-    fn decision(
+    fn answer(
         &self,
         tenant: &Tenant,
         idempotency_key: &str,
-    ) -> Result<Option<StoredDecision>, StoreError>;
+    ) -> Result<Option<StoredAnswer>, StoreError>;
     /// All inactive blocking keys.
-    fn inactive_keys(&self, tenant: &Tenant) -> Result<Vec<BlockingKey>, StoreError>;
+    fn inactive_keys(
+        &self,
+        tenant: &Tenant,
+        generation: Generation,
+    ) -> Result<Vec<BlockingKey>, StoreError>;
+    /// The number of the latest record change.
+    fn last_change(&self, tenant: &Tenant, generation: Generation) -> Result<u64, StoreError>;
     /// Records changed after a change number, with the numbers of their changes.
     fn changes_after(
         &self,
         tenant: &Tenant,
+        generation: Generation,
         change: u64,
     ) -> Result<Vec<(u64, RecordNumber)>, StoreError>;
     /// The last event that a sink has acknowledged; 0 before the first.
     fn sink_cursor(&self, tenant: &Tenant, sink: &str) -> Result<u64, StoreError>;
-    /// The fingerprint of the model and pack under which the state was made; set on the first call.
-    fn bind_model(&self, fingerprint: &str) -> Result<String, StoreError>;
+    /// The model and rules in force; none before the first write.
+    fn model(&self, tenant: &Tenant) -> Result<Option<StoredModel>, StoreError>;
+    /// The model change that runs, or the last one.
+    fn model_change(&self, tenant: &Tenant) -> Result<Option<StoredModelChange>, StoreError>;
+    /// The generation in force.
+    fn in_force(&self, tenant: &Tenant) -> Generation;
+    /// Makes room for the generation of another model, beside the one in force.
+    fn begin_generation(&self, tenant: &Tenant) -> Result<Generation, StoreError>;
+    /// Removes a generation that is not in force; nothing where it is gone already.
+    fn remove_generation(&self, tenant: &Tenant, generation: Generation) -> Result<(), StoreError>;
     /// Every tenant that has written something.
     fn tenants(&self) -> Vec<Tenant>;
     /// Shows every entry of a tenant, or of all, as of one moment, with what is needed to restore them.
     fn export(&self, tenant: Option<&Tenant>, visit: Visit<'_>) -> Result<(), StoreError>;
     /// Puts entries that were exported.
     fn import(&self, entries: Vec<Entry>) -> Result<(), StoreError>;
-    /// Writes everything or nothing.
-    fn commit(&self, tenant: &Tenant, writes: Vec<Write>) -> Result<(), StoreError>;
+    /// Once all are there: brings what an earlier version exported to the present format, durably.
+    fn finish_import(&self) -> Result<(), StoreError>;
+    /// Writes everything or nothing. Records, edges, activity of keys and changes are those of a generation.
+    fn commit(
+        &self,
+        tenant: &Tenant,
+        generation: Generation,
+        writes: Vec<Write>,
+    ) -> Result<(), StoreError>;
     /// Returns when every finished commit survives power loss.
     fn flush(&self) -> Result<(), StoreError>;
 }

@@ -78,8 +78,6 @@ pub struct Counters {
     pub last_sequence: u64,
     /// When the latest event was decided: none is dated before the one that it follows, whatever the clock does.
     pub last_event_ms: i64,
-    /// Number of the latest record change.
-    pub last_change: u64,
     /// Signals accepted.
     pub signals: u64,
     /// Source records that their sources still have.
@@ -90,6 +88,8 @@ pub struct Counters {
     pub open_review_tasks: u64,
     /// Overrides in force.
     pub overrides: u64,
+    /// Numbers given to overrides.
+    pub override_numbers: u64,
     /// Events by kind: created, updated, merged, split.
     pub events: [u64; 4],
 }
@@ -205,6 +205,10 @@ pub enum Cause {
     Override(String),
     /// The initial load.
     Load,
+    /// An override is undone; the principal.
+    Undo(String),
+    /// Another model or other rules are in force; the fingerprint of the two.
+    Model(String),
 }
 
 impl std::fmt::Display for Cause {
@@ -213,6 +217,8 @@ impl std::fmt::Display for Cause {
             Self::Signal(source, signal_id) => write!(formatter, "signal {source}/{signal_id}"),
             Self::Override(principal) => write!(formatter, "override by {principal}"),
             Self::Load => formatter.write_str("initial load"),
+            Self::Undo(principal) => write!(formatter, "undo by {principal}"),
+            Self::Model(fingerprint) => write!(formatter, "model {fingerprint}"),
         }
     }
 }
@@ -269,41 +275,124 @@ pub struct StoredReviewTask {
     pub score: PairScore,
 }
 
-/// A steward's word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum OverrideDecision {
-    /// Must-link.
-    SamePerson,
-    /// Cannot-link.
-    DifferentPersons,
-}
-
-/// A steward's word on two records.
+/// A steward's word on how some records belong together: those of one group are one person, those of two groups are two. Of two
+/// overrides that name the same two records the later counts, unless it is undone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredOverride {
-    /// The smaller key.
-    pub left: RecordKey,
-    /// The larger key.
-    pub right: RecordKey,
-    /// The word.
-    pub decision: OverrideDecision,
+    /// Its number, from 1.
+    pub number: u64,
+    /// The groups: one or more, each with at least one record, no record twice.
+    pub groups: Vec<Vec<(RecordKey, RecordNumber)>>,
     /// Who said it.
     pub principal: String,
     /// When, milliseconds since the Unix epoch.
     pub decided_at_ms: i64,
     /// The steward's note.
     pub note: String,
+    /// Set once it counts no more.
+    pub undone: Option<Undone>,
+}
+
+impl StoredOverride {
+    /// Its records, group by group.
+    pub fn records(&self) -> impl Iterator<Item = &(RecordKey, RecordNumber)> {
+        self.groups.iter().flatten()
+    }
+}
+
+/// How an override came to its end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Undone {
+    /// Who undid it.
+    pub principal: String,
+    /// When, milliseconds since the Unix epoch.
+    pub undone_at_ms: i64,
+    /// The steward's note.
+    pub note: String,
 }
 
 /// What was answered to a steward's call.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StoredDecision {
+pub struct StoredAnswer {
     /// SHA-256 of the call's content, first half.
     pub content_hash: [u8; 16],
-    /// The override that was made.
+    /// The override as the call left it.
     pub value: StoredOverride,
-    /// The identities of the two records afterwards.
-    pub identities: (Option<IdentityId>, Option<IdentityId>),
+    /// The identities of the override's records afterwards.
+    pub identities: Vec<Option<IdentityId>>,
+    /// The event before the first that the call caused.
+    pub before_sequence: u64,
     /// The latest event when it was answered.
     pub sequence: u64,
+}
+
+/// One state of everything that follows from records and a model: normal forms, keys, pairs. A model that takes the place of another
+/// makes the next one.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+pub struct Generation(pub u32);
+
+/// A model with the rules that go with it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredModel {
+    /// SHA-256 over the two, hexadecimal.
+    pub fingerprint: String,
+    /// The model file.
+    pub model: String,
+    /// The rules as JSON.
+    pub pack: String,
+}
+
+/// A model that takes the place of the one in force.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StoredModelChange {
+    /// The model that comes.
+    pub model: StoredModel,
+    /// Who asked for it.
+    pub principal: String,
+    /// When, milliseconds since the Unix epoch.
+    pub asked_at_ms: i64,
+    /// The share of identities that it may join or split.
+    pub limit: f64,
+    /// How far it is.
+    pub phase: ModelPhase,
+}
+
+impl StoredModelChange {
+    /// Whether there is something left to do.
+    pub fn is_running(&self) -> bool {
+        !matches!(
+            self.phase,
+            ModelPhase::Done { .. } | ModelPhase::Refused { .. }
+        )
+    }
+}
+
+/// How far a model change is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ModelPhase {
+    /// All pairs are weighed anew, beside those in force, in this generation.
+    Weighing(Generation),
+    /// The new pairs are in force; the identities of records from this number on are still to be decided.
+    Deciding {
+        /// The first record that may not be decided yet.
+        next: RecordNumber,
+        /// The generation that was in force before.
+        old: Generation,
+    },
+    /// Everything is decided; what is left of this generation is removed.
+    Removing(Generation),
+    /// Everything is done.
+    Done {
+        /// When, milliseconds since the Unix epoch.
+        done_at_ms: i64,
+    },
+    /// It would have changed more than its limit, and nothing was changed.
+    Refused {
+        /// Identities that it would have joined or split.
+        changed: u64,
+        /// Of so many.
+        identities: u64,
+    },
 }

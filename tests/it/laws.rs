@@ -4,10 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use veridem::resolver::{
-    BulkOptions, DecisionRequest, Engine, EngineError, Fold, Moment, Records, Signal, SignalKind,
-    resolve_records,
+    BulkOptions, Engine, EngineError, Fold, Moment, Records, Signal, SignalKind, resolve_records,
 };
-use veridem::store::{EventKind, IdentityId, OverrideDecision, Store, StoredEvent, check_tenant};
+use veridem::store::{EventKind, IdentityId, Store, StoredEvent, check_tenant};
 use veridem_matchers::train::TrainingOptions;
 use veridem_matchers::{Attribute, Record, RecordKey};
 
@@ -35,6 +34,7 @@ fn bulk_partition(signals: &[Signal]) -> Partition {
         model: Some(matcher.scorer.model().clone()),
         training: TrainingOptions::default(),
         labels: None,
+        overrides: Vec::new(),
         link_only: false,
     };
     let result = resolve_records(&records, options, &|_| {});
@@ -45,7 +45,7 @@ fn bulk_partition(signals: &[Signal]) -> Partition {
         .collect()
 }
 
-fn submit_all(engine: &Engine, signals: &[Signal]) {
+pub fn submit_all(engine: &Engine, signals: &[Signal]) {
     for signal in signals {
         engine
             .submit(&tenant(), signal, EVENT_TIME_MS)
@@ -54,7 +54,7 @@ fn submit_all(engine: &Engine, signals: &[Signal]) {
 }
 
 /// A small world in which records resemble each other: few values for each attribute.
-fn attribute() -> impl Strategy<Value = Attribute> {
+pub fn attribute() -> impl Strategy<Value = Attribute> {
     prop_oneof![
         (0..4_usize, 0..3_usize).prop_map(|(given, family)| name(
             ["Anna", "Ann", "Robert", "Bob"][given],
@@ -84,7 +84,7 @@ fn attribute() -> impl Strategy<Value = Attribute> {
     ]
 }
 
-fn signals(count: usize) -> impl Strategy<Value = Vec<Signal>> {
+pub fn signals(count: usize) -> impl Strategy<Value = Vec<Signal>> {
     let one = (
         0..3_usize,
         0..4_usize,
@@ -141,46 +141,6 @@ proptest! {
         check_counters(&other);
         prop_assert_eq!(check_tenant(other.store().as_ref(), &tenant()).expect("the store reads"), Vec::<String>::new());
     }
-
-    /// Law 5: a steward's "different persons" takes apart exactly what a later "same person" puts together again.
-    #[test]
-    fn overrides_hold_and_can_be_turned_round(signals in signals(16)) {
-        let engine = memory_engine();
-        submit_all(&engine, &signals);
-        let before = partition_of(engine.store().as_ref());
-        let Some(cluster) = before.iter().find(|cluster| cluster.len() > 1) else { return Ok(()) };
-        let pair: Vec<RecordKey> = cluster.iter().take(2).cloned().collect();
-        decide(&engine, &pair[0], &pair[1], OverrideDecision::DifferentPersons, "d1");
-        let apart = partition_of(engine.store().as_ref());
-        prop_assert!(!apart.iter().any(|cluster| cluster.contains(&pair[0]) && cluster.contains(&pair[1])));
-        let joined = signals.iter().map(|signal| Signal { signal_id: format!("again-{}", signal.signal_id), ..signal.clone() }).collect::<Vec<_>>();
-        submit_all(&engine, &joined);
-        let still = partition_of(engine.store().as_ref());
-        prop_assert!(!still.iter().any(|cluster| cluster.contains(&pair[0]) && cluster.contains(&pair[1])), "the override outlives new signals");
-        decide(&engine, &pair[0], &pair[1], OverrideDecision::SamePerson, "d2");
-        let together = partition_of(engine.store().as_ref());
-        prop_assert!(together.iter().any(|cluster| cluster.contains(&pair[0]) && cluster.contains(&pair[1])));
-        check_feed(&engine);
-    }
-}
-
-fn decide(
-    engine: &Engine,
-    left: &RecordKey,
-    right: &RecordKey,
-    decision: OverrideDecision,
-    key: &str,
-) {
-    let request = DecisionRequest {
-        records: (left.clone(), right.clone()),
-        decision,
-        principal: "steward".into(),
-        note: String::new(),
-        idempotency_key: key.into(),
-    };
-    engine
-        .decide(&tenant(), &request, EVENT_TIME_MS)
-        .expect("both records are known");
 }
 
 fn events_of(engine: &Engine) -> Vec<StoredEvent> {
@@ -192,7 +152,7 @@ fn events_of(engine: &Engine) -> Vec<StoredEvent> {
 
 /// Laws 4 and 6: numbers without a gap; a consumer that only follows the feed ends with the store's partition; every id ever
 /// issued resolves to living ones.
-fn check_feed(engine: &Engine) {
+pub fn check_feed(engine: &Engine) {
     let events = events_of(engine);
     let mut members: BTreeMap<IdentityId, BTreeSet<RecordKey>> = BTreeMap::new();
     let mut issued = BTreeSet::new();
@@ -263,7 +223,7 @@ fn check_moment(
     }
 }
 
-fn check_counters(engine: &Engine) {
+pub fn check_counters(engine: &Engine) {
     let counters = engine.store().counters(&tenant()).expect("the store reads");
     let partition = partition_of(engine.store().as_ref());
     assert_eq!(counters.identities, partition.len() as u64);
@@ -586,7 +546,7 @@ fn decisions_explain_themselves() {
 #[test]
 fn the_index_is_rebuilt_from_the_store() {
     use std::sync::Arc;
-    use veridem::index::TantivyIndex;
+    use veridem::index::TantivyIndexes;
     use veridem::store::SledStore;
     let directory = tempfile::tempdir().expect("a temporary directory");
     let signals = sample_signals();
@@ -596,13 +556,8 @@ fn the_index_is_rebuilt_from_the_store() {
             SledStore::open_directory(&directory.path().join("store"), 16 << 20)
                 .expect("the store opens"),
         );
-        let index = directory.path().join("index");
-        Engine::new(
-            store,
-            matcher(),
-            Box::new(move |_| Ok(Arc::new(TantivyIndex::open_or_rebuild(&index)?))),
-        )
-        .expect("the same model")
+        let indexes = TantivyIndexes::new(directory.path().join("index"));
+        Engine::new(store, matcher(), Box::new(indexes))
     };
     let engine = open();
     submit_all(&engine, &first[..150]);
@@ -616,7 +571,7 @@ fn the_index_is_rebuilt_from_the_store() {
     engine.store().flush().expect("the store flushes");
     drop(engine);
     // A damaged index is thrown away.
-    std::fs::write(directory.path().join("index/meta.json"), "{")
+    std::fs::write(directory.path().join("index/default/meta.json"), "{")
         .expect("the index directory is there");
     let engine = open();
     submit_all(&engine, &rest[50..]);

@@ -3,6 +3,7 @@
 mod architecture;
 mod bulk;
 mod crash;
+mod histories;
 mod laws;
 mod power_loss;
 mod publishing;

@@ -33,6 +33,7 @@ fn bulk() -> Partition {
         model: Some(matcher.scorer.model().clone()),
         training: TrainingOptions::default(),
         labels: None,
+        overrides: Vec::new(),
         link_only: false,
     };
     let result = resolve_records(&input.records, options, &|_| {});
@@ -155,6 +156,7 @@ fn the_sample_is_resolved_well_without_labels() {
         model: None,
         training: TrainingOptions::default(),
         labels: None,
+        overrides: Vec::new(),
         link_only: false,
     };
     let result = resolve_records(&input.records, options, &|_| {});

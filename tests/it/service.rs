@@ -187,8 +187,11 @@ async fn a_steward_decides_a_review_task_for_ever() {
     let decide = v1::DecideReviewTaskRequest {
         review_task_id: tasks[0].review_task_id.clone(),
         decision: v1::StewardDecision::SamePerson.into(),
-        note: "called her".into(),
-        idempotency_key: "k1".into(),
+        call: Some(v1::StewardCall {
+            note: "called her".into(),
+            idempotency_key: "k1".into(),
+            ..Default::default()
+        }),
     };
     let first = running
         .stewardship()
@@ -196,7 +199,8 @@ async fn a_steward_decides_a_review_task_for_ever() {
         .await
         .expect("decided")
         .into_inner();
-    assert_eq!(first.left_identity_id, first.right_identity_id);
+    let ids = &first.outcome.as_ref().expect("an outcome").identity_ids;
+    assert_eq!(ids[0], ids[1]);
     let again = running
         .stewardship()
         .decide_review_task(decide.clone())
@@ -256,8 +260,8 @@ async fn a_steward_decides_a_review_task_for_ever() {
         (1, "local", "called her")
     );
     let explained = v1::ExplainMatchRequest {
-        left: overrides[0].left.clone(),
-        right: overrides[0].right.clone(),
+        left: Some(overrides[0].groups[0].records[0].clone()),
+        right: Some(overrides[0].groups[0].records[1].clone()),
     };
     let found = running
         .resolution()

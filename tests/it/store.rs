@@ -7,8 +7,8 @@ use tokio_stream::StreamExt;
 use veridem::files::{ReadOptions, read_records};
 use veridem::resolver::{Engine, snapshot_signal};
 use veridem::store::{
-    MemoryStore, Store, StoreEngine, Tenant, Write, check_tenant, open_store, read_backup,
-    write_backup,
+    Generation, MemoryStore, Store, StoreEngine, Tenant, Write, check_tenant, open_store,
+    read_backup, write_backup,
 };
 use veridem_matchers::Pack;
 use veridem_proto::v1;
@@ -143,9 +143,7 @@ fn a_tenant_that_comes_after_a_restore_is_apart() {
         .submit(&third, &further, EVENT_TIME_MS)
         .expect("accepted");
     let records = |tenant: &Tenant| {
-        let records = restored.store().records_from(tenant, 0, usize::MAX);
-        let records = records.expect("the store reads");
-        records
+        records_of(restored.store().as_ref(), tenant)
             .into_iter()
             .map(|record| record.key)
             .collect::<Vec<_>>()
@@ -160,24 +158,24 @@ fn a_check_tells_what_contradicts_what() {
     submit_all(&engine, sample_signals().into_iter().take(200));
     let store = engine.store();
     consistent(store.as_ref());
-    let record = store.record(&tenant(), 1).expect("reads").expect("stored");
+    let first = Generation::default();
+    let record = |number| {
+        let record = store.record(&tenant(), first, number).expect("reads");
+        record.expect("stored")
+    };
     let mut counters = store.counters(&tenant()).expect("reads");
     counters.source_records += 1;
     let moved = veridem::store::StoredRecord {
-        identity_id: store
-            .record(&tenant(), 2)
-            .expect("reads")
-            .and_then(|other| other.identity_id),
-        ..record.as_ref().clone()
+        identity_id: record(2).identity_id,
+        ..record(1).as_ref().clone()
     };
     let edges = vec![veridem::store::StoredEdge {
         other: 3,
-        score: store
-            .records_from(&tenant(), 0, usize::MAX)
-            .expect("reads")
+        score: records_of(store.as_ref(), &tenant())
             .iter()
             .find_map(|record| {
-                let edges = store.edges(&tenant(), record.number).expect("reads");
+                let edges = store.edges(&tenant(), first, record.number);
+                let edges = edges.expect("reads");
                 edges.first().map(|edge| edge.score)
             })
             .expect("an edge"),
@@ -187,7 +185,7 @@ fn a_check_tells_what_contradicts_what() {
         Write::Counters(counters),
         Write::Edges(5, edges.into()),
     ];
-    store.commit(&tenant(), damage).expect("written");
+    store.commit(&tenant(), first, damage).expect("written");
     let problems = check_tenant(store.as_ref(), &tenant()).expect("reads");
     for told in ["no member", "the counters say", "no other side"] {
         assert!(

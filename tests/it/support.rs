@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use tonic::transport::Channel;
 use veridem::config::Config;
-use veridem::index::MemoryIndex;
+use veridem::index::MemoryIndexes;
 use veridem::lifecycle::Service;
 use veridem::resolver::{Engine, Matcher, Signal, SignalKind};
-use veridem::store::{MemoryStore, Store, Tenant};
+use veridem::store::{MemoryStore, Store, StoredRecord, Tenant};
 use veridem_matchers::{Attribute, Identifier, Pack, PersonName, PostalAddress, RecordKey};
 use veridem_proto::v1;
 use veridem_proto::v1::resolution_service_client::ResolutionServiceClient;
@@ -32,19 +32,23 @@ pub fn memory_engine() -> Engine {
 }
 
 pub fn memory_engine_with(matcher: Arc<Matcher>) -> Engine {
-    engine_of(Arc::new(MemoryStore::new()), matcher)
+    engine_over_with(Arc::new(MemoryStore::new()), matcher)
+}
+
+/// The records of a store.
+pub fn records_of(store: &dyn Store, tenant: &Tenant) -> Vec<StoredRecord> {
+    store
+        .records_from(tenant, store.in_force(tenant), 0, usize::MAX)
+        .expect("the store reads")
 }
 
 /// An engine over a store.
 pub fn engine_over(store: Arc<dyn Store>) -> Engine {
-    engine_of(store, matcher())
+    engine_over_with(store, matcher())
 }
 
-fn engine_of(store: Arc<dyn Store>, matcher: Arc<Matcher>) -> Engine {
-    let open_index = Box::new(|_: &Tenant| {
-        Ok(Arc::new(MemoryIndex::default()) as Arc<dyn veridem::index::CandidateIndex>)
-    });
-    Engine::new(store, matcher, open_index).expect("a store of this model")
+pub fn engine_over_with(store: Arc<dyn Store>, matcher: Arc<Matcher>) -> Engine {
+    Engine::new(store, matcher, Box::new(MemoryIndexes))
 }
 
 /// A running service with its channel.
@@ -148,10 +152,7 @@ pub type Partition = BTreeSet<BTreeSet<RecordKey>>;
 /// The partition that a store holds.
 pub fn partition_of(store: &dyn Store) -> Partition {
     let mut members: BTreeMap<veridem::store::IdentityId, BTreeSet<RecordKey>> = BTreeMap::new();
-    for record in store
-        .records_from(&tenant(), 0, usize::MAX)
-        .expect("the store reads")
-    {
+    for record in records_of(store, &tenant()) {
         if record.is_alive {
             let id = record.identity_id.expect("a living record has an identity");
             members.entry(id).or_default().insert(record.key);
@@ -168,9 +169,7 @@ pub fn golden_and_tasks(
     BTreeSet<(RecordKey, RecordKey)>,
 ) {
     let mut golden = BTreeMap::new();
-    for record in store
-        .records_from(&tenant(), 0, usize::MAX)
-        .expect("the store reads")
+    for record in records_of(store, &tenant())
         .iter()
         .filter(|record| record.is_alive)
     {

@@ -1,0 +1,122 @@
+//! Stewards' overrides in force, as deciding asks for them.
+
+use std::collections::BTreeSet;
+
+use rustc_hash::FxHashMap;
+use veridem_matchers::cluster::Link;
+
+use crate::store::{RecordNumber, StoredOverride};
+
+/// Where a record stands in an override.
+#[derive(Clone, Copy)]
+struct Place {
+    number: u64,
+    group: usize,
+}
+
+/// The overrides of a tenant that are not undone.
+#[derive(Clone, Default)]
+pub(super) struct Overrides {
+    groups: FxHashMap<u64, Vec<Vec<RecordNumber>>>,
+    /// The places of each record, the latest override last.
+    places: FxHashMap<RecordNumber, Vec<Place>>,
+}
+
+impl Overrides {
+    pub(super) fn add(&mut self, value: &StoredOverride) {
+        let groups: Vec<Vec<RecordNumber>> = value
+            .groups
+            .iter()
+            .map(|group| group.iter().map(|(_, number)| *number).collect())
+            .collect();
+        for (group, records) in groups.iter().enumerate() {
+            for record in records {
+                let place = Place {
+                    number: value.number,
+                    group,
+                };
+                let places = self.places.entry(*record).or_default();
+                let at = places.partition_point(|known| known.number < place.number);
+                places.insert(at, place);
+            }
+        }
+        self.groups.insert(value.number, groups);
+    }
+
+    pub(super) fn remove(&mut self, number: u64) {
+        for record in self.groups.remove(&number).into_iter().flatten().flatten() {
+            if let Some(places) = self.places.get_mut(&record) {
+                places.retain(|place| place.number != number);
+                if places.is_empty() {
+                    self.places.remove(&record);
+                }
+            }
+        }
+    }
+
+    /// Whether an override names a record.
+    pub(super) fn name(&self, record: RecordNumber) -> bool {
+        self.places.contains_key(&record)
+    }
+
+    /// The word on two records and the override that says it: the latest that names both.
+    pub(super) fn word_of(&self, one: RecordNumber, other: RecordNumber) -> Option<(u64, Link)> {
+        let (one, other) = (self.places.get(&one)?, self.places.get(&other)?);
+        let in_other = |place: &&Place| {
+            let at = other.binary_search_by_key(&place.number, |other| other.number);
+            at.is_ok()
+        };
+        let place = one.iter().rev().find(in_other)?;
+        let at = other
+            .binary_search_by_key(&place.number, |other| other.number)
+            .ok()?;
+        let link = if other[at].group == place.group {
+            Link::Must
+        } else {
+            Link::Cannot
+        };
+        Some((place.number, link))
+    }
+
+    /// The word on two records.
+    pub(super) fn word(&self, one: RecordNumber, other: RecordNumber) -> Option<Link> {
+        self.word_of(one, other).map(|(_, link)| link)
+    }
+
+    /// The records on which there is a word beside a record.
+    pub(super) fn others(&self, record: RecordNumber) -> BTreeSet<RecordNumber> {
+        let places = self.places.get(&record).into_iter().flatten();
+        let groups = places.filter_map(|place| self.groups.get(&place.number));
+        let named = groups.flatten().flatten().copied();
+        named.filter(|other| *other != record).collect()
+    }
+
+    /// The records that are one person with a record.
+    pub(super) fn linked(&self, record: RecordNumber) -> impl Iterator<Item = RecordNumber> {
+        let others = self.others(record).into_iter();
+        others.filter(move |other| self.word(record, *other) == Some(Link::Must))
+    }
+
+    /// The words on pairs of some records, by their positions.
+    pub(super) fn links(&self, records: &[RecordNumber]) -> Vec<(usize, usize, Link)> {
+        let named: Vec<usize> = (0..records.len())
+            .filter(|position| self.name(records[*position]))
+            .collect();
+        let position: FxHashMap<RecordNumber, usize> = named
+            .iter()
+            .map(|position| (records[*position], *position))
+            .collect();
+        let mut links = Vec::new();
+        for left in named {
+            for other in self.others(records[left]) {
+                if let Some(right) = position.get(&other).filter(|right| **right > left)
+                    && let Some(link) = self.word(records[left], other)
+                {
+                    links.push((left, *right, link));
+                }
+            }
+        }
+        links.sort_unstable_by_key(|(left, right, _)| (*left, *right));
+        links
+    }
+}

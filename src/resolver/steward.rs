@@ -1,0 +1,392 @@
+//! What stewards decide: overrides, merges, splits, and undoing them. Each is an override in the end.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+use veridem_matchers::RecordKey;
+use veridem_matchers::cluster::Link;
+
+use super::change::Change;
+use super::engine::{Engine, hash_of, postcard_bytes};
+use super::error::EngineError;
+use super::overrides::Overrides;
+use crate::store::{
+    Cause, IdentityId, RecordNumber, StoredAnswer, StoredEvent, StoredIdentity, StoredOverride,
+    Tenant, Undone, Write,
+};
+
+/// Records that one override may name.
+pub const MAX_OVERRIDDEN_RECORDS: usize = 1_000;
+
+/// What a steward wants.
+#[derive(Clone, Debug, Serialize)]
+pub enum StewardAction {
+    /// The records of each group are one person, those of two groups are two.
+    Override(Vec<Vec<RecordKey>>),
+    /// Identities are one person.
+    Merge(Vec<IdentityId>),
+    /// Some records of an identity are another person.
+    Split(IdentityId, Vec<RecordKey>),
+    /// An override is to count no more.
+    Undo(u64),
+}
+
+impl StewardAction {
+    /// The action that an override stands for.
+    pub fn of_groups(value: &StoredOverride) -> Self {
+        let groups = value.groups.iter();
+        Self::Override(
+            groups
+                .map(|group| group.iter().map(|(key, _)| key.clone()).collect())
+                .collect(),
+        )
+    }
+
+    /// Half of SHA-256 over what is wanted and said.
+    pub fn content_hash(&self, note: &str) -> [u8; 16] {
+        hash_of(&postcard_bytes(&(self, note)))
+    }
+}
+
+/// A steward's call.
+#[derive(Clone, Debug)]
+pub struct StewardRequest {
+    /// What is wanted.
+    pub action: StewardAction,
+    /// Identities and the versions in which the steward saw them; refused where one has changed since.
+    pub expected_versions: Vec<(IdentityId, u64)>,
+    /// Who wants it.
+    pub principal: String,
+    /// The note.
+    pub note: String,
+    /// The caller's id of the call.
+    pub idempotency_key: String,
+    /// Only tell what would come of it.
+    pub preview: bool,
+}
+
+/// What came of a steward's call, or would come of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StewardAnswer {
+    /// The override; number 0 in a preview of a new one.
+    pub value: StoredOverride,
+    /// The identities of its records afterwards, in their order.
+    pub identities: Vec<Option<IdentityId>>,
+    /// The events that it caused.
+    pub events: Vec<StoredEvent>,
+    /// The latest event when it was answered.
+    pub sequence: u64,
+}
+
+/// Whether an override does what it says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OverrideState {
+    /// Identities are as it says.
+    InForce,
+    /// Fewer than two of its records are left.
+    WithoutRecords,
+    /// Later overrides say otherwise of all its records.
+    Superseded,
+    /// Other overrides keep apart what it holds together.
+    Contradicted,
+    /// It was undone.
+    Undone,
+}
+
+impl Engine {
+    /// Does what a steward wants. Nothing is durable before the next [`crate::store::Store::flush`].
+    pub fn steward(
+        &self,
+        tenant: &Tenant,
+        request: &StewardRequest,
+        now_ms: i64,
+    ) -> Result<StewardAnswer, EngineError> {
+        let _writer = self.writer.lock();
+        let content_hash = request.action.content_hash(&request.note);
+        if !request.preview
+            && let Some(answer) = self.store.answer(tenant, &request.idempotency_key)?
+        {
+            return if answer.content_hash == content_hash {
+                self.first_answer(tenant, answer)
+            } else {
+                Err(EngineError::Conflict {
+                    field: "idempotency_key",
+                })
+            };
+        }
+        for (id, version) in &request.expected_versions {
+            let identity = self.living_identity(tenant, id)?;
+            if identity.version != *version {
+                return Err(EngineError::Stale);
+            }
+        }
+        let state = self.tenant(tenant)?;
+        let mut change = Change::begin(self, tenant, &state)?;
+        let before_sequence = change.counters.last_sequence;
+        let said = |groups| StoredOverride {
+            number: 0,
+            groups,
+            principal: request.principal.clone(),
+            decided_at_ms: now_ms,
+            note: request.note.clone(),
+            undone: None,
+        };
+        let (mut value, cause) = match &request.action {
+            StewardAction::Undo(number) => {
+                let undone = Undone {
+                    principal: request.principal.clone(),
+                    undone_at_ms: now_ms,
+                    note: request.note.clone(),
+                };
+                let value = self.override_to_undo(tenant, *number, undone)?;
+                (value, Cause::Undo(request.principal.clone()))
+            }
+            action => {
+                let groups = self.groups_of(tenant, action)?;
+                (said(groups), Cause::Override(request.principal.clone()))
+            }
+        };
+        if value.undone.is_none() {
+            change.counters.override_numbers += 1;
+            value.number = change.counters.override_numbers;
+        }
+        change.set_override(&value);
+        change.settle(&cause, now_ms)?;
+        let identities = value
+            .records()
+            .map(|(_, number)| change.identity_of(*number))
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut answer = StewardAnswer {
+            value,
+            identities,
+            events: change.events().cloned().collect(),
+            sequence: change.counters.last_sequence,
+        };
+        if request.preview {
+            if answer.value.undone.is_none() {
+                answer.value.number = 0;
+            }
+            return Ok(answer);
+        }
+        change.write(Write::Answer {
+            idempotency_key: request.idempotency_key.clone(),
+            answer: Box::new(StoredAnswer {
+                content_hash,
+                value: answer.value.clone(),
+                identities: answer.identities.clone(),
+                before_sequence,
+                sequence: answer.sequence,
+            }),
+        });
+        change.commit()?;
+        Ok(answer)
+    }
+
+    fn first_answer(
+        &self,
+        tenant: &Tenant,
+        answer: StoredAnswer,
+    ) -> Result<StewardAnswer, EngineError> {
+        let caused = answer.sequence - answer.before_sequence;
+        let from = answer.before_sequence + 1;
+        let events = match caused {
+            0 => Vec::new(),
+            caused => self.store.events(tenant, from, caused as usize)?,
+        };
+        Ok(StewardAnswer {
+            value: answer.value,
+            identities: answer.identities,
+            events,
+            sequence: answer.sequence,
+        })
+    }
+
+    fn living_identity(
+        &self,
+        tenant: &Tenant,
+        id: &IdentityId,
+    ) -> Result<std::sync::Arc<StoredIdentity>, EngineError> {
+        let identity = self.store.identity(tenant, id)?;
+        let identity = identity.ok_or(EngineError::NotFound {
+            what: "identity_id",
+        })?;
+        if identity.ended.is_some() {
+            return Err(EngineError::Stale);
+        }
+        Ok(identity)
+    }
+
+    fn override_to_undo(
+        &self,
+        tenant: &Tenant,
+        number: u64,
+        undone: Undone,
+    ) -> Result<StoredOverride, EngineError> {
+        let unknown = EngineError::NotFound {
+            what: "override_number",
+        };
+        let Some(after) = number.checked_sub(1) else {
+            return Err(unknown);
+        };
+        let found = self.store.overrides(tenant, after, 1)?.pop();
+        let Some(mut value) = found.filter(|found| found.number == number) else {
+            return Err(unknown);
+        };
+        if value.undone.is_some() {
+            return Err(EngineError::Refused {
+                field: "override_number",
+                problem: "it is undone already",
+            });
+        }
+        value.undone = Some(undone);
+        Ok(value)
+    }
+
+    /// The groups of records that an action is about, each in the order of record keys.
+    fn groups_of(
+        &self,
+        tenant: &Tenant,
+        action: &StewardAction,
+    ) -> Result<Vec<Vec<(RecordKey, RecordNumber)>>, EngineError> {
+        let mut groups = match action {
+            StewardAction::Undo(_) => Vec::new(),
+            StewardAction::Override(groups) => self.numbered(tenant, groups)?,
+            StewardAction::Merge(ids) => {
+                let ids: BTreeSet<_> = ids.iter().collect();
+                if ids.len() < 2 {
+                    return Err(EngineError::invalid(
+                        "identity_ids",
+                        "needs two or more different identities",
+                    ));
+                }
+                let mut all = Vec::new();
+                for id in ids {
+                    all.extend(members(&*self.living_identity(tenant, id)?));
+                }
+                vec![all]
+            }
+            StewardAction::Split(id, records) => {
+                let identity = self.living_identity(tenant, id)?;
+                let wanted: BTreeSet<&RecordKey> = records.iter().collect();
+                let (out, stay): (Vec<_>, Vec<_>) =
+                    members(&identity).partition(|(key, _)| wanted.contains(key));
+                if out.len() < wanted.len() {
+                    return Err(EngineError::invalid(
+                        "records",
+                        "names a record that is not in the identity",
+                    ));
+                }
+                if out.is_empty() || stay.is_empty() {
+                    return Err(EngineError::invalid(
+                        "records",
+                        "needs some of the identity's records, and not all of them",
+                    ));
+                }
+                vec![out, stay]
+            }
+        };
+        let records: usize = groups.iter().map(Vec::len).sum();
+        if records > MAX_OVERRIDDEN_RECORDS {
+            return Err(EngineError::invalid(
+                "records",
+                format!("would be {records}, the most is {MAX_OVERRIDDEN_RECORDS}"),
+            ));
+        }
+        for group in &mut groups {
+            group.sort_unstable();
+        }
+        Ok(groups)
+    }
+
+    fn numbered(
+        &self,
+        tenant: &Tenant,
+        groups: &[Vec<RecordKey>],
+    ) -> Result<Vec<Vec<(RecordKey, RecordNumber)>>, EngineError> {
+        let records: usize = groups.iter().map(Vec::len).sum();
+        let distinct: BTreeSet<&RecordKey> = groups.iter().flatten().collect();
+        if records < 2 || groups.iter().any(Vec::is_empty) {
+            return Err(EngineError::invalid(
+                "groups",
+                "need two records at least, and one in each group",
+            ));
+        }
+        if distinct.len() < records {
+            return Err(EngineError::invalid("groups", "name a record twice"));
+        }
+        let number = |key: &RecordKey| {
+            let number = self.store.record_number(tenant, key)?;
+            let number = number.ok_or(EngineError::NotFound { what: "the record" })?;
+            Ok((key.clone(), number))
+        };
+        groups
+            .iter()
+            .map(|group| group.iter().map(number).collect())
+            .collect()
+    }
+
+    /// Overrides after a number, in the order of their numbers, with what has become of each.
+    pub fn list_overrides(
+        &self,
+        tenant: &Tenant,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<(StoredOverride, OverrideState)>, EngineError> {
+        let state = self.tenant(tenant)?;
+        let overrides = state.shared.overrides.read().clone();
+        let listed = self.store.overrides(tenant, after, limit)?;
+        let with_state = |value: StoredOverride| {
+            let state = self.state_of(tenant, &overrides, &value)?;
+            Ok((value, state))
+        };
+        listed.into_iter().map(with_state).collect()
+    }
+
+    fn state_of(
+        &self,
+        tenant: &Tenant,
+        overrides: &Overrides,
+        value: &StoredOverride,
+    ) -> Result<OverrideState, EngineError> {
+        if value.undone.is_some() {
+            return Ok(OverrideState::Undone);
+        }
+        let state = self.tenant(tenant)?;
+        let mut identities: BTreeMap<RecordNumber, Option<IdentityId>> = BTreeMap::new();
+        for (_, number) in value.records() {
+            let record = self.store.record(tenant, state.generation, *number)?;
+            if let Some(record) = record.filter(|record| record.is_alive) {
+                identities.insert(*number, record.identity_id);
+            }
+        }
+        if identities.len() < 2 {
+            return Ok(OverrideState::WithoutRecords);
+        }
+        let living: Vec<_> = identities.into_iter().collect();
+        let mut is_superseded = true;
+        for (at, (one, own)) in living.iter().enumerate() {
+            for (other, others) in &living[at + 1..] {
+                let Some((_, link)) = overrides
+                    .word_of(*one, *other)
+                    .filter(|(number, _)| *number == value.number)
+                else {
+                    continue;
+                };
+                is_superseded = false;
+                if (own == others) != (link == Link::Must) {
+                    return Ok(OverrideState::Contradicted);
+                }
+            }
+        }
+        Ok(if is_superseded {
+            OverrideState::Superseded
+        } else {
+            OverrideState::InForce
+        })
+    }
+}
+
+fn members(identity: &StoredIdentity) -> impl Iterator<Item = (RecordKey, RecordNumber)> {
+    let keys = identity.member_keys.iter().cloned();
+    keys.zip(identity.members.iter().copied())
+}

@@ -1,0 +1,180 @@
+//! From format version 2 to 3. Version 2 knew overrides as words on pairs, one generation, and of the model its fingerprint only.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use veridem_matchers::RecordKey;
+
+use super::encoding::{FORMAT_KEY, Key, MODEL_KEY, Space, TENANTS_KEY, Tag, decode, encode};
+use super::keyed::{Engine, STORE_FORMAT_VERSION, Spaces, TenantSpaces};
+use super::{
+    Counters, IdentityId, RecordNumber, StoreError, StoredAnswer, StoredModel, StoredOverride,
+    Tenant,
+};
+use crate::resolver::StewardAction;
+
+/// Tags of version 2: words by records, words by record keys, answers to stewards.
+const WORDS_OF: u8 = b'o';
+const WORDS_BY_KEYS: u8 = b'p';
+const DECISIONS: u8 = b'd';
+
+#[derive(Serialize, Deserialize)]
+struct CountersOfVersion2 {
+    record_numbers: u64,
+    last_sequence: u64,
+    last_event_ms: i64,
+    last_change: u64,
+    signals: u64,
+    source_records: u64,
+    identities: u64,
+    open_review_tasks: u64,
+    overrides: u64,
+    events: [u64; 4],
+}
+
+#[derive(Clone, Copy, PartialEq, Serialize, Deserialize)]
+enum Word {
+    SamePerson,
+    DifferentPersons,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WordOnTwo {
+    left: RecordKey,
+    right: RecordKey,
+    decision: Word,
+    principal: String,
+    decided_at_ms: i64,
+    note: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct DecisionOfVersion2 {
+    content_hash: [u8; 16],
+    value: WordOnTwo,
+    identities: (Option<IdentityId>, Option<IdentityId>),
+    sequence: u64,
+}
+
+type Batch = Vec<(Vec<u8>, Option<Vec<u8>>)>;
+
+/// Brings a store of version 2 to version 3, all at once or not at all.
+pub(super) fn migrate(engine: &dyn Engine) -> Result<(), StoreError> {
+    let read = |key: &[u8]| engine.get(key);
+    let tenants: BTreeMap<Tenant, Space> = match read(TENANTS_KEY)? {
+        Some(bytes) => decode("tenants", &bytes)?,
+        None => BTreeMap::new(),
+    };
+    let fingerprint: Option<String> = read(MODEL_KEY)?
+        .map(|bytes| decode("model fingerprint", &bytes))
+        .transpose()?;
+    let mut batch = Batch::new();
+    for space in tenants.values() {
+        migrate_tenant(engine, *space, &mut batch)?;
+        if let Some(fingerprint) = &fingerprint {
+            let model = StoredModel {
+                fingerprint: fingerprint.clone(),
+                model: String::new(),
+                pack: String::new(),
+            };
+            batch.push((Key::new(*space, Tag::Model).bytes(), Some(encode(&model))));
+        }
+    }
+    let next = tenants.values().max().map_or(0, |last| last + 1);
+    let of_tenant = |(tenant, space)| (tenant, TenantSpaces::new(space));
+    let spaces = Spaces {
+        tenants: tenants.into_iter().map(of_tenant).collect(),
+        next,
+    };
+    batch.push((TENANTS_KEY.to_vec(), Some(encode(&spaces))));
+    batch.push((MODEL_KEY.to_vec(), None));
+    batch.push((FORMAT_KEY.to_vec(), Some(encode(&STORE_FORMAT_VERSION))));
+    engine.write(batch)?;
+    engine.sync()
+}
+
+fn migrate_tenant(engine: &dyn Engine, space: Space, batch: &mut Batch) -> Result<(), StoreError> {
+    let counters_key = Key::new(space, Tag::Counters).bytes();
+    let Some(bytes) = engine.get(&counters_key)? else {
+        return Ok(());
+    };
+    let old: CountersOfVersion2 = decode("counters", &bytes)?;
+    let words = engine.scan(&Key::of(WORDS_BY_KEYS, space).bytes(), None, usize::MAX)?;
+    let mut overrides = Vec::with_capacity(words.len());
+    for (key, value) in words {
+        overrides.push(override_of(engine, space, decode("override", &value)?)?);
+        batch.push((key, None));
+    }
+    overrides.sort_by(|left, right| {
+        (left.decided_at_ms, &left.groups).cmp(&(right.decided_at_ms, &right.groups))
+    });
+    for (number, value) in (1..).zip(&mut overrides) {
+        value.number = number;
+        let key = Key::new(space, Tag::Override).number(number).bytes();
+        batch.push((key, Some(encode(value))));
+    }
+    let removed = engine.scan(&Key::of(WORDS_OF, space).bytes(), None, usize::MAX)?;
+    batch.extend(removed.into_iter().map(|(key, _)| (key, None)));
+    for (key, value) in engine.scan(&Key::of(DECISIONS, space).bytes(), None, usize::MAX)? {
+        let decision: DecisionOfVersion2 = decode("decision", &value)?;
+        let mut answered = override_of(engine, space, decision.value)?;
+        let known = |known: &&StoredOverride| known.groups == answered.groups;
+        answered.number = overrides.iter().find(known).map_or(0, |known| known.number);
+        let answer = StoredAnswer {
+            content_hash: StewardAction::of_groups(&answered).content_hash(&answered.note),
+            value: answered,
+            identities: vec![decision.identities.0, decision.identities.1],
+            before_sequence: decision.sequence,
+            sequence: decision.sequence,
+        };
+        let mut new_key = key.clone();
+        new_key[0] = Tag::Answer as u8;
+        batch.push((key, None));
+        batch.push((new_key, Some(encode(&answer))));
+    }
+    let counters = Counters {
+        record_numbers: old.record_numbers,
+        last_sequence: old.last_sequence,
+        last_event_ms: old.last_event_ms,
+        signals: old.signals,
+        source_records: old.source_records,
+        identities: old.identities,
+        open_review_tasks: old.open_review_tasks,
+        overrides: overrides.len() as u64,
+        override_numbers: overrides.len() as u64,
+        events: old.events,
+    };
+    batch.push((counters_key, Some(encode(&counters))));
+    let last_change = Key::new(space, Tag::LastChange).bytes();
+    batch.push((last_change, Some(encode(&old.last_change))));
+    Ok(())
+}
+
+/// The override that says the same.
+fn override_of(
+    engine: &dyn Engine,
+    space: Space,
+    word: WordOnTwo,
+) -> Result<StoredOverride, StoreError> {
+    let numbered = |record: RecordKey| -> Result<(RecordKey, RecordNumber), StoreError> {
+        let key = Key::new(space, Tag::RecordNumber).hash(&[&record.source, &record.record_id]);
+        let number = match engine.get(&key.bytes())? {
+            Some(bytes) => decode("record number", &bytes)?,
+            None => 0,
+        };
+        Ok((record, number))
+    };
+    let (left, right) = (numbered(word.left)?, numbered(word.right)?);
+    let groups = match word.decision {
+        Word::SamePerson => vec![vec![left, right]],
+        Word::DifferentPersons => vec![vec![left], vec![right]],
+    };
+    Ok(StoredOverride {
+        number: 0,
+        groups,
+        principal: word.principal,
+        decided_at_ms: word.decided_at_ms,
+        note: word.note,
+        undone: None,
+    })
+}

@@ -1,0 +1,424 @@
+//! Random histories of everything that can happen to a tenant, against a plain model that recomputes all of it with the bulk code:
+//! signals of every kind, late and repeated ones, stewards' merges, splits, overrides and undoing them, other models coming into force
+//! while all that goes on, restarts at any point.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, OnceLock};
+
+use proptest::prelude::*;
+use veridem::resolver::{
+    BulkOptions, Engine, EngineError, Fold, Matcher, OverrideState, Records, Signal, StewardAction,
+    StewardAnswer, StewardRequest, golden_record_of_rows, resolve_records,
+};
+use veridem::store::{IdentityId, ModelPhase, Store, StoredOverride, check_tenant};
+use veridem_matchers::cluster::Link;
+use veridem_matchers::train::TrainingOptions;
+use veridem_matchers::{GoldenRecord, Pack, Record, RecordKey};
+
+use crate::laws::{check_counters, check_feed, signals, submit_all};
+use crate::support::*;
+
+/// What happens.
+#[derive(Clone, Debug)]
+enum Step {
+    Signal(Signal),
+    /// A signal again, by its place among those that came.
+    Repeat(usize),
+    /// Two identities are one person, by their places in the order of their ids.
+    Merge(usize, usize),
+    /// Some records of an identity are another person: those whose bit is set.
+    Split(usize, u8),
+    /// A word on two records.
+    Override(usize, usize, bool),
+    /// An override is taken back, by its place among those there are.
+    Undo(usize),
+    /// Another model is asked for.
+    Model(usize),
+    /// A model change goes on by a step.
+    GoOn,
+    Restart,
+}
+
+fn steps(count: usize) -> impl Strategy<Value = Vec<Step>> {
+    let place = 0..64_usize;
+    let other = prop_oneof![
+        2 => place.clone().prop_map(Step::Repeat),
+        2 => (place.clone(), place.clone()).prop_map(|(one, other)| Step::Merge(one, other)),
+        2 => (place.clone(), any::<u8>()).prop_map(|(one, bits)| Step::Split(one, bits)),
+        2 => (place.clone(), place.clone(), any::<bool>())
+            .prop_map(|(one, other, same)| Step::Override(one, other, same)),
+        2 => place.clone().prop_map(Step::Undo),
+        1 => (0..3_usize).prop_map(Step::Model),
+        2 => Just(Step::GoOn),
+        1 => Just(Step::Restart),
+    ];
+    (
+        signals(20),
+        prop::collection::vec((0..20_usize, other), 0..count),
+    )
+        .prop_map(|(signals, others)| {
+            let mut steps: Vec<Step> = signals.into_iter().map(Step::Signal).collect();
+            for (at, other) in others {
+                steps.insert(at.min(steps.len()), other);
+            }
+            steps
+        })
+}
+
+/// The model that ships, one that asks for more and bears fewer holders of an e-mail address, one that asks for less.
+fn matchers() -> &'static [Arc<Matcher>; 3] {
+    static MATCHERS: OnceLock<[Arc<Matcher>; 3]> = OnceLock::new();
+    MATCHERS.get_or_init(|| {
+        let with = |change: fn(&mut Pack)| {
+            let mut pack = Pack::retail();
+            change(&mut pack);
+            Arc::new(Matcher::new(Matcher::shipped_model(), pack))
+        };
+        [
+            with(|_| {}),
+            with(|pack| {
+                pack.thresholds.match_probability = 0.97;
+                let email =
+                    |rule: &&mut veridem_matchers::block::BlockingRule| rule.name == "email";
+                if let Some(rule) = pack.blocking.0.iter_mut().find(email) {
+                    rule.max_records = 2;
+                }
+                for (_, source) in &mut pack.sources {
+                    source.trust = 7;
+                }
+            }),
+            with(|pack| pack.thresholds.match_probability = 0.5),
+        ]
+    })
+}
+
+/// Everything that may not depend on how it came to be.
+#[derive(Debug, PartialEq)]
+struct Outcome {
+    partition: Partition,
+    golden: BTreeMap<RecordKey, GoldenRecord>,
+    tasks: BTreeSet<(RecordKey, RecordKey)>,
+}
+
+fn outcome_of(engine: &Engine) -> Outcome {
+    let store = engine.store().as_ref();
+    let (golden, tasks) = golden_and_tasks(store);
+    Outcome {
+        partition: partition_of(store),
+        golden,
+        tasks,
+    }
+}
+
+/// The latest word on two records.
+fn word(overrides: &[StoredOverride], one: &RecordKey, other: &RecordKey) -> Option<Link> {
+    overrides.iter().rev().find_map(|value| {
+        let place = |key: &RecordKey| {
+            let holds = |group: &Vec<(RecordKey, u64)>| group.iter().any(|(known, _)| known == key);
+            value.groups.iter().position(holds)
+        };
+        let (one, other) = (place(one)?, place(other)?);
+        Some(if one == other {
+            Link::Must
+        } else {
+            Link::Cannot
+        })
+    })
+}
+
+/// The plain model: fold all signals, resolve all records at once, apply the latest words.
+fn recomputed(signals: &[Signal], overrides: &[StoredOverride], matcher: &Matcher) -> Outcome {
+    let mut folds: BTreeMap<RecordKey, Fold> = BTreeMap::new();
+    for signal in signals {
+        let fold = folds.entry(signal.record_key()).or_default();
+        fold.apply(signal, &matcher.pack);
+    }
+    let records: Records = folds
+        .into_iter()
+        .filter(|(_, fold)| fold.is_alive())
+        .map(|(key, fold)| Record {
+            key,
+            attributes: fold.attributes(),
+        })
+        .collect();
+    let keys: Vec<RecordKey> = (0..records.len()).map(|row| records.get(row).key).collect();
+    let mut words = Vec::new();
+    for (left, one) in keys.iter().enumerate() {
+        for (right, other) in keys.iter().enumerate().skip(left + 1) {
+            if let Some(link) = word(overrides, one, other) {
+                words.push((left as u32, right as u32, link));
+            }
+        }
+    }
+    let options = BulkOptions {
+        pack: matcher.pack.clone(),
+        model: Some(matcher.scorer.model().clone()),
+        training: TrainingOptions::default(),
+        labels: None,
+        overrides: words.clone(),
+        link_only: false,
+    };
+    let result = resolve_records(&records, options, &|_| {});
+    let mut cluster_of = vec![0; keys.len()];
+    let mut golden = BTreeMap::new();
+    for (number, cluster) in result.clusters.iter().enumerate() {
+        let of_cluster =
+            golden_record_of_rows(&records, &result.comparables, cluster, &matcher.pack);
+        for row in cluster {
+            cluster_of[*row] = number;
+            golden.insert(keys[*row].clone(), of_cluster.clone());
+        }
+    }
+    let between = |left: u32, right: u32| {
+        let (one, other) = (cluster_of[left as usize], cluster_of[right as usize]);
+        (one.min(other), one.max(other))
+    };
+    let apart: BTreeSet<(usize, usize)> = words
+        .iter()
+        .filter(|(.., link)| *link == Link::Cannot)
+        .map(|(left, right, _)| between(*left, *right))
+        .collect();
+    let mut strongest: BTreeMap<(usize, usize), (f64, usize, usize)> = BTreeMap::new();
+    for pair in &result.pairs {
+        let clusters = between(pair.left, pair.right);
+        if clusters.0 == clusters.1 || apart.contains(&clusters) {
+            continue;
+        }
+        let task = (pair.score.weight.0, pair.left as usize, pair.right as usize);
+        let known = strongest.entry(clusters).or_insert(task);
+        if task.0 > known.0 {
+            *known = task;
+        }
+    }
+    let task = |(_, left, right): (f64, usize, usize)| (keys[left].clone(), keys[right].clone());
+    Outcome {
+        partition: result
+            .clusters
+            .iter()
+            .map(|cluster| cluster.iter().map(|row| keys[*row].clone()).collect())
+            .collect(),
+        golden,
+        tasks: strongest.into_values().map(task).collect(),
+    }
+}
+
+/// An engine and what the plain model needs to know.
+struct World {
+    engine: Engine,
+    signals: Vec<Signal>,
+    overrides: Vec<StoredOverride>,
+    model: usize,
+    calls: usize,
+}
+
+impl World {
+    fn new() -> Self {
+        Self {
+            engine: memory_engine_with(matchers()[0].clone()),
+            signals: Vec::new(),
+            overrides: Vec::new(),
+            model: 0,
+            calls: 0,
+        }
+    }
+
+    fn store(&self) -> Arc<dyn Store> {
+        self.engine.store().clone()
+    }
+
+    fn living(&self) -> Vec<IdentityId> {
+        let ids: BTreeSet<IdentityId> = records_of(self.store().as_ref(), &tenant())
+            .into_iter()
+            .filter(|record| record.is_alive)
+            .filter_map(|record| record.identity_id)
+            .collect();
+        ids.into_iter().collect()
+    }
+
+    fn steward(&mut self, action: StewardAction) -> Result<StewardAnswer, EngineError> {
+        self.calls += 1;
+        let request = |preview| StewardRequest {
+            action: action.clone(),
+            expected_versions: Vec::new(),
+            principal: "steward".into(),
+            note: String::new(),
+            idempotency_key: format!("call-{}", self.calls),
+            preview,
+        };
+        let previewed = self
+            .engine
+            .steward(&tenant(), &request(true), EVENT_TIME_MS);
+        let done = self
+            .engine
+            .steward(&tenant(), &request(false), EVENT_TIME_MS);
+        if let (Ok(previewed), Ok(done)) = (&previewed, &done) {
+            assert_eq!(previewed.events, done.events, "a preview tells what comes");
+            assert_eq!(previewed.identities, done.identities);
+            let again = self
+                .engine
+                .steward(&tenant(), &request(false), EVENT_TIME_MS);
+            assert_eq!(&again.expect("the first answer"), done);
+        }
+        done
+    }
+
+    fn take(&mut self, step: Step) {
+        match step {
+            Step::Signal(signal) => {
+                submit_all(&self.engine, std::slice::from_ref(&signal));
+                self.signals.push(signal);
+            }
+            Step::Repeat(place) => {
+                if let Some(signal) = pick(&self.signals, place) {
+                    submit_all(&self.engine, &[signal]);
+                }
+            }
+            Step::Merge(one, other) => {
+                let living = self.living();
+                if let (Some(one), Some(other)) = (pick(&living, one), pick(&living, other))
+                    && one != other
+                {
+                    let action = StewardAction::Merge(vec![one, other]);
+                    let done = self.steward(action).expect("both live");
+                    let ids: BTreeSet<_> = done.identities.iter().flatten().collect();
+                    assert_eq!(ids.len(), 1, "they are one identity");
+                    self.overrides.push(done.value);
+                }
+            }
+            Step::Split(place, bits) => {
+                let living = self.living();
+                let Some(id) = pick(&living, place) else {
+                    return;
+                };
+                let identity = self.store().identity(&tenant(), &id);
+                let members = identity
+                    .expect("reads")
+                    .expect("stored")
+                    .member_keys
+                    .clone();
+                let chosen = (0..8).zip(&members).filter(|(bit, _)| bits >> bit & 1 == 1);
+                let out: Vec<RecordKey> = chosen.map(|(_, key)| key.clone()).collect();
+                let is_some = !out.is_empty() && out.len() < members.len();
+                match self.steward(StewardAction::Split(id, out.clone())) {
+                    Ok(done) => {
+                        assert!(is_some);
+                        let of_out: BTreeSet<_> = done.identities[..out.len()].iter().collect();
+                        let of_rest: BTreeSet<_> = done.identities[out.len()..].iter().collect();
+                        assert_eq!((of_out.len(), of_rest.len()), (1, 1), "two identities");
+                        assert_ne!(of_out, of_rest);
+                        self.overrides.push(done.value);
+                    }
+                    Err(refused) => assert!(!is_some, "{refused}"),
+                }
+            }
+            Step::Override(one, other, same) => {
+                let records = records_of(self.store().as_ref(), &tenant());
+                if let (Some(one), Some(other)) = (pick(&records, one), pick(&records, other))
+                    && one.number != other.number
+                {
+                    let groups = if same {
+                        vec![vec![one.key, other.key]]
+                    } else {
+                        vec![vec![one.key], vec![other.key]]
+                    };
+                    let done = self.steward(StewardAction::Override(groups));
+                    self.overrides.push(done.expect("both are known").value);
+                }
+            }
+            Step::Undo(place) => {
+                if let Some(value) = pick(&self.overrides, place) {
+                    let undone = self.steward(StewardAction::Undo(value.number));
+                    assert!(undone.expect("it is in force").value.undone.is_some());
+                    self.overrides.retain(|known| known.number != value.number);
+                    let again = self.steward(StewardAction::Undo(value.number));
+                    assert!(matches!(again, Err(EngineError::Refused { .. })));
+                }
+            }
+            Step::Model(model) => {
+                let matcher = &matchers()[model];
+                let asked = self.engine.begin_model_change(
+                    &tenant(),
+                    matcher,
+                    "steward",
+                    1.0,
+                    EVENT_TIME_MS,
+                );
+                if asked.is_ok() {
+                    self.model = model;
+                }
+            }
+            Step::GoOn => drop(self.go_on()),
+            Step::Restart => {
+                let store = self.store();
+                // The configuration still names the first model.
+                self.engine = engine_over_with(store, matchers()[0].clone());
+            }
+        }
+    }
+
+    /// One step of a model change; whether there is more to do.
+    fn go_on(&mut self) -> bool {
+        let change = self.store().model_change(&tenant()).expect("reads");
+        let Some(change) = change.filter(|change| change.is_running()) else {
+            return false;
+        };
+        match change.phase {
+            ModelPhase::Weighing(_) => {
+                let weighed = self.engine.weigh_model_change(&tenant());
+                weighed.expect("all pairs are weighed");
+            }
+            ModelPhase::Removing(old) => {
+                let removed = self.store().remove_generation(&tenant(), old);
+                removed.expect("what is left is removed");
+            }
+            _ => {}
+        }
+        self.engine
+            .model_step(&tenant(), EVENT_TIME_MS)
+            .expect("a step is taken");
+        true
+    }
+}
+
+fn pick<T: Clone>(of: &[T], place: usize) -> Option<T> {
+    of.get(place % of.len().max(1)).cloned()
+}
+
+/// Laws 1, 4, 5 and 6, whatever happens in whatever order.
+fn history_is_recomputed(steps: Vec<Step>) {
+    let mut world = World::new();
+    for step in steps {
+        world.take(step);
+    }
+    while world.go_on() {}
+    let matcher = &matchers()[world.model];
+    let expected = recomputed(&world.signals, &world.overrides, matcher);
+    assert_eq!(outcome_of(&world.engine), expected);
+    check_feed(&world.engine);
+    check_counters(&world.engine);
+    let problems = check_tenant(world.store().as_ref(), &tenant()).expect("the store reads");
+    assert_eq!(problems, Vec::<String>::new());
+    let counters = world.store().counters(&tenant()).expect("reads");
+    assert_eq!(counters.overrides, world.overrides.len() as u64);
+    let listed = world.engine.list_overrides(&tenant(), 0, usize::MAX);
+    for (value, state) in listed.expect("lists") {
+        assert_eq!(value.undone.is_some(), state == OverrideState::Undone);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(cases()))]
+
+    #[test]
+    fn any_history_comes_to_what_the_bulk_code_makes_of_it(steps in steps(14)) {
+        history_is_recomputed(steps);
+    }
+}
+
+/// Histories that are tried: 1,000, or as many as `VERIDEM_HISTORIES` says.
+fn cases() -> u32 {
+    let wanted = std::env::var("VERIDEM_HISTORIES").ok();
+    wanted.map_or(1_000, |wanted| {
+        wanted.parse().expect("a number of histories")
+    })
+}
