@@ -234,7 +234,7 @@ fn cluster(
     }
     let components = components.iter().zip(&edges);
     components
-        .flat_map(|(members, edges)| partition_rows(members, edges, &|_, _| true, scorer))
+        .flat_map(|(members, edges)| partition_rows(members, edges, &[], &|_, _| true, scorer))
         .collect()
 }
 

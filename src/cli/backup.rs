@@ -6,14 +6,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use tokio_stream::StreamExt;
-use tonic::metadata::MetadataValue;
 use veridem_proto::v1;
 use veridem_proto::v1::operations_service_client::OperationsServiceClient;
 
-use super::job::read_text;
 use super::load::{NewData, ensure_no_store};
+use super::remote::{connect, request, told};
 use super::serve::read_config;
-use crate::api::TENANT_KEY;
 use crate::lifecycle::{STORE_DIRECTORY, existing_store};
 use crate::store::{check_tenant, open_store, read_backup, write_backup};
 
@@ -89,23 +87,13 @@ async fn fetch(
     address: &str,
     output: &mut impl Write,
 ) -> anyhow::Result<()> {
-    let channel = tonic::transport::Channel::from_shared(address.to_owned())?
-        .connect()
-        .await
-        .with_context(|| format!("cannot reach {address}"))?;
-    let mut request = tonic::Request::new(v1::BackupRequest {});
-    let metadata = request.metadata_mut();
-    metadata.insert(TENANT_KEY, arguments.tenant.parse()?);
-    if let Some(path) = &arguments.token_file {
-        let token: MetadataValue<_> = format!("Bearer {}", read_text(path)?.trim()).parse()?;
-        metadata.insert("authorization", token);
-    }
-    let told = |status: tonic::Status| anyhow::anyhow!("{}", status.message());
-    let mut chunks = OperationsServiceClient::new(channel)
-        .backup(request)
-        .await
-        .map_err(told)?
-        .into_inner();
+    let asked = request(
+        v1::BackupRequest {},
+        &arguments.tenant,
+        arguments.token_file.as_deref(),
+    )?;
+    let mut client = OperationsServiceClient::new(connect(address).await?);
+    let mut chunks = client.backup(asked).await.map_err(told)?.into_inner();
     while let Some(response) = chunks.next().await {
         output.write_all(&response.map_err(told)?.chunk)?;
     }

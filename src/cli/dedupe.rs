@@ -69,7 +69,7 @@ fn dedupe(arguments: &DedupeArguments) -> anyhow::Result<()> {
     let mut stopwatch = Stopwatch::start();
     let progress = Progress::new(STAGES.len() + 2, arguments.json);
     let pack = arguments.job.pack()?;
-    let model = arguments.model.as_ref().map(read_model).transpose()?;
+    let model = arguments.model.as_deref().map(read_model).transpose()?;
     std::fs::create_dir_all(&arguments.out)
         .with_context(|| format!("cannot make {}", arguments.out.display()))?;
     progress.enter("read");

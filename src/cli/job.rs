@@ -1,7 +1,7 @@
 //! What the bulk commands share: files, settings, progress.
 
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -78,7 +78,7 @@ impl JobArguments {
     }
 
     pub fn read(&self, pack: &Pack) -> anyhow::Result<Input> {
-        let mapping = self.mapping.as_ref().map(read_text).transpose()?;
+        let mapping = self.mapping.as_deref().map(read_text).transpose()?;
         let options = ReadOptions {
             mapping,
             id_column: self.id_column.clone(),
@@ -128,11 +128,11 @@ impl JobArguments {
     }
 }
 
-pub(super) fn read_text(path: &PathBuf) -> anyhow::Result<String> {
+pub(super) fn read_text(path: &Path) -> anyhow::Result<String> {
     std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
-pub(super) fn read_model(path: &PathBuf) -> anyhow::Result<Model> {
+pub(super) fn read_model(path: &Path) -> anyhow::Result<Model> {
     Model::from_json(&read_text(path)?).with_context(|| format!("model file {}", path.display()))
 }
 

@@ -66,7 +66,7 @@ fn load(arguments: &LoadArguments) -> anyhow::Result<()> {
     let progress = Progress::new(7, false);
     progress.enter("read");
     let options = ReadOptions {
-        mapping: arguments.mapping.as_ref().map(read_text).transpose()?,
+        mapping: arguments.mapping.as_deref().map(read_text).transpose()?,
         id_column: arguments.id_column.clone(),
         source_column: arguments.source_column.clone(),
     };

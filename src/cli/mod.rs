@@ -8,6 +8,8 @@ mod explain;
 mod generate;
 mod job;
 mod load;
+mod model;
+mod remote;
 mod replay;
 mod serve;
 mod train;
@@ -32,6 +34,7 @@ enum Command {
     Evaluate(evaluate::EvaluateArguments),
     Explain(explain::ExplainArguments),
     Generate(generate::GenerateArguments),
+    Model(model::ModelArguments),
     Replay(replay::ReplayArguments),
     Backup(backup::BackupArguments),
     Restore(backup::RestoreArguments),
@@ -50,6 +53,7 @@ impl Arguments {
             Command::Evaluate(arguments) => evaluate::run(&arguments),
             Command::Explain(arguments) => explain::run(&arguments),
             Command::Generate(arguments) => generate::run(&arguments),
+            Command::Model(arguments) => model::run(arguments),
             Command::Replay(arguments) => replay::run(&arguments),
             Command::Backup(arguments) => backup::backup(&arguments),
             Command::Restore(arguments) => backup::restore(&arguments),

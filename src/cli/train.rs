@@ -66,7 +66,7 @@ fn train_on_records(arguments: &TrainArguments) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn import(arguments: &TrainArguments, settings: &PathBuf) -> anyhow::Result<()> {
+fn import(arguments: &TrainArguments, settings: &Path) -> anyhow::Result<()> {
     let recognise = |column: &str| ColumnRole::of_name(column).compared_value();
     let mut import = import_splink(&read_text(settings)?, &recognise)
         .with_context(|| settings.display().to_string())?;

@@ -178,3 +178,118 @@ fn override_of(
         undone: None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Store;
+    use crate::store::keyed::KeyedStore;
+    use crate::store::memory_store::MemoryEngine;
+
+    fn word(left: &str, right: &str, decision: Word, decided_at_ms: i64) -> WordOnTwo {
+        WordOnTwo {
+            left: RecordKey::new("pos", left),
+            right: RecordKey::new("pos", right),
+            decision,
+            principal: "steward".to_owned(),
+            decided_at_ms,
+            note: "seen".to_owned(),
+        }
+    }
+
+    /// As version 2 wrote it: three records, two words on them, one answer.
+    fn store_of_version_2(engine: &MemoryEngine) {
+        let put = |key: Vec<u8>, value: Vec<u8>| (key, Some(value));
+        let tenants = BTreeMap::from([(Tenant::default_tenant(), 0_u16)]);
+        let mut batch = vec![
+            put(FORMAT_KEY.to_vec(), encode(&2_u32)),
+            put(TENANTS_KEY.to_vec(), encode(&tenants)),
+            put(MODEL_KEY.to_vec(), encode(&"abc")),
+        ];
+        let counters = CountersOfVersion2 {
+            record_numbers: 3,
+            last_sequence: 9,
+            last_event_ms: 5,
+            last_change: 7,
+            signals: 4,
+            source_records: 3,
+            identities: 2,
+            open_review_tasks: 1,
+            overrides: 2,
+            events: [3, 4, 1, 1],
+        };
+        batch.push(put(Key::new(0, Tag::Counters).bytes(), encode(&counters)));
+        for (id, number) in [("1", 1_u64), ("2", 2), ("3", 3)] {
+            let key = Key::new(0, Tag::RecordNumber).hash(&["pos", id]);
+            batch.push(put(key.bytes(), encode(&number)));
+        }
+        for (word, numbers) in [
+            (word("1", "2", Word::SamePerson, 20), (1, 2)),
+            (word("1", "3", Word::DifferentPersons, 10), (1, 3)),
+        ] {
+            let texts =
+                |key: Key, record: &RecordKey| key.text(&record.source).text(&record.record_id);
+            let key = texts(texts(Key::of(WORDS_BY_KEYS, 0), &word.left), &word.right);
+            for (one, other) in [numbers, (numbers.1, numbers.0)] {
+                let key = Key::of(WORDS_OF, 0).number(one).number(other);
+                batch.push(put(key.bytes(), encode(&word.decision)));
+            }
+            batch.push(put(key.bytes(), encode(&word)));
+        }
+        let decision = DecisionOfVersion2 {
+            content_hash: [0; 16],
+            value: word("1", "2", Word::SamePerson, 20),
+            identities: (Some(IdentityId([1; 16])), Some(IdentityId([1; 16]))),
+            sequence: 9,
+        };
+        batch.push(put(
+            Key::of(DECISIONS, 0).text("key").bytes(),
+            encode(&decision),
+        ));
+        engine.write(batch).expect("memory takes it");
+    }
+
+    #[test]
+    fn overrides_and_answers_of_version_2_are_kept() {
+        let engine = MemoryEngine::default();
+        store_of_version_2(&engine);
+        let store = KeyedStore::open(engine, 1 << 20).expect("it is brought to version 3");
+        let tenant = Tenant::default_tenant();
+        let overrides = store.overrides(&tenant, 0, 10).expect("reads");
+        let told: Vec<_> = overrides
+            .iter()
+            .map(|value| (value.number, value.groups.len(), value.records().count()))
+            .collect();
+        assert_eq!(
+            told,
+            [(1, 2, 2), (2, 1, 2)],
+            "in the order in which they were decided"
+        );
+        assert_eq!(overrides[1].groups[0][1], (RecordKey::new("pos", "2"), 2));
+        let answer = store.answer(&tenant, "key").expect("reads").expect("kept");
+        assert_eq!((answer.value.number, answer.sequence), (2, 9));
+        // The same call made anew is known by its content.
+        let action = StewardAction::Override(vec![vec![
+            RecordKey::new("pos", "1"),
+            RecordKey::new("pos", "2"),
+        ]]);
+        assert_eq!(answer.content_hash, action.content_hash("seen"));
+        let counters = store.counters(&tenant).expect("reads");
+        assert_eq!((counters.overrides, counters.override_numbers), (2, 2));
+        assert_eq!(
+            store
+                .last_change(&tenant, store.in_force(&tenant))
+                .expect("reads"),
+            7
+        );
+        let model = store
+            .model(&tenant)
+            .expect("reads")
+            .expect("its fingerprint");
+        assert_eq!(
+            (model.fingerprint.as_str(), model.model.as_str()),
+            ("abc", "")
+        );
+        assert_eq!(store.tenants(), [tenant]);
+    }
+}

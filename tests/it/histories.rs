@@ -83,7 +83,7 @@ fn matchers() -> &'static [Arc<Matcher>; 3] {
                 if let Some(rule) = pack.blocking.0.iter_mut().find(email) {
                     rule.max_records = 2;
                 }
-                for (_, source) in &mut pack.sources {
+                for source in pack.sources.values_mut() {
                     source.trust = 7;
                 }
             }),
