@@ -27,6 +27,10 @@ use veridem::resolver::Signal;
 use veridem_proto::v1;
 use veridem_proto::v1::resolution_service_client::ResolutionServiceClient;
 
+/// As the service: what is measured is not the system's allocator.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[derive(Parser)]
 struct Arguments {
     /// Source records to load.

@@ -22,6 +22,8 @@ use crate::support::*;
 #[derive(Clone, Debug)]
 enum Step {
     Signal(Signal),
+    /// Signals that three senders send at once.
+    Together(Vec<Signal>),
     /// A signal again, by its place among those that came.
     Repeat(usize),
     /// Two identities are one person, by their places in the order of their ids.
@@ -52,17 +54,26 @@ fn steps(count: usize) -> impl Strategy<Value = Vec<Step>> {
         2 => Just(Step::GoOn),
         1 => Just(Step::Restart),
     ];
-    (
-        signals(20),
-        prop::collection::vec((0..20_usize, other), 0..count),
-    )
-        .prop_map(|(signals, others)| {
-            let mut steps: Vec<Step> = signals.into_iter().map(Step::Signal).collect();
-            for (at, other) in others {
-                steps.insert(at.min(steps.len()), other);
-            }
-            steps
-        })
+    let others = prop::collection::vec((0..20_usize, other), 0..count);
+    (signals(20), others, prop::bool::weighted(0.2)).prop_map(|(signals, others, together)| {
+        let mut steps: Vec<Step> = signals.into_iter().map(Step::Signal).collect();
+        if together {
+            let all = signals_of(&mut steps);
+            steps.extend(all.chunks(5).map(|some| Step::Together(some.to_vec())));
+        }
+        for (at, other) in others {
+            steps.insert(at.min(steps.len()), other);
+        }
+        steps
+    })
+}
+
+fn signals_of(steps: &mut Vec<Step>) -> Vec<Signal> {
+    let signals = steps.drain(..).filter_map(|step| match step {
+        Step::Signal(signal) => Some(signal),
+        _ => None,
+    });
+    signals.collect()
 }
 
 /// The model that ships, one that asks for more and bears fewer holders of an e-mail address, one that asks for less.
@@ -267,6 +278,15 @@ impl World {
             Step::Signal(signal) => {
                 submit_all(&self.engine, std::slice::from_ref(&signal));
                 self.signals.push(signal);
+            }
+            Step::Together(signals) => {
+                let engine = &self.engine;
+                std::thread::scope(|scope| {
+                    for signals in signals.chunks(2) {
+                        scope.spawn(|| submit_all(engine, signals));
+                    }
+                });
+                self.signals.extend(signals);
             }
             Step::Repeat(place) => {
                 if let Some(signal) = pick(&self.signals, place) {

@@ -14,3 +14,4 @@ mod service;
 mod stewardship;
 mod store;
 mod support;
+mod torn_writes;
