@@ -108,10 +108,13 @@ pub(super) fn settle_tasks(
             between.insert_entry(task);
         }
         for other in overrides.others(*number) {
+            // A record that is deleted speaks no more for the identity that it was in.
             if overrides.word(*number, other) == Some(Link::Cannot)
-                && let Some(other) = change.identity_of(other)?
+                && let Some(id) = change.identity_of(other)?
+                && change.record(*number).is_alive
+                && change.record(other).is_alive
             {
-                apart.insert(pair(&own, &other));
+                apart.insert(pair(&own, &id));
             }
         }
     }
