@@ -1,11 +1,9 @@
 //! `Store` over any ordered key-value engine with atomic batches: the encoding is written once.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use veridem_matchers::RecordKey;
 use veridem_matchers::block::BlockingKey;
 
@@ -14,6 +12,7 @@ use super::encoding::{
     FORMAT_KEY, Key, Space, TENANTS_KEY, Tag, decode, encode, last_number, space_of,
 };
 use super::migrate::migrate;
+use super::spaces::{Spaces, TenantSpaces};
 use super::{
     Counters, Entry, Generation, IdentityId, RecordNumber, SignalReceipt, Store, StoreError,
     StoredAnswer, StoredEdge, StoredEvent, StoredFold, StoredIdentity, StoredModel,
@@ -59,47 +58,6 @@ pub(super) fn entries_under<K: AsRef<[u8]>, V: AsRef<[u8]>>(
         .take(limit)
         .map(|entry| entry.map(|(key, value)| (key.as_ref().to_vec(), value.as_ref().to_vec())))
         .collect()
-}
-
-/// The spaces of keys that are given.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(super) struct Spaces {
-    pub(super) tenants: BTreeMap<Tenant, TenantSpaces>,
-    /// The next one to give.
-    pub(super) next: Space,
-}
-
-/// Where what belongs to a tenant lies.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct TenantSpaces {
-    /// What does not depend on the model.
-    pub(super) own: Space,
-    pub(super) in_force: Generation,
-    pub(super) generations: BTreeMap<Generation, Space>,
-}
-
-impl TenantSpaces {
-    pub(super) fn new(own: Space) -> Self {
-        Self {
-            own,
-            in_force: Generation::default(),
-            generations: [(Generation::default(), own)].into(),
-        }
-    }
-}
-
-impl Spaces {
-    fn give(&mut self) -> Result<Space, StoreError> {
-        let given = self.next;
-        // The last one stands for what is not there.
-        if given == Space::MAX {
-            return Err(StoreError::Engine(
-                "it has no number left for another tenant or model; the most is 65,535".to_owned(),
-            ));
-        }
-        self.next += 1;
-        Ok(given)
-    }
 }
 
 /// A store over an engine.

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use veridem_matchers::RecordKey;
 
 use super::encoding::{FORMAT_KEY, Key, MODEL_KEY, Space, TENANTS_KEY, Tag, decode, encode};
-use super::keyed::{Engine, STORE_FORMAT_VERSION, Spaces, TenantSpaces};
+use super::keyed::{Engine, STORE_FORMAT_VERSION};
+use super::spaces::{Spaces, TenantSpaces};
 use super::{
     Counters, IdentityId, RecordNumber, StoreError, StoredAnswer, StoredModel, StoredOverride,
     Tenant,

@@ -9,6 +9,7 @@ mod keyed;
 mod memory_store;
 mod migrate;
 mod sled_store;
+mod spaces;
 mod types;
 
 pub use backup::{read_backup, write_backup};

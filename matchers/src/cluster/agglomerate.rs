@@ -43,6 +43,8 @@ pub struct Component<'a, E> {
 #[derive(Clone)]
 struct Between<E> {
     evidence: E,
+    /// What the evidence weighs.
+    weight: f64,
     pairs: usize,
     cannot: bool,
 }
@@ -151,6 +153,7 @@ impl<'a, E: Evidence> State<'a, E> {
             self.must.push((left, right));
         }
         Between {
+            weight: (self.component.weigh)(&evidence),
             evidence,
             pairs: 1,
             cannot: link == Some(Link::Cannot),
@@ -202,6 +205,7 @@ impl<'a, E: Evidence> State<'a, E> {
                 between.pairs += 1;
                 between.cannot |= further.cannot;
             }
+            between.weight = (self.component.weigh)(&between.evidence);
         }
     }
 
@@ -274,14 +278,14 @@ impl<'a, E: Evidence> State<'a, E> {
             self.compare_unseen(left, right);
         }
         let between = self.between[left].get(&right)?;
-        (!between.cannot).then(|| (self.component.weigh)(&between.evidence))
+        (!between.cannot).then_some(between.weight)
     }
 
     fn propose(&self, left: usize, right: usize, proposals: &mut BinaryHeap<Proposal>) {
         let Some(between) = self.between[left].get(&right) else {
             return;
         };
-        let weight = (self.component.weigh)(&between.evidence);
+        let weight = between.weight;
         if weight >= 0.0 && !between.cannot {
             proposals.push(Proposal {
                 weight,
@@ -319,6 +323,7 @@ impl<'a, E: Evidence> State<'a, E> {
                     known.evidence.add(&further.evidence);
                     known.pairs += further.pairs;
                     known.cannot |= further.cannot;
+                    known.weight = (self.component.weigh)(&known.evidence);
                 }
             }
         }

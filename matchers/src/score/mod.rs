@@ -82,9 +82,10 @@ const MEAN_SHARE_OF_SEVERAL: f64 = 0.3;
 /// What the pairs between two clusters say of one comparison.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct EvidencePart {
+    comparison: u32,
+    pairs: u32,
     sum: Sum,
     best: Sum,
-    pairs: u32,
 }
 
 impl EvidencePart {
@@ -101,6 +102,7 @@ impl EvidencePart {
 /// What the pairs between two clusters say, comparison by comparison.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PairEvidence {
+    /// Of the comparisons that found something, in the order of the model.
     parts: Vec<EvidencePart>,
     /// A rule caps every pair at review.
     capped: bool,
@@ -108,15 +110,22 @@ pub struct PairEvidence {
 
 impl Evidence for PairEvidence {
     fn add(&mut self, other: &Self) {
-        for (part, further) in self.parts.iter_mut().zip(&other.parts) {
-            if further.pairs == 0 {
-                continue;
+        let mut at = 0;
+        for further in &other.parts {
+            while (self.parts.get(at)).is_some_and(|part| part.comparison < further.comparison) {
+                at += 1;
             }
-            part.sum.add(further.sum);
-            if part.pairs == 0 || further.best.matching > part.best.matching {
-                part.best = further.best;
+            match self.parts.get_mut(at) {
+                Some(part) if part.comparison == further.comparison => {
+                    part.sum.add(further.sum);
+                    if further.best.matching > part.best.matching {
+                        part.best = further.best;
+                    }
+                    part.pairs += further.pairs;
+                }
+                _ => self.parts.insert(at, *further),
             }
-            part.pairs += further.pairs;
+            at += 1;
         }
         self.capped &= other.capped;
     }
@@ -204,6 +213,8 @@ pub struct Scorer {
     weights: Vec<Vec<f64>>,
     /// log2 of household over u by comparison and level.
     household_weights: Vec<Vec<f64>>,
+    /// How much the mean of all pairs counts between clusters, by comparison.
+    mean_shares: Vec<f64>,
     /// By comparison, where its term frequencies are known.
     rarities: Vec<Option<Rarity>>,
     /// The most that a comparison can add, by comparison: at any level, and below the strongest.
@@ -273,8 +284,16 @@ impl Scorer {
             let most = |levels: &mut dyn Iterator<Item = f64>| levels.fold(0.0, f64::max);
             (most(&mut levels.clone()), most(&mut levels.skip(1)))
         });
+        let mean_shares = model.comparisons.iter().map(|model| {
+            if model.comparison.is_shared_in_household() {
+                MEAN_SHARE_OF_SEVERAL
+            } else {
+                MEAN_SHARE_OF_ONE
+            }
+        });
         Self {
             order,
+            mean_shares: mean_shares.collect(),
             prior_weight: model.prior_weight(),
             household_prior: model.household_weight(),
             at_best: at_best.collect(),
@@ -378,19 +397,25 @@ impl Scorer {
     fn evidence_of(&self, found: impl Fn(usize) -> Option<(u8, Sum)>) -> (PairEvidence, PairScore) {
         let mut levels = Pattern::MISSING;
         let mut total = self.sum();
-        let mut parts = vec![EvidencePart::default(); self.order.len()];
+        let mut sums = [None; MAX_COMPARISONS];
         for index in &self.order {
             let Some((level, part)) = found(*index) else {
                 continue;
             };
             levels.set(*index, level);
             total.add(part);
-            parts[*index] = EvidencePart {
-                sum: part,
-                best: part,
-                pairs: 1,
-            };
+            sums[*index] = Some(part);
         }
+        let mut parts = Vec::with_capacity(sums.iter().flatten().count());
+        parts.extend((0..).zip(&sums).filter_map(|(comparison, sum)| {
+            let sum = (*sum)?;
+            Some(EvidencePart {
+                comparison,
+                pairs: 1,
+                sum,
+                best: sum,
+            })
+        }));
         let score = self.decide(self.weight_of(total), levels);
         let capped = score.effect == Some(RuleEffect::CapAtReview);
         (PairEvidence { parts, capped }, score)
@@ -400,15 +425,9 @@ impl Scorer {
     /// person has one of, all pairs are heard; of what a person may have several of (addresses, phones), most of all the closest.
     pub fn join_weight(&self, evidence: &PairEvidence) -> f64 {
         let mut total = self.sum();
-        for (comparison, part) in self.model.comparisons.iter().zip(&evidence.parts) {
-            if part.pairs > 0 {
-                let share = if comparison.comparison.is_shared_in_household() {
-                    MEAN_SHARE_OF_SEVERAL
-                } else {
-                    MEAN_SHARE_OF_ONE
-                };
-                total.add(part.between_best_and_mean(share));
-            }
+        for part in &evidence.parts {
+            let share = self.mean_shares[part.comparison as usize];
+            total.add(part.between_best_and_mean(share));
         }
         let weight = self.weight_of(total).0 - self.match_weight.0;
         if evidence.capped {

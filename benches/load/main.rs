@@ -3,11 +3,15 @@
 //! Loads generated retail records with `veridem load`, starts the server over them and drives each row of the table open-loop at a
 //! fixed rate over 8 connections: latency counts from the moment at which a call was due, so that a slow answer also counts
 //! against those that had to wait behind it (no coordinated omission). "1 caller at a time" is closed-loop.
+//!
+//! `cargo bench --bench load -- --chart A.json --chart B.json --out growth.svg` draws how latencies grow with the records of such files.
 
 #![expect(
     clippy::disallowed_methods,
     reason = "a load bench measures with the clock"
 )]
+
+mod chart;
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -48,14 +52,22 @@ struct Arguments {
     /// Seconds that each row is driven.
     #[arg(long, default_value_t = 10)]
     seconds: u64,
+    /// Draw these runs in place of a run.
+    #[arg(long, value_name = "FILE", requires = "out")]
+    chart: Vec<PathBuf>,
+    /// Where the drawing goes.
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
     /// Set by cargo.
     #[arg(long, hide = true)]
     bench: bool,
 }
 
-#[derive(serde::Serialize)]
+#[derive(serde::Serialize, serde::Deserialize)]
 struct Row {
-    name: &'static str,
+    name: String,
+    /// Loaded before the rows are driven.
+    records: u64,
     rate_per_second: f64,
     achieved_per_second: f64,
     p50_ms: f64,
@@ -90,10 +102,11 @@ struct Server {
     channels: Vec<Channel>,
     directory: PathBuf,
     start_seconds: f64,
+    records: u64,
 }
 
 impl Server {
-    async fn start(directory: &Path, config: &Path) -> anyhow::Result<Self> {
+    async fn start(directory: &Path, config: &Path, records: u64) -> anyhow::Result<Self> {
         let started = Instant::now();
         let mut child = Command::new(env!("CARGO_BIN_EXE_veridem"))
             .arg("serve")
@@ -125,6 +138,7 @@ impl Server {
             child,
             channels,
             directory: directory.join("data"),
+            records,
             start_seconds: started.elapsed().as_secs_f64(),
         })
     }
@@ -139,13 +153,14 @@ impl Server {
 
     fn row(
         &self,
-        name: &'static str,
+        name: &str,
         rate_per_second: f64,
         (achieved_per_second, histogram, refused): Measured,
     ) -> Row {
         let at = |quantile: f64| histogram.value_at_quantile(quantile) as f64 / 1_000.0;
         let row = Row {
-            name,
+            name: name.to_owned(),
+            records: self.records,
             rate_per_second,
             achieved_per_second,
             p50_ms: at(0.5),
@@ -441,6 +456,9 @@ fn worst_signals(records: usize) -> Vec<v1::Signal> {
 async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let _ = arguments.bench;
+    if let Some(out) = &arguments.out {
+        return chart::draw(&arguments.chart, out);
+    }
     let directory = tempfile::tempdir()?;
     let seconds = arguments.seconds;
     let per_row = |rate: f64| (rate * seconds as f64) as usize;
@@ -462,7 +480,7 @@ async fn main() -> anyhow::Result<()> {
         .status()?;
     anyhow::ensure!(loaded.success(), "veridem load failed");
     let load_seconds = started.elapsed().as_secs_f64();
-    let server = Server::start(directory.path(), &config).await?;
+    let server = Server::start(directory.path(), &config, records as u64).await?;
     println!(
         "{records} records loaded in {load_seconds:.1} s ({:.0}/s); the server answers after {:.2} s with {:.0} MB",
         records as f64 / load_seconds,
@@ -583,6 +601,15 @@ async fn main() -> anyhow::Result<()> {
     let last = worst[worst.len() - 100..].to_vec();
     let tills = worst[arguments.worst - 100..arguments.worst].to_vec();
     stream(&server.channels, 100_000.0, worst).await?;
+    let of_the_one = v1::LookupIdentityRequest {
+        record: Some(v1::RecordKey {
+            source: "worst".to_owned(),
+            record_id: "person-0".to_owned(),
+        }),
+    };
+    let found = client(0).lookup_identity(of_the_one).await?.into_inner();
+    let members = found.identity.map_or(0, |identity| identity.members.len());
+    println!("the identity of 500 has {members} records");
     for (name, signals) in [
         ("SubmitSignal, value of 10,000", tills),
         ("SubmitSignal, identity of 500", last),

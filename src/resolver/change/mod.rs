@@ -1,0 +1,363 @@
+//! One change of a tenant's state: which pairs, clusters, identities and tasks follow from a record's new state or from an
+//! override. Worked out in memory; nothing is visible before [`Change::commit`].
+
+mod clusters;
+mod pairs;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+use veridem_matchers::block::BlockingKey;
+use veridem_matchers::{NormalisedRecord, RecordKey};
+
+use super::engine::{Engine, TenantState};
+use super::error::EngineError;
+use super::identities::assign_identities;
+use super::overrides::Overrides;
+use super::tasks::{RecordPair, content_of, settle_tasks, task_id};
+use crate::index::IndexDocument;
+use crate::store::{
+    Cause, Counters, IdentityId, RecordNumber, StoredEdge, StoredEvent, StoredFold, StoredOverride,
+    StoredRecord, StoredReviewTask, Tenant, Write,
+};
+
+type SharedEdges = Arc<Vec<StoredEdge>>;
+
+/// A change in the making.
+pub(super) struct Change<'a> {
+    pub(super) engine: &'a Engine,
+    pub(super) tenant: &'a Tenant,
+    pub(super) state: &'a TenantState,
+    pub(super) counters: Counters,
+    /// Every identity looked at is decided and its golden record made anew, also where nothing in it changes.
+    anew: bool,
+    /// Records as they will be.
+    records: FxHashMap<RecordNumber, Arc<StoredRecord>>,
+    changed_records: BTreeSet<RecordNumber>,
+    /// Folds of the members whose golden record is made anew.
+    folds: FxHashMap<RecordNumber, Arc<StoredFold>>,
+    /// The record whose own values change, if one does: the index does not know them yet.
+    subject: Option<RecordNumber>,
+    /// Records that hold shared values, without them.
+    comparable: FxHashMap<RecordNumber, NormalisedRecord>,
+    /// Edges before the change, of every record looked at.
+    edges_before: FxHashMap<RecordNumber, SharedEdges>,
+    /// Edges as they will be.
+    edges: FxHashMap<RecordNumber, SharedEdges>,
+    /// Overrides as they will be.
+    overrides: Arc<Overrides>,
+    overrides_change: bool,
+    /// Holders of keys as the index knows them.
+    holders: FxHashMap<BlockingKey, Vec<RecordNumber>>,
+    /// Review tasks that open, with their content, and that close.
+    tasks: Vec<(RecordPair, Option<u64>)>,
+    /// Keys whose activity changes, and whether they will be inactive.
+    activity: BTreeMap<BlockingKey, bool>,
+    /// Records whose pairs or constraints change.
+    dirty: BTreeSet<RecordNumber>,
+    writes: Vec<Write>,
+}
+
+impl<'a> Change<'a> {
+    pub(super) fn begin(
+        engine: &'a Engine,
+        tenant: &'a Tenant,
+        state: &'a TenantState,
+    ) -> Result<Self, EngineError> {
+        Ok(Self {
+            engine,
+            tenant,
+            state,
+            counters: engine.store.counters(tenant)?,
+            anew: false,
+            records: FxHashMap::default(),
+            changed_records: BTreeSet::new(),
+            folds: FxHashMap::default(),
+            subject: None,
+            comparable: FxHashMap::default(),
+            edges_before: FxHashMap::default(),
+            edges: FxHashMap::default(),
+            overrides: state.shared.overrides.read().clone(),
+            overrides_change: false,
+            holders: FxHashMap::default(),
+            tasks: Vec::new(),
+            activity: BTreeMap::new(),
+            dirty: BTreeSet::new(),
+            writes: Vec::new(),
+        })
+    }
+
+    /// The number of a record, a new one where it has none.
+    pub(super) fn number_of(&mut self, key: &RecordKey) -> Result<RecordNumber, EngineError> {
+        if let Some(number) = self.engine.store.record_number(self.tenant, key)? {
+            return Ok(number);
+        }
+        self.counters.record_numbers += 1;
+        let number = self.counters.record_numbers;
+        self.write(Write::NewRecord(key.clone(), number));
+        Ok(number)
+    }
+
+    /// Puts a record's new state in the place of the old one and finds out whose pairs change with it.
+    pub(super) fn replace_record(
+        &mut self,
+        old: Option<&StoredRecord>,
+        new: StoredRecord,
+        fold: StoredFold,
+    ) -> Result<(), EngineError> {
+        let fold = Arc::new(fold);
+        self.folds.insert(new.number, fold.clone());
+        self.write(Write::Fold(new.number, fold));
+        let was_alive = old.is_some_and(|old| old.is_alive);
+        if new.is_alive && !was_alive {
+            self.counters.source_records += 1;
+        } else if was_alive && !new.is_alive {
+            self.counters.source_records -= 1;
+        }
+        self.replace_evidence(old, new)
+    }
+
+    /// Puts an override in force, or out of force where it is undone.
+    pub(super) fn set_override(&mut self, value: &StoredOverride) {
+        let overrides = Arc::make_mut(&mut self.overrides);
+        if value.undone.is_none() {
+            overrides.add(value);
+            self.counters.overrides += 1;
+        } else {
+            overrides.remove(value.number);
+            self.counters.overrides -= 1;
+        }
+        self.overrides_change = true;
+        self.dirty
+            .extend(value.records().map(|(_, number)| *number));
+        self.write(Write::Override(value.clone()));
+    }
+
+    /// Overrides as they will be.
+    pub(super) fn overrides(&self) -> Arc<Overrides> {
+        self.overrides.clone()
+    }
+
+    /// Opens a review task, or changes the one that is open for the two records.
+    pub(super) fn open_task(&mut self, pair: RecordPair, task: StoredReviewTask) {
+        let content = content_of(&task);
+        let known = self.state.shared.open_tasks.read().content(pair);
+        if known != Some(content) {
+            self.counters.open_review_tasks += u64::from(known.is_none());
+            self.tasks.push((pair, Some(content)));
+            self.write(Write::OpenTask(task));
+        }
+    }
+
+    /// The records with which a record has an open review task.
+    pub(super) fn open_tasks_of(&self, number: RecordNumber) -> Vec<RecordNumber> {
+        self.state.shared.open_tasks.read().of_record(number)
+    }
+
+    /// Closes the review task of two records, where one is open.
+    pub(super) fn close_task(&mut self, pair: RecordPair) -> Result<(), EngineError> {
+        if self.state.shared.open_tasks.read().content(pair).is_none() {
+            return Ok(());
+        }
+        self.load(pair.0)?;
+        self.load(pair.1)?;
+        let id = task_id(&self.record(pair.0).key, &self.record(pair.1).key);
+        self.counters.open_review_tasks -= 1;
+        self.tasks.push((pair, None));
+        self.write(Write::CloseTask(id));
+        Ok(())
+    }
+
+    pub(super) fn write(&mut self, write: Write) {
+        self.writes.push(write);
+    }
+
+    /// Works out everything that follows.
+    pub(super) fn settle(&mut self, cause: &Cause, now_ms: i64) -> Result<(), EngineError> {
+        self.weigh_dirty()?;
+        if let Some(members) = self.identity_that_stays()? {
+            let affected = members.iter().copied().collect();
+            return self.decide(&affected, &[members], cause, now_ms);
+        }
+        let start = self.dirty.iter().copied().chain(self.subject).collect();
+        let affected = self.affected(start)?;
+        let clusters = self.clusters(&affected)?;
+        self.decide(&affected, &clusters, cause, now_ms)
+    }
+
+    /// Decides some records and everything connected with them anew; tells which these are.
+    pub(super) fn decide_anew(
+        &mut self,
+        records: BTreeSet<RecordNumber>,
+        cause: &Cause,
+        now_ms: i64,
+    ) -> Result<BTreeSet<RecordNumber>, EngineError> {
+        self.anew = true;
+        let mut known = BTreeSet::new();
+        for number in records {
+            if self.load(number)? {
+                known.insert(number);
+            }
+        }
+        let affected = self.affected(known)?;
+        let clusters = self.clusters(&affected)?;
+        self.decide(&affected, &clusters, cause, now_ms)?;
+        Ok(affected)
+    }
+
+    fn decide(
+        &mut self,
+        affected: &BTreeSet<RecordNumber>,
+        clusters: &[Vec<RecordNumber>],
+        cause: &Cause,
+        now_ms: i64,
+    ) -> Result<(), EngineError> {
+        let touched = assign_identities(self, affected, clusters, cause, now_ms)?;
+        settle_tasks(self, affected, touched)
+    }
+
+    /// Whether every identity looked at is made anew.
+    pub(super) fn is_anew(&self) -> bool {
+        self.anew
+    }
+
+    /// The events that it makes.
+    pub(super) fn events(&self) -> impl Iterator<Item = &StoredEvent> {
+        self.writes.iter().filter_map(|write| match write {
+            Write::Event(event) => Some(event.as_ref()),
+            _ => None,
+        })
+    }
+
+    /// Commits to the store and shows the index what changed.
+    pub(super) fn commit(mut self) -> Result<(), EngineError> {
+        let counters = Write::Counters(self.counters.clone());
+        self.write(counters);
+        if !self.state.model_is_stored() {
+            let model = self.state.matcher.stored();
+            self.write(Write::Model(Box::new(model)));
+        }
+        let state = self.state;
+        self.commit_evidence()?;
+        state.has_stored_model();
+        Ok(())
+    }
+
+    /// [`Change::commit`] without counters: of a generation that is not in force yet.
+    pub(super) fn commit_evidence(mut self) -> Result<(), EngineError> {
+        let mut writes = std::mem::take(&mut self.writes);
+        let mut staged = None;
+        let change = self.state.last_change() + 1;
+        for number in &self.changed_records {
+            let record = &self.records[number];
+            writes.push(Write::Record(record.clone()));
+            if self.subject == Some(*number) {
+                writes.push(Write::Change(change, *number));
+                staged = Some(IndexDocument::of(record));
+            }
+        }
+        for (number, edges) in &self.edges {
+            if self.edges_before.get(number) != Some(edges) {
+                writes.push(Write::Edges(*number, edges.clone()));
+            }
+        }
+        writes.extend(
+            self.activity
+                .iter()
+                .map(|(key, inactive)| Write::KeyActivity {
+                    key: *key,
+                    inactive: *inactive,
+                }),
+        );
+        let store = &self.engine.store;
+        store.commit(self.tenant, self.state.generation, writes)?;
+        if let Some(document) = staged {
+            self.state.stage(document, change);
+        }
+        self.state.touch(&self.changed_records);
+        if !self.tasks.is_empty() {
+            let mut open_tasks = self.state.shared.open_tasks.write();
+            for (pair, content) in self.tasks {
+                open_tasks.set(pair, content);
+            }
+        }
+        if self.overrides_change {
+            *self.state.shared.overrides.write() = self.overrides;
+        }
+        if !self.activity.is_empty() {
+            let mut inactive = self.state.inactive.write();
+            for (key, is_inactive) in &self.activity {
+                if *is_inactive {
+                    inactive.insert(*key)
+                } else {
+                    inactive.remove(key)
+                };
+            }
+        }
+        Ok(())
+    }
+
+    /// The identity that a record belongs to.
+    pub(super) fn identity_of(
+        &mut self,
+        number: RecordNumber,
+    ) -> Result<Option<IdentityId>, EngineError> {
+        self.load(number)?;
+        Ok(self
+            .records
+            .get(&number)
+            .and_then(|record| record.identity_id))
+    }
+
+    /// Puts a record into an identity.
+    pub(super) fn set_identity(&mut self, number: RecordNumber, id: &IdentityId) {
+        if let Some(record) = self.records.get_mut(&number)
+            && record.identity_id.as_ref() != Some(id)
+        {
+            Arc::make_mut(record).identity_id = Some(*id);
+            self.changed_records.insert(number);
+        }
+    }
+
+    /// A record that was loaded.
+    pub(super) fn record(&self, number: RecordNumber) -> &StoredRecord {
+        &self.records[&number]
+    }
+
+    /// What a record's source says, with what survivorship compares.
+    pub(super) fn fold(&mut self, number: RecordNumber) -> Result<Arc<StoredFold>, EngineError> {
+        if let Some(fold) = self.folds.get(&number) {
+            return Ok(fold.clone());
+        }
+        let fold = self.engine.store.fold(self.tenant, number)?;
+        let mut fold = fold.unwrap_or_default();
+        if self.anew {
+            // Other rules may compare values otherwise.
+            let (.., comparables) = self.state.matcher.evidence(&fold.fold.attributes());
+            if fold.comparables != comparables {
+                Arc::make_mut(&mut fold).comparables = comparables;
+                self.write(Write::Fold(number, fold.clone()));
+            }
+        }
+        self.folds.insert(number, fold.clone());
+        Ok(fold)
+    }
+
+    /// Whether the change touches what a record says.
+    pub(super) fn is_subject(&self, number: RecordNumber) -> bool {
+        self.subject == Some(number)
+    }
+
+    fn load(&mut self, number: RecordNumber) -> Result<bool, EngineError> {
+        if !self.records.contains_key(&number) {
+            let store = &self.engine.store;
+            let record = store.record(self.tenant, self.state.generation, number)?;
+            let Some(record) = record else {
+                return Ok(false);
+            };
+            self.records.insert(number, record);
+        }
+        Ok(true)
+    }
+}

@@ -1,0 +1,237 @@
+//! Which pairs a change weighs anew, and what comes of it: keys that cross their bounds, candidates, edges.
+
+use std::collections::BTreeSet;
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+
+use rustc_hash::FxHashSet;
+use veridem_matchers::block::BlockingKey;
+use veridem_matchers::{NormalisedRecord, PairScore};
+
+use super::{Change, SharedEdges};
+use crate::resolver::error::EngineError;
+use crate::store::{RecordNumber, StoredEdge, StoredRecord};
+
+impl Change<'_> {
+    /// [`Change::replace_record`] as far as pairs go.
+    pub(in crate::resolver) fn replace_evidence(
+        &mut self,
+        old: Option<&StoredRecord>,
+        new: StoredRecord,
+    ) -> Result<(), EngineError> {
+        let number = new.number;
+        let was_alive = old.is_some_and(|old| old.is_alive);
+        let old_keys = old.map_or(&[][..], |old| old.keys.as_slice());
+        self.subject = Some(number);
+        let changed_keys: Vec<BlockingKey> = {
+            let (before, after): (FxHashSet<_>, FxHashSet<_>) = (
+                old_keys.iter().copied().collect(),
+                new.keys.iter().copied().collect(),
+            );
+            let mut changed: Vec<BlockingKey> =
+                before.symmetric_difference(&after).copied().collect();
+            changed.sort_unstable();
+            changed
+        };
+        let same =
+            old.is_some_and(|old| old.normalised == new.normalised && was_alive == new.is_alive);
+        self.changed_records.insert(number);
+        self.records.insert(number, Arc::new(new));
+        if !same {
+            self.dirty.insert(number);
+        }
+        for key in changed_keys {
+            self.follow_key(key, number)?;
+        }
+        Ok(())
+    }
+
+    /// A key that a record gains or loses may cross the bound of its rule, in either direction; then all its holders' pairs
+    /// are weighed anew. One that too many hold already stays inactive when one more holds it.
+    fn follow_key(&mut self, key: BlockingKey, subject: RecordNumber) -> Result<(), EngineError> {
+        let bound = self.state.matcher.pack.blocking.rule(key).max_records;
+        let is_gained = self.records[&subject].keys.binary_search(&key).is_ok();
+        let was_inactive = self.state.inactive.read().contains(&key);
+        if is_gained && was_inactive {
+            return Ok(());
+        }
+        let holders = self.holders(key)?;
+        let others = holders.iter().filter(|holder| **holder != subject);
+        let inactive = others.count() + usize::from(is_gained) > bound;
+        if inactive != was_inactive {
+            self.activity.insert(key, inactive);
+            let holders = self.holders[&key].iter().copied();
+            self.dirty
+                .extend(holders.filter(|holder| *holder != subject));
+        }
+        Ok(())
+    }
+
+    /// The holders of a key as the index knows them: all, or more than its bound and the subject.
+    fn holders(&mut self, key: BlockingKey) -> Result<&[RecordNumber], EngineError> {
+        Ok(match self.holders.entry(key) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(vacant) => {
+                let bound = self.state.matcher.pack.blocking.rule(key).max_records;
+                vacant.insert(self.state.index.holders(key, bound + 2)?)
+            }
+        })
+    }
+
+    /// Weighs the pairs of the records whose pairs change.
+    pub(in crate::resolver) fn weigh_dirty(&mut self) -> Result<(), EngineError> {
+        let dirty: Vec<RecordNumber> = self.dirty.iter().copied().collect();
+        for number in &dirty {
+            self.load(*number)?;
+        }
+        for number in &dirty {
+            self.weigh_pairs(*number)?;
+        }
+        Ok(())
+    }
+
+    /// Weighs all pairs of a record and puts the edges on both sides.
+    fn weigh_pairs(&mut self, number: RecordNumber) -> Result<(), EngineError> {
+        self.load_edges(number)?;
+        for edge in std::mem::take(self.edges.entry(number).or_default()).iter() {
+            self.load_edges(edge.other)?;
+            let back = self.edges.entry(edge.other).or_default();
+            Arc::make_mut(back).retain(|back| back.other != number);
+        }
+        if !self
+            .records
+            .get(&number)
+            .is_some_and(|record| record.is_alive)
+        {
+            return Ok(());
+        }
+        self.prepare_comparable(number);
+        for other in self.candidates_of(number)? {
+            if !self.load(other)? || !self.records[&other].is_alive {
+                continue;
+            }
+            self.prepare_comparable(other);
+            if let Some(score) = self.score(number, other) {
+                self.insert_edge(number, other, score)?;
+                self.insert_edge(other, number, score)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn candidates_of(
+        &mut self,
+        number: RecordNumber,
+    ) -> Result<BTreeSet<RecordNumber>, EngineError> {
+        let record = self.records[&number].clone();
+        let mut candidates = BTreeSet::new();
+        for key in &record.keys {
+            if !self.is_inactive(*key) {
+                candidates.extend(self.holders(*key)?);
+            }
+        }
+        // What the index says of the subject is old: its own keys decide.
+        if let Some(subject) = self.subject.filter(|subject| *subject != number) {
+            let shared = self.shares_active_key(number, subject);
+            if shared {
+                candidates.insert(subject)
+            } else {
+                candidates.remove(&subject)
+            };
+        }
+        candidates.remove(&number);
+        Ok(candidates)
+    }
+
+    fn shares_active_key(&self, one: RecordNumber, other: RecordNumber) -> bool {
+        let (one, other) = (&self.records[&one].keys, &self.records[&other].keys);
+        one.iter()
+            .any(|key| other.binary_search(key).is_ok() && !self.is_inactive(*key))
+    }
+
+    /// Scores a pair as a bulk job does: the smaller record key first. `None` where it is no match and none for review.
+    fn score(&self, one: RecordNumber, other: RecordNumber) -> Option<PairScore> {
+        let (left, right) = if self.records[&one].key <= self.records[&other].key {
+            (one, other)
+        } else {
+            (other, one)
+        };
+        self.state
+            .matcher
+            .scorer
+            .score_close(self.comparable(left), self.comparable(right))
+    }
+
+    fn insert_edge(
+        &mut self,
+        number: RecordNumber,
+        other: RecordNumber,
+        score: PairScore,
+    ) -> Result<(), EngineError> {
+        self.load_edges(number)?;
+        let edges = Arc::make_mut(self.edges.entry(number).or_default());
+        let at = edges.partition_point(|edge| edge.other < other);
+        edges.insert(at, StoredEdge { other, score });
+        Ok(())
+    }
+
+    fn load_edges(&mut self, number: RecordNumber) -> Result<(), EngineError> {
+        if !self.edges.contains_key(&number) {
+            let store = &self.engine.store;
+            let edges = store.edges(self.tenant, self.state.generation, number)?;
+            self.edges_before.insert(number, edges.clone());
+            self.edges.insert(number, edges);
+        }
+        Ok(())
+    }
+
+    /// Whether a record's pairs change, or a steward's words on them.
+    pub(in crate::resolver) fn has_new_pairs(
+        &mut self,
+        number: RecordNumber,
+    ) -> Result<bool, EngineError> {
+        let (before, after) = self.all_edges(number)?;
+        Ok(self.dirty.contains(&number) || before != after)
+    }
+
+    /// Edges before the change and as they will be.
+    pub(in crate::resolver) fn all_edges(
+        &mut self,
+        number: RecordNumber,
+    ) -> Result<(SharedEdges, SharedEdges), EngineError> {
+        self.load_edges(number)?;
+        Ok((
+            self.edges_before[&number].clone(),
+            self.edges[&number].clone(),
+        ))
+    }
+
+    pub(super) fn is_inactive(&self, key: BlockingKey) -> bool {
+        self.activity
+            .get(&key)
+            .copied()
+            .unwrap_or_else(|| self.state.inactive.read().contains(&key))
+    }
+
+    /// Makes ready what [`Change::comparable`] gives.
+    pub(super) fn prepare_comparable(&mut self, number: RecordNumber) {
+        if self.comparable.contains_key(&number) {
+            return;
+        }
+        let record = &self.records[&number];
+        let comparable = (self.state.matcher.pack.blocking).without_shared(
+            &record.normalised,
+            &record.keys,
+            |key| self.is_inactive(key),
+        );
+        self.comparable
+            .extend(comparable.map(|comparable| (number, comparable)));
+    }
+
+    /// A record without its shared values.
+    pub(super) fn comparable(&self, number: RecordNumber) -> &NormalisedRecord {
+        self.comparable
+            .get(&number)
+            .unwrap_or_else(|| &self.records[&number].normalised)
+    }
+}
