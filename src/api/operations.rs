@@ -214,7 +214,7 @@ impl OperationsService for Api {
                 }
             };
             response.phase = phase.into();
-            response.fingerprint = change.model.fingerprint;
+            response.fingerprint = change.fingerprint;
             response.principal = change.principal;
             response.asked_at_ms = change.asked_at_ms;
             Ok(response)

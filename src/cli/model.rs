@@ -139,10 +139,13 @@ async fn preview(arguments: &PreviewArguments) -> anyhow::Result<()> {
     for change in &found.largest {
         let mut what = Vec::new();
         if !change.merged_identity_ids.is_empty() {
-            what.push(format!("takes {} in", change.merged_identity_ids.len()));
+            what.push(format!(
+                "takes {} others in",
+                change.merged_identity_ids.len()
+            ));
         }
         if change.split_into > 0 {
-            what.push(format!("gives records to {}", change.split_into));
+            what.push(format!("gives records to {} others", change.split_into));
         }
         println!(
             "  {}  {} -> {} records, {}",

@@ -23,8 +23,8 @@ use super::records::{Records, RecordsBuilder};
 use crate::clock;
 use crate::executor;
 use crate::store::{
-    Cause, Generation, IdentityId, ModelPhase, RecordNumber, StoredModelChange, StoredRecord,
-    Tenant, Write,
+    Cause, Generation, IdentityId, ModelPhase, RecordNumber, StoredModel, StoredModelChange,
+    StoredRecord, Tenant, Write,
 };
 use veridem_matchers::Record;
 use veridem_matchers::cluster::Link;
@@ -86,7 +86,7 @@ impl Engine {
         let state = self.tenant(tenant)?;
         let known = self.store.model_change(tenant)?;
         if let Some(known) = known.filter(StoredModelChange::is_running) {
-            return if known.model.fingerprint == matcher.fingerprint {
+            return if known.fingerprint == matcher.fingerprint {
                 Ok(())
             } else {
                 Err(EngineError::Refused {
@@ -101,13 +101,15 @@ impl Engine {
         same_folds(&state.matcher, matcher)?;
         let generation = self.store.begin_generation(tenant)?;
         let change = StoredModelChange {
-            model: matcher.stored(),
+            fingerprint: matcher.fingerprint.clone(),
             principal: principal.to_owned(),
             asked_at_ms: now_ms,
             limit,
             phase: ModelPhase::Weighing(generation),
         };
-        self.put_model_change(tenant, change)
+        let model = Write::NextModel(Box::new(matcher.stored()));
+        let writes = vec![model, Write::ModelChange(Box::new(change))];
+        self.put(tenant, writes)
     }
 
     fn put_model_change(
@@ -115,10 +117,20 @@ impl Engine {
         tenant: &Tenant,
         change: StoredModelChange,
     ) -> Result<(), EngineError> {
-        let writes = vec![Write::ModelChange(Box::new(change))];
-        self.store
-            .commit(tenant, self.store.in_force(tenant), writes)?;
+        self.put(tenant, vec![Write::ModelChange(Box::new(change))])
+    }
+
+    fn put(&self, tenant: &Tenant, writes: Vec<Write>) -> Result<(), EngineError> {
+        let in_force = self.store.in_force(tenant);
+        self.store.commit(tenant, in_force, writes)?;
         Ok(self.store.flush()?)
+    }
+
+    fn next_model(&self, tenant: &Tenant) -> Result<StoredModel, EngineError> {
+        let model = self.store.next_model(tenant)?;
+        model.ok_or(EngineError::NotFound {
+            what: "the model that comes",
+        })
     }
 
     fn living_records(
@@ -200,7 +212,7 @@ impl Engine {
         let generation = self.store.begin_generation(tenant)?;
         change.phase = ModelPhase::Weighing(generation);
         self.put_model_change(tenant, change.clone())?;
-        let matcher = Arc::new(Matcher::from_stored(&change.model)?);
+        let matcher = Arc::new(Matcher::from_stored(&self.next_model(tenant)?)?);
         *state.touched.lock() = Some(FxHashSet::default());
         let living = self.living_records(tenant, &state)?;
         let result = self.resolve_anew(&state, &matcher, &living)?;
@@ -350,7 +362,7 @@ impl Engine {
         for number in touched {
             self.weigh_again(tenant, &state, &shadow, number)?;
         }
-        let model = Write::Model(Box::new(change.model.clone()));
+        let model = Write::Model(Box::new(self.next_model(tenant)?));
         change.phase = ModelPhase::Deciding {
             next: 1,
             old: state.generation,
@@ -388,7 +400,7 @@ impl Engine {
             ModelPhase::Deciding { next, old }
         };
         let phase = change.phase;
-        let cause = Cause::Model(change.model.fingerprint.clone());
+        let cause = Cause::Model(change.fingerprint.clone());
         let mut deciding = Change::begin(self, tenant, &state)?;
         let affected = deciding.decide_anew(start, &cause, now_ms)?;
         deciding.write(Write::ModelChange(Box::new(change)));
@@ -508,7 +520,7 @@ fn run(
         if matches!(step.phase, ModelPhase::Done { .. }) {
             tracing::info!(
                 tenant = tenant.as_str(),
-                fingerprint = change.model.fingerprint,
+                fingerprint = change.fingerprint,
                 seconds = (clock::now_ms() - change.asked_at_ms) / 1_000,
                 "another model is in force and everything is decided"
             );

@@ -26,6 +26,7 @@ pub(super) enum Tag {
     Change = b'g',
     LastChange = b'l',
     Model = b'm',
+    NextModel = b'j',
     ModelChange = b'n',
     SinkCursor = b'u',
 }

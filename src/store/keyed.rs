@@ -315,6 +315,9 @@ impl<E: Engine> KeyedStore<E> {
             Write::Model(model) => {
                 batch.push((key(Tag::Model).bytes(), Some(encode(&model))));
             }
+            Write::NextModel(model) => {
+                batch.push((key(Tag::NextModel).bytes(), Some(encode(&model))));
+            }
             Write::ModelChange(change) => {
                 batch.push((key(Tag::ModelChange).bytes(), Some(encode(&change))));
             }
@@ -545,6 +548,10 @@ impl<E: Engine> Store for KeyedStore<E> {
 
     fn model(&self, tenant: &Tenant) -> Result<Option<StoredModel>, StoreError> {
         self.get("model", self.key(tenant, Tag::Model).bytes())
+    }
+
+    fn next_model(&self, tenant: &Tenant) -> Result<Option<StoredModel>, StoreError> {
+        self.get("model", self.key(tenant, Tag::NextModel).bytes())
     }
 
     fn model_change(&self, tenant: &Tenant) -> Result<Option<StoredModelChange>, StoreError> {

@@ -106,6 +106,8 @@ pub enum Write {
     LastChange(u64),
     /// The model and rules in force.
     Model(Box<StoredModel>),
+    /// The model and rules that a model change brings.
+    NextModel(Box<StoredModel>),
     /// How far a model change is.
     ModelChange(Box<StoredModelChange>),
     /// The generation of this commit is in force from now on.
@@ -257,6 +259,8 @@ pub trait Store: Send + Sync + 'static {
     fn sink_cursor(&self, tenant: &Tenant, sink: &str) -> Result<u64, StoreError>;
     /// The model and rules in force; none before the first write.
     fn model(&self, tenant: &Tenant) -> Result<Option<StoredModel>, StoreError>;
+    /// The model and rules that the running model change brings, or the last one brought.
+    fn next_model(&self, tenant: &Tenant) -> Result<Option<StoredModel>, StoreError>;
     /// The model change that runs, or the last one.
     fn model_change(&self, tenant: &Tenant) -> Result<Option<StoredModelChange>, StoreError>;
     /// The generation in force.

@@ -347,8 +347,8 @@ pub struct StoredModel {
 /// A model that takes the place of the one in force.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StoredModelChange {
-    /// The model that comes.
-    pub model: StoredModel,
+    /// The fingerprint of the model and rules that come.
+    pub fingerprint: String,
     /// Who asked for it.
     pub principal: String,
     /// When, milliseconds since the Unix epoch.
