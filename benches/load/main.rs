@@ -422,7 +422,7 @@ fn worst_signals(records: usize) -> Vec<v1::Signal> {
     };
     let shared = (0..records).map(|index| {
         let email = attribute(v1::attribute::Value::Email(
-            "till@shop.example.com".to_owned(),
+            "receipts77@shop.test".to_owned(),
         ));
         let phone = attribute(v1::attribute::Value::Phone(format!(
             "415-{:03}-{:04}",
@@ -438,15 +438,15 @@ fn worst_signals(records: usize) -> Vec<v1::Signal> {
             ..Default::default()
         }));
         let born = attribute(v1::attribute::Value::BirthDate("1971-03-09".to_owned()));
-        // Each address is held by fewer records than make it shared, and the next one overlaps: a chain of 500.
-        let addresses = [index / 45, index / 45 + 1].map(|number| {
-            let address = format!("w.oyelaranberg{number}@example.com");
-            attribute(v1::attribute::Value::Email(address))
-        });
+        // Each value is held by fewer records than make it shared, and the next of the other kind overlaps: a chain of 500.
+        let address = format!("w.oyelaranberg{}@mail.test", index / 90);
+        let email = attribute(v1::attribute::Value::Email(address));
+        let number = format!("415-736-{}", 1_000 + (index + 45) / 90);
+        let phone = attribute(v1::attribute::Value::Phone(number));
         signal(
             records + index,
             format!("person-{index}"),
-            [vec![name, born], addresses.to_vec()].concat(),
+            vec![name, born, email, phone],
         )
     });
     shared.chain(one_person).collect()
@@ -609,7 +609,7 @@ async fn main() -> anyhow::Result<()> {
     };
     let found = client(0).lookup_identity(of_the_one).await?.into_inner();
     let members = found.identity.map_or(0, |identity| identity.members.len());
-    println!("the identity of 500 has {members} records");
+    anyhow::ensure!(members == 500, "the identity of 500 has {members} records");
     for (name, signals) in [
         ("SubmitSignal, value of 10,000", tills),
         ("SubmitSignal, identity of 500", last),
