@@ -1,6 +1,10 @@
 //! From weighed pairs to persons, the same function for a bulk job's components and for the few records that a signal
 //! touches.
 
+use std::cell::RefCell;
+
+use rustc_hash::FxHashMap;
+
 use crate::cluster::{Component, Link};
 use crate::normalise::NormalisedRecord;
 use crate::rules::RuleEffect;
@@ -37,11 +41,35 @@ pub fn partition_component(
     if members.len() < MEMBERS_WORTH_A_TABLE {
         partition(&|left, right| scorer.evidence(members[left], members[right]))
     } else {
-        let records: Vec<NormalisedRecord> =
-            members.iter().map(|record| (*record).clone()).collect();
-        let table = Table::new(&records);
+        // A customer of hundreds of receipts says the same on most of them: what two records say of each other is worked out once
+        // for all that say the same.
+        let mut forms: FxHashMap<&NormalisedRecord, usize> = FxHashMap::default();
+        let mut distinct: Vec<NormalisedRecord> = Vec::new();
+        let form_of: Vec<usize> = members
+            .iter()
+            .map(|record| {
+                *forms.entry(record).or_insert_with(|| {
+                    distinct.push((*record).clone());
+                    distinct.len() - 1
+                })
+            })
+            .collect();
+        let table = Table::new(&distinct);
         let scorer = TableScorer::new(scorer, &table);
-        partition(&|left, right| scorer.evidence(left, right))
+        if distinct.len() == members.len() {
+            return partition(&|left, right| scorer.evidence(left, right));
+        }
+        let known: RefCell<FxHashMap<(usize, usize), (PairEvidence, PairScore)>> =
+            RefCell::default();
+        partition(&|left, right| {
+            let (left, right) = (form_of[left], form_of[right]);
+            let pair = (left.min(right), left.max(right));
+            let mut known = known.borrow_mut();
+            let found = known.entry(pair);
+            found
+                .or_insert_with(|| scorer.evidence(pair.0, pair.1))
+                .clone()
+        })
     }
 }
 

@@ -39,7 +39,7 @@ pub struct NormalisedCustom {
 
 /// A source record in the form in which it is compared. A source may state several values of a kind; placeholders and
 /// malformed values are gone.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct NormalisedRecord {
     /// Names.
     pub names: Vec<NormalisedName>,
