@@ -40,9 +40,12 @@ impl Process {
             .spawn()
             .expect("the binary runs");
         let mut log = BufReader::new(child.stderr.take().expect("its log")).lines();
-        let address = log
-            .find_map(|line| grpc_address(&line.expect("a log line")))
-            .expect("it says where it listens");
+        let mut said = Vec::new();
+        let address = log.find_map(|line| {
+            said.push(line.expect("a log line"));
+            grpc_address(said.last().expect("a line"))
+        });
+        let address = address.unwrap_or_else(|| panic!("it does not listen: {said:?}"));
         // Someone has to read on, or the process would stop at a full pipe.
         std::thread::spawn(move || log.for_each(drop));
         let channel = Channel::from_shared(format!("http://{address}"))
