@@ -49,7 +49,6 @@ pub(super) struct SharedState {
     pub(super) overrides: RwLock<Arc<Overrides>>,
     /// Open review tasks.
     pub(super) open_tasks: RwLock<OpenTasks>,
-    model_is_stored: AtomicBool,
 }
 
 impl TenantState {
@@ -97,14 +96,6 @@ impl TenantState {
 
     pub(super) fn set_deciding(&self, is_deciding: bool) {
         self.is_deciding.store(is_deciding, Ordering::Release);
-    }
-
-    pub(super) fn model_is_stored(&self) -> bool {
-        self.shared.model_is_stored.load(Ordering::Acquire)
-    }
-
-    pub(super) fn has_stored_model(&self) {
-        self.shared.model_is_stored.store(true, Ordering::Release);
     }
 }
 
@@ -183,7 +174,7 @@ impl Engine {
             return Ok(state.clone());
         }
         let shared = Arc::new(self.shared_state(tenant)?);
-        let matcher = self.matcher_in_force(tenant, &shared)?;
+        let matcher = self.matcher_in_force(tenant)?;
         let generation = self.store.in_force(tenant);
         let state = self.open_generation(tenant, generation, matcher, shared)?;
         let change = self.store.model_change(tenant)?;
@@ -194,21 +185,26 @@ impl Engine {
         Ok(state)
     }
 
-    /// The matcher under which a tenant's store was filled; the one configured where it is empty.
-    fn matcher_in_force(
-        &self,
-        tenant: &Tenant,
-        shared: &SharedState,
-    ) -> Result<Arc<Matcher>, EngineError> {
-        let Some(stored) = self.store.model(tenant)? else {
-            return Ok(self.matcher.clone());
+    /// The matcher under which a tenant's store was filled; the one configured where it is empty. The store holds it from here on,
+    /// durably: no signal's commit has to bring it.
+    fn matcher_in_force(&self, tenant: &Tenant) -> Result<Arc<Matcher>, EngineError> {
+        let generation = self.store.in_force(tenant);
+        let is_new =
+            generation == Generation::default() && self.store.counters(tenant)?.record_numbers == 0;
+        let stored = self.store.model(tenant)?;
+        let configured = &self.matcher;
+        let Some(stored) = stored
+            .as_ref()
+            .filter(|stored| !is_new && stored.fingerprint != configured.fingerprint)
+        else {
+            let model = configured.stored();
+            if stored.as_ref() != Some(&model) {
+                let writes = vec![Write::Model(Box::new(model))];
+                self.store.commit(tenant, generation, writes)?;
+                self.store.flush()?;
+            }
+            return Ok(configured.clone());
         };
-        if stored.fingerprint == self.matcher.fingerprint {
-            shared
-                .model_is_stored
-                .store(!stored.model.is_empty(), Ordering::Release);
-            return Ok(self.matcher.clone());
-        }
         if stored.model.is_empty() {
             return Err(StoreError::Open(
                 "it is of an earlier version and was filled under another model or rules; start with those once, then change the model by veridem model".to_owned(),
@@ -218,11 +214,10 @@ impl Engine {
         tracing::warn!(
             tenant = tenant.as_str(),
             in_force = stored.fingerprint,
-            configured = self.matcher.fingerprint,
+            configured = configured.fingerprint,
             "the configured model and rules are not those in force, which stay; preview and activate them by veridem model"
         );
-        shared.model_is_stored.store(true, Ordering::Release);
-        Ok(Arc::new(Matcher::from_stored(&stored)?))
+        Ok(Arc::new(Matcher::from_stored(stored)?))
     }
 
     fn shared_state(&self, tenant: &Tenant) -> Result<SharedState, EngineError> {
@@ -249,7 +244,6 @@ impl Engine {
         Ok(SharedState {
             overrides: RwLock::new(Arc::new(overrides)),
             open_tasks: RwLock::new(open_tasks),
-            model_is_stored: AtomicBool::new(false),
         })
     }
 

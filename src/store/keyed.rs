@@ -21,6 +21,8 @@ use super::{
 
 /// The format of what is stored.
 pub(super) const STORE_FORMAT_VERSION: u32 = 3;
+/// The parts of a large value. sled (0.34.7) panicked when it was opened after power loss behind a value of 16 KiB; it takes these.
+const PART_BYTES: usize = 2 << 10;
 /// Entries that one write removes.
 const REMOVED_AT_ONCE: usize = 10_000;
 
@@ -90,26 +92,36 @@ impl<E: Engine> KeyedStore<E> {
             edges: Cache::new(cache_bytes / 8),
             identities: Cache::new(cache_bytes / 8),
         };
-        match store.get::<u32>("format version", FORMAT_KEY.to_vec())? {
-            None => {
-                store.engine.write(vec![(
-                    FORMAT_KEY.to_vec(),
-                    Some(encode(&STORE_FORMAT_VERSION)),
-                )])?;
-                store.engine.sync()?;
-            }
-            Some(STORE_FORMAT_VERSION) => {}
-            Some(older) if older == STORE_FORMAT_VERSION - 1 => migrate(&store.engine)?,
-            Some(other) => {
+        if store.format_version()?.is_none() {
+            store.engine.write(vec![(
+                FORMAT_KEY.to_vec(),
+                Some(encode(&STORE_FORMAT_VERSION)),
+            )])?;
+            store.engine.sync()?;
+        }
+        store.read_spaces()?;
+        Ok(store)
+    }
+
+    fn format_version(&self) -> Result<Option<u32>, StoreError> {
+        self.get("format version", FORMAT_KEY.to_vec())
+    }
+
+    /// Brings what an earlier version wrote to the present format, and reads which spaces there are.
+    fn read_spaces(&self) -> Result<(), StoreError> {
+        match self.format_version()?.unwrap_or_default() {
+            STORE_FORMAT_VERSION => {}
+            older if older == STORE_FORMAT_VERSION - 1 => migrate(&self.engine)?,
+            other => {
                 return Err(StoreError::Open(format!(
                     "it has format version {other}, this veridem reads {} and {STORE_FORMAT_VERSION}",
                     STORE_FORMAT_VERSION - 1
                 )));
             }
         }
-        let spaces = store.get("tenants", TENANTS_KEY.to_vec())?;
-        *store.spaces.write() = spaces.unwrap_or_default();
-        Ok(store)
+        let spaces = self.get("tenants", TENANTS_KEY.to_vec())?;
+        *self.spaces.write() = spaces.unwrap_or_default();
+        Ok(())
     }
 
     /// The key of something of a tenant; of one that has written nothing yet there is nothing to find.
@@ -313,10 +325,10 @@ impl<E: Engine> KeyedStore<E> {
                 batch.extend(pruned.map(|key| (key, None)));
             }
             Write::Model(model) => {
-                batch.push((key(Tag::Model).bytes(), Some(encode(&model))));
+                self.put_parts(&key(Tag::Model).bytes(), &encode(&model), batch)?
             }
             Write::NextModel(model) => {
-                batch.push((key(Tag::NextModel).bytes(), Some(encode(&model))));
+                self.put_parts(&key(Tag::NextModel).bytes(), &encode(&model), batch)?;
             }
             Write::ModelChange(change) => {
                 batch.push((key(Tag::ModelChange).bytes(), Some(encode(&change))));
@@ -329,6 +341,36 @@ impl<E: Engine> KeyedStore<E> {
             )),
         }
         Ok(())
+    }
+
+    /// Puts a large value in parts, in the place of all parts that are there.
+    fn put_parts(
+        &self,
+        prefix: &[u8],
+        value: &[u8],
+        batch: &mut Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    ) -> Result<(), StoreError> {
+        let known = self.engine.scan(prefix, None, usize::MAX)?;
+        batch.extend(known.into_iter().map(|(key, _)| (key, None)));
+        let parts = (0_u32..).zip(value.chunks(PART_BYTES));
+        batch.extend(parts.map(|(number, part)| {
+            let key = [prefix, &number.to_be_bytes()].concat();
+            (key, Some(part.to_vec()))
+        }));
+        Ok(())
+    }
+
+    fn get_parts<T: DeserializeOwned>(
+        &self,
+        what: &'static str,
+        prefix: &[u8],
+    ) -> Result<Option<T>, StoreError> {
+        let parts = self.engine.scan(prefix, None, usize::MAX)?;
+        let value: Vec<u8> = parts.into_iter().flat_map(|(_, part)| part).collect();
+        if value.is_empty() {
+            return Ok(None);
+        }
+        decode(what, &value).map(Some)
     }
 
     fn close_task(
@@ -547,11 +589,11 @@ impl<E: Engine> Store for KeyedStore<E> {
     }
 
     fn model(&self, tenant: &Tenant) -> Result<Option<StoredModel>, StoreError> {
-        self.get("model", self.key(tenant, Tag::Model).bytes())
+        self.get_parts("model", &self.key(tenant, Tag::Model).bytes())
     }
 
     fn next_model(&self, tenant: &Tenant) -> Result<Option<StoredModel>, StoreError> {
-        self.get("model", self.key(tenant, Tag::NextModel).bytes())
+        self.get_parts("model", &self.key(tenant, Tag::NextModel).bytes())
     }
 
     fn model_change(&self, tenant: &Tenant) -> Result<Option<StoredModelChange>, StoreError> {
@@ -649,19 +691,7 @@ impl<E: Engine> Store for KeyedStore<E> {
     }
 
     fn finish_import(&self) -> Result<(), StoreError> {
-        match self.get::<u32>("format version", FORMAT_KEY.to_vec())? {
-            Some(STORE_FORMAT_VERSION) => {}
-            Some(older) if older == STORE_FORMAT_VERSION - 1 => migrate(&self.engine)?,
-            other => {
-                return Err(StoreError::Backup(format!(
-                    "it is of format version {}, this veridem reads {} and {STORE_FORMAT_VERSION}",
-                    other.unwrap_or_default(),
-                    STORE_FORMAT_VERSION - 1
-                )));
-            }
-        }
-        let spaces = self.get("tenants", TENANTS_KEY.to_vec())?;
-        *self.spaces.write() = spaces.unwrap_or_default();
+        self.read_spaces()?;
         self.engine.sync()
     }
 

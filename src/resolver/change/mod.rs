@@ -234,14 +234,7 @@ impl<'a> Change<'a> {
     pub(super) fn commit(mut self) -> Result<(), EngineError> {
         let counters = Write::Counters(self.counters.clone());
         self.write(counters);
-        if !self.state.model_is_stored() {
-            let model = self.state.matcher.stored();
-            self.write(Write::Model(Box::new(model)));
-        }
-        let state = self.state;
-        self.commit_evidence()?;
-        state.has_stored_model();
-        Ok(())
+        self.commit_evidence()
     }
 
     /// [`Change::commit`] without counters: of a generation that is not in force yet.
