@@ -8,6 +8,7 @@ use fjall::config::{BlockSizePolicy, CompressionPolicy};
 use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable};
 
 use super::encoding::{Tag, tag_of};
+use super::fjall_journal::drop_torn_end;
 use super::keyed::{Engine, KeyedStore, entries_under};
 use super::{Entry, StoreError, Visit};
 
@@ -54,6 +55,8 @@ impl FjallEngine {
             };
             StoreError::Open(format!("{}: {hint}", directory.display()))
         };
+        drop_torn_end(directory)
+            .map_err(|cause| StoreError::Open(format!("{}: {cause}", directory.display())))?;
         let database = Database::builder(directory)
             .cache_size(cache_bytes)
             .max_journaling_size(MAX_JOURNAL_BYTES)

@@ -4,6 +4,7 @@ mod backup;
 mod cache;
 mod check;
 mod encoding;
+mod fjall_journal;
 mod fjall_store;
 mod keyed;
 mod memory_store;

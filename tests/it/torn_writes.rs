@@ -1,7 +1,8 @@
 //! Torn writes: of what was written after the last flush the disk has any part, sector by sector, in no order. What was flushed is
 //! there all the same, and the rest is there whole or not at all.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -38,11 +39,15 @@ fn files_of(root: &Path) -> Files {
 }
 
 /// A disk on which any part of the sectors that differ was written: the old content, the new one, or of what is new nothing.
-fn torn(flushed: &Files, written: &Files, dice: &mut ChaCha8Rng) -> Files {
-    let share = dice.next_u32() % 101;
-    let mut is_written = || dice.next_u32() % 100 < share;
+/// What becomes of a file depends on the file and the seed alone, not on which others the engine's threads have written by then.
+fn torn(flushed: &Files, written: &Files, seed: u64) -> Files {
+    let share = ChaCha8Rng::seed_from_u64(seed).next_u32() % 101;
     let mut disk = flushed.clone();
     for (name, new) in written {
+        let mut hash = DefaultHasher::new();
+        (seed, name).hash(&mut hash);
+        let mut dice = ChaCha8Rng::seed_from_u64(hash.finish());
+        let mut is_written = || dice.next_u32() % 100 < share;
         let old = flushed.get(name).cloned();
         if old.as_ref() == Some(new) || (old.is_none() && !is_written()) {
             continue;
@@ -110,9 +115,8 @@ fn torn_writes_lose_nothing_flushed(engine: StoreEngine) {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let root = directory.path().join("store");
     let signals: Vec<Signal> = sample_signals().into_iter().take(400).collect();
-    let mut dice = ChaCha8Rng::seed_from_u64(4_711);
     let store = open_store(&root, engine, 16 << 20).expect("it opens");
-    let mut states = BTreeSet::new();
+    let mut torn_disks = 0;
     for round in 0..8 {
         let (start, flushed, written) = (round * 50, round * 50 + 30, round * 50 + 50);
         submit(&store, &signals[start..flushed]);
@@ -125,17 +129,17 @@ fn torn_writes_lose_nothing_flushed(engine: StoreEngine) {
         for number in 0..DISKS {
             let told = format!("{engine:?}, round {round}, disk {number}");
             let disk = directory.path().join(format!("disk-{round}-{number}"));
-            put(&torn(&on_disk, &wanted, &mut dice), &disk);
+            let files = torn(&on_disk, &wanted, (round * DISKS + number) as u64);
+            torn_disks += usize::from(files != on_disk && files != wanted);
+            put(&files, &disk);
             let store = open_store(&disk, engine, 16 << 20).expect(&told);
             assert_whole(store.as_ref(), &signals, flushed, &told);
-            let counters = store.counters(&tenant()).expect("the store reads");
-            states.insert(counters.signals as usize - flushed);
             // And it goes on from there.
             submit(&store, &signals[..written]);
             assert_whole(store.as_ref(), &signals, written, &told);
         }
     }
-    assert!(states.len() > 1, "no write was torn: {states:?}");
+    assert!(torn_disks > 20, "only {torn_disks} disks were torn");
 }
 
 #[test]

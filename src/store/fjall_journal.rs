@@ -1,0 +1,182 @@
+//! The end of a fjall journal after power loss. fjall (3.1.13) drops an end that it cannot read, but refuses to open (debug builds panic)
+//! where the end of a commit reached the disk and a sector before it did not. Here such an end is dropped before fjall looks at it.
+
+use std::fs::{File, OpenOptions};
+use std::io::{BufReader, Error, ErrorKind, Read, Result};
+use std::path::{Path, PathBuf};
+
+use xxhash_rust::xxh3::Xxh3;
+
+const START: u8 = 1;
+const ITEM: u8 = 2;
+const END: u8 = 3;
+const CLEAR: u8 = 4;
+/// What follows the checksum of a commit.
+const TRAILER: [u8; 4] = *b"FJL\x03";
+
+/// Cuts off the journal that was written last behind its last whole commit, durably. What was flushed lies before it.
+pub(super) fn drop_torn_end(directory: &Path) -> Result<()> {
+    // One who has the store open is still writing: fjall will refuse a second.
+    let lock = match File::open(directory.join("lock")) {
+        Ok(lock) => lock,
+        Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(cause) => return Err(cause),
+    };
+    if lock.try_lock().is_err() {
+        return Ok(());
+    }
+    let Some(path) = active_journal(directory)? else {
+        return Ok(());
+    };
+    let file = OpenOptions::new().read(true).write(true).open(&path)?;
+    let mut journal = Journal {
+        left: file.metadata()?.len(),
+        reader: BufReader::new(&file),
+        position: 0,
+        hash: Xxh3::new(),
+    };
+    let (mut whole, mut is_blank) = (0, false);
+    while !is_blank {
+        match journal.commit() {
+            Ok(Commit::Whole) => whole = journal.position,
+            Ok(Commit::Blank) => is_blank = true,
+            Err(cause) if is_damage(&cause) => break,
+            Err(cause) => return Err(cause),
+        }
+    }
+    // Room that fjall has made and not filled is no damage.
+    if !is_blank && whole < file.metadata()?.len() {
+        tracing::warn!(
+            bytes = file.metadata()?.len() - whole,
+            "the journal ends with a commit that was not written whole; it is dropped"
+        );
+        file.set_len(whole)?;
+        file.sync_all()?;
+    }
+    Ok(())
+}
+
+/// Journals are numbered; the last one is written to.
+fn active_journal(directory: &Path) -> Result<Option<PathBuf>> {
+    let mut active: Option<(u64, PathBuf)> = None;
+    for entry in std::fs::read_dir(directory)? {
+        let path = entry?.path();
+        let name = path.file_name().and_then(|name| name.to_str());
+        let number = name.and_then(|name| name.strip_suffix(".jnl")?.parse().ok());
+        if let Some(number) = number
+            && active.as_ref().is_none_or(|(known, _)| *known < number)
+        {
+            active = Some((number, path));
+        }
+    }
+    Ok(active.map(|(_, path)| path))
+}
+
+fn is_damage(cause: &Error) -> bool {
+    matches!(
+        cause.kind(),
+        ErrorKind::InvalidData | ErrorKind::UnexpectedEof
+    )
+}
+
+fn damaged() -> Error {
+    Error::from(ErrorKind::InvalidData)
+}
+
+enum Commit {
+    Whole,
+    /// Nothing was written here yet.
+    Blank,
+}
+
+struct Journal<'a> {
+    reader: BufReader<&'a File>,
+    position: u64,
+    /// Bytes behind the position.
+    left: u64,
+    hash: Xxh3,
+}
+
+impl Journal<'_> {
+    /// Reads a commit: a start, items, and an end with their checksum.
+    fn commit(&mut self) -> Result<Commit> {
+        if self.left == 0 {
+            return Ok(Commit::Blank);
+        }
+        match self.take::<1>()? {
+            [START] => {}
+            [0] => return self.blank_end(),
+            _ => return Err(damaged()),
+        }
+        self.take::<12>()?;
+        self.hash.reset();
+        loop {
+            match self.take::<1>()? {
+                [tag @ ITEM] => self.item(tag)?,
+                [tag @ CLEAR] => {
+                    let keyspace = self.take::<8>()?;
+                    self.hash.update(&[tag]);
+                    self.hash.update(&keyspace);
+                }
+                [END] => {
+                    let checksum = u64::from_le_bytes(self.take()?);
+                    let is_whole = self.take::<4>()? == TRAILER && checksum == self.hash.digest();
+                    return if is_whole {
+                        Ok(Commit::Whole)
+                    } else {
+                        Err(damaged())
+                    };
+                }
+                _ => return Err(damaged()),
+            }
+        }
+    }
+
+    fn item(&mut self, tag: u8) -> Result<()> {
+        // Kind, compression, keyspace; then the lengths of key, value, and value as it is stored.
+        let head = self.take::<10>()?;
+        let (key, value, stored) = (self.take::<2>()?, self.take::<4>()?, self.take::<4>()?);
+        for part in [&[tag][..], &head, &key, &value, &stored] {
+            self.hash.update(part);
+        }
+        let mut length = u64::from(u16::from_le_bytes(key)) + u64::from(u32::from_le_bytes(stored));
+        if length > self.left {
+            return Err(damaged());
+        }
+        let mut part = [0; 4_096];
+        while length > 0 {
+            let part = &mut part[..length.min(4_096) as usize];
+            self.read(part)?;
+            self.hash.update(part);
+            length -= part.len() as u64;
+        }
+        Ok(())
+    }
+
+    /// Whether nothing but zeros follows.
+    fn blank_end(&mut self) -> Result<Commit> {
+        let mut part = [0; 4_096];
+        loop {
+            let length = self.reader.read(&mut part)?;
+            if length == 0 {
+                return Ok(Commit::Blank);
+            }
+            if part[..length].iter().any(|byte| *byte != 0) {
+                return Err(damaged());
+            }
+        }
+    }
+
+    fn take<const N: usize>(&mut self) -> Result<[u8; N]> {
+        let mut bytes = [0; N];
+        self.read(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn read(&mut self, bytes: &mut [u8]) -> Result<()> {
+        self.reader.read_exact(bytes)?;
+        self.position += bytes.len() as u64;
+        self.left -= bytes.len() as u64;
+        Ok(())
+    }
+}
