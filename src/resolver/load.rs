@@ -6,10 +6,9 @@ use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 use veridem_matchers::block::BlockingKey;
 use veridem_matchers::golden::golden_record_of;
-use veridem_matchers::train::TrainingOptions;
 use veridem_matchers::{Record, RecordKey};
 
-use super::bulk::{BulkOptions, BulkResult, ScoredPair, resolve_records};
+use super::bulk::{BulkResult, ScoredPair, resolve_records};
 use super::engine::Engine;
 use super::error::EngineError;
 use super::evidence::Evidence;
@@ -73,14 +72,7 @@ impl Engine {
                 "it has records already; load into an empty data directory, or send signals",
             ));
         }
-        let options = BulkOptions {
-            pack: self.matcher.pack.clone(),
-            model: Some(self.matcher.scorer.model().clone()),
-            training: TrainingOptions::default(),
-            labels: None,
-            overrides: Vec::new(),
-            link_only: false,
-        };
+        let options = self.matcher.bulk_options();
         let result = resolve_records(records, options, entered);
         entered("store");
         let load = Load::new(self, tenant, records, &result, now_ms);

@@ -2,10 +2,12 @@
 
 use sha2::{Digest, Sha256};
 use veridem_matchers::block::BlockingKey;
+use veridem_matchers::train::TrainingOptions;
 use veridem_matchers::{
     Comparable, Model, NormalisedRecord, Pack, Record, Scorer, StatedAttribute,
 };
 
+use super::bulk::BulkOptions;
 use crate::store::{StoreError, StoredModel};
 
 /// Model, pack and what is made of them.
@@ -67,6 +69,18 @@ impl Matcher {
     /// The form in which a record is compared, shared values included.
     pub fn normalise(&self, record: &Record) -> NormalisedRecord {
         NormalisedRecord::new(&record.attributes, self.pack.region())
+    }
+
+    /// A bulk job under this model, without overrides.
+    pub fn bulk_options(&self) -> BulkOptions {
+        BulkOptions {
+            pack: self.pack.clone(),
+            model: Some(self.scorer.model().clone()),
+            training: TrainingOptions::default(),
+            labels: None,
+            overrides: Vec::new(),
+            link_only: false,
+        }
     }
 
     /// What a record is compared by: its normal form, its blocking keys, and what survivorship compares of each attribute.

@@ -27,8 +27,6 @@ use crate::store::{
     StoredRecord, Tenant, Write,
 };
 use veridem_matchers::Record;
-use veridem_matchers::cluster::Link;
-use veridem_matchers::train::TrainingOptions;
 
 /// Records read or written at once.
 const BATCH: usize = 5_000;
@@ -186,12 +184,8 @@ impl Engine {
             overrides: links
                 .into_iter()
                 .map(|(left, right, link)| (left as u32, right as u32, link))
-                .collect::<Vec<(u32, u32, Link)>>(),
-            pack: matcher.pack.clone(),
-            model: Some(matcher.scorer.model().clone()),
-            training: TrainingOptions::default(),
-            labels: None,
-            link_only: false,
+                .collect(),
+            ..matcher.bulk_options()
         };
         Ok(resolve_records(&living.records, options, &|_| {}))
     }

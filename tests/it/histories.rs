@@ -12,7 +12,6 @@ use veridem::resolver::{
 };
 use veridem::store::{IdentityId, ModelPhase, Store, StoredOverride, check_tenant};
 use veridem_matchers::cluster::Link;
-use veridem_matchers::train::TrainingOptions;
 use veridem_matchers::{GoldenRecord, Pack, Record, RecordKey};
 
 use crate::laws::{check_counters, check_feed, signals, submit_all};
@@ -162,12 +161,8 @@ fn recomputed(signals: &[Signal], overrides: &[StoredOverride], matcher: &Matche
         }
     }
     let options = BulkOptions {
-        pack: matcher.pack.clone(),
-        model: Some(matcher.scorer.model().clone()),
-        training: TrainingOptions::default(),
-        labels: None,
         overrides: words.clone(),
-        link_only: false,
+        ..matcher.bulk_options()
     };
     let result = resolve_records(&records, options, &|_| {});
     let mut cluster_of = vec![0; keys.len()];

@@ -4,10 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use veridem::resolver::{
-    BulkOptions, Engine, EngineError, Fold, Moment, Records, Signal, SignalKind, resolve_records,
+    Engine, EngineError, Fold, Moment, Records, Signal, SignalKind, resolve_records,
 };
 use veridem::store::{EventKind, IdentityId, Store, StoredEvent, check_tenant};
-use veridem_matchers::train::TrainingOptions;
 use veridem_matchers::{Attribute, Record, RecordKey};
 
 use crate::support::*;
@@ -29,14 +28,7 @@ fn bulk_partition(signals: &[Signal]) -> Partition {
             attributes: fold.attributes(),
         })
         .collect();
-    let options = BulkOptions {
-        pack: matcher.pack.clone(),
-        model: Some(matcher.scorer.model().clone()),
-        training: TrainingOptions::default(),
-        labels: None,
-        overrides: Vec::new(),
-        link_only: false,
-    };
+    let options = matcher.bulk_options();
     let result = resolve_records(&records, options, &|_| {});
     result
         .clusters

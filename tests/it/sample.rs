@@ -28,14 +28,7 @@ fn bulk() -> Partition {
     let input = veridem::files::read_records(&[path], &Default::default(), &matcher.pack)
         .expect("the sample reads");
     assert!(input.rejects.is_empty());
-    let options = BulkOptions {
-        pack: matcher.pack.clone(),
-        model: Some(matcher.scorer.model().clone()),
-        training: TrainingOptions::default(),
-        labels: None,
-        overrides: Vec::new(),
-        link_only: false,
-    };
+    let options = matcher.bulk_options();
     let result = resolve_records(&input.records, options, &|_| {});
     result
         .clusters
