@@ -17,7 +17,7 @@ pub enum Link {
 }
 
 /// What the pairs between two clusters say, taken together.
-pub trait Evidence: Clone {
+pub trait Evidence {
     /// Adds what further pairs say.
     fn add(&mut self, other: &Self);
 }
@@ -40,21 +40,25 @@ pub struct Component<'a, E> {
     pub weigh: &'a dyn Fn(&E) -> f64,
 }
 
-#[derive(Clone)]
+/// What is known between two clusters.
 struct Between<E> {
     evidence: E,
-    /// What the evidence weighs.
-    weight: f64,
     pairs: usize,
     cannot: bool,
 }
 
+/// Where in [`State::between`] stands what is known towards another cluster.
+#[derive(Clone, Copy)]
+struct Neighbour {
+    cluster: usize,
+    between: usize,
+}
+
+#[derive(Clone, Copy, PartialEq)]
 struct Proposal {
     weight: f64,
     left: usize,
     right: usize,
-    /// Sizes at the time of the proposal: when one has changed, the proposal is stale.
-    sizes: (usize, usize),
 }
 
 impl<E: Evidence> Component<'_, E> {
@@ -83,15 +87,21 @@ struct State<'a, E> {
     component: &'a Component<'a, E>,
     links: FxHashMap<(usize, usize), Link>,
     clusters: Vec<Vec<usize>>,
-    /// What is known towards other clusters, by cluster; kept on the side of the smaller index.
-    between: Vec<FxHashMap<usize, Between<E>>>,
-    /// The other clusters of which something is known.
-    neighbours: Vec<FxHashSet<usize>>,
+    /// The cluster of each member.
+    cluster_of: Vec<usize>,
+    /// The other clusters of which something is known, by cluster, sorted.
+    neighbours: Vec<Vec<Neighbour>>,
+    between: Vec<Between<E>>,
+    /// What `between` weighs; infinitely little across a cannot-link.
+    weights: Vec<f64>,
     /// Pairs of members that are compared, kept where not all are.
     known: Option<FxHashSet<(usize, usize)>>,
     must: Vec<(usize, usize)>,
     /// Single members that fit two clusters equally well which are not one: they join neither.
-    contested: FxHashSet<usize>,
+    contested: Vec<bool>,
+    /// Of each cluster the strongest proposal towards a later one, or a stronger one that has gone stale.
+    best: Vec<Option<Proposal>>,
+    proposals: BinaryHeap<Proposal>,
 }
 
 /// Weights that differ by less are equal: rounding makes as much.
@@ -101,6 +111,16 @@ impl<'a, E: Evidence> State<'a, E> {
     fn new(component: &'a Component<'a, E>) -> Self {
         let count = component.members;
         let in_full = count <= MAX_MEMBERS_COMPARED_IN_FULL;
+        let mut pairs: Vec<(usize, usize)> = if in_full {
+            let rights = |left: usize| (left + 1..count).map(move |right| (left, right));
+            (0..count).flat_map(rights).collect()
+        } else {
+            let links = component.links.iter();
+            let links = links.map(|(left, right, _)| (*left, *right));
+            component.pairs.iter().copied().chain(links).collect()
+        };
+        pairs.sort_unstable();
+        pairs.dedup();
         let mut state = Self {
             component,
             links: component
@@ -109,40 +129,29 @@ impl<'a, E: Evidence> State<'a, E> {
                 .map(|(left, right, link)| ((*left, *right), *link))
                 .collect(),
             clusters: (0..count).map(|member| vec![member]).collect(),
-            between: (0..count).map(|_| FxHashMap::default()).collect(),
-            neighbours: vec![FxHashSet::default(); count],
-            known: (!in_full).then(FxHashSet::default),
+            cluster_of: (0..count).collect(),
+            neighbours: vec![Vec::new(); count],
+            between: Vec::with_capacity(pairs.len()),
+            weights: Vec::with_capacity(pairs.len()),
+            known: (!in_full).then(|| pairs.iter().copied().collect()),
             must: Vec::new(),
-            contested: FxHashSet::default(),
+            contested: vec![false; count],
+            best: vec![None; count],
+            proposals: BinaryHeap::new(),
         };
-        let mut compare = |left: usize, right: usize| {
+        // In the order of pairs every list of neighbours comes out sorted.
+        for (left, right) in pairs {
             let between = state.compare(left, right);
-            state.neighbours[left].insert(right);
-            state.neighbours[right].insert(left);
-            state.between[left].insert(right, between);
-            if let Some(known) = &mut state.known {
-                known.insert((left, right));
-            }
-        };
-        if in_full {
-            for left in 0..count {
-                for right in left + 1..count {
-                    compare(left, right);
-                }
-            }
-        } else {
-            let links = component
-                .links
-                .iter()
-                .map(|(left, right, _)| (*left, *right));
-            let mut pairs: Vec<_> = component.pairs.iter().copied().chain(links).collect();
-            pairs.sort_unstable();
-            pairs.dedup();
-            for (left, right) in pairs {
-                compare(left, right);
+            let slot = state.between.len();
+            state.weights.push(state.weigh(&between));
+            state.between.push(between);
+            for (cluster, other) in [(left, right), (right, left)] {
+                state.neighbours[cluster].push(Neighbour {
+                    cluster: other,
+                    between: slot,
+                });
             }
         }
-        state.must.sort_unstable();
         state
     }
 
@@ -153,95 +162,105 @@ impl<'a, E: Evidence> State<'a, E> {
             self.must.push((left, right));
         }
         Between {
-            weight: (self.component.weigh)(&evidence),
             evidence,
             pairs: 1,
             cannot: link == Some(Link::Cannot),
         }
     }
 
-    /// Joins what must be joined, in the order of members; a must-link across a cannot-link is left to a steward.
-    fn join_must_links(&mut self) {
-        for (left, right) in std::mem::take(&mut self.must) {
-            let (left, right) = (self.cluster_of(left), self.cluster_of(right));
-            let (left, right) = (left.min(right), left.max(right));
-            let cannot = self.between[left]
-                .get(&right)
-                .is_some_and(|between| between.cannot);
-            if left != right && !cannot {
-                self.join(left, right);
-            }
+    fn weigh(&self, between: &Between<E>) -> f64 {
+        if between.cannot {
+            f64::NEG_INFINITY
+        } else {
+            (self.component.weigh)(&between.evidence)
         }
     }
 
-    fn cluster_of(&self, member: usize) -> usize {
-        self.clusters
-            .iter()
-            .position(|cluster| cluster.contains(&member))
-            .unwrap_or(member)
+    fn between(&self, one: usize, other: usize) -> Option<usize> {
+        let neighbours = &self.neighbours[one];
+        let at = neighbours.binary_search_by_key(&other, |neighbour| neighbour.cluster);
+        at.ok().map(|at| neighbours[at].between)
+    }
+
+    /// Joins what must be joined, in the order of members; a must-link across a cannot-link is left to a steward.
+    fn join_must_links(&mut self) {
+        let mut must = std::mem::take(&mut self.must);
+        must.sort_unstable();
+        for (left, right) in must {
+            let (left, right) = (self.cluster_of[left], self.cluster_of[right]);
+            let cannot = self
+                .between(left, right)
+                .is_some_and(|between| self.between[between].cannot);
+            if left != right && !cannot {
+                self.join(left.min(right), left.max(right));
+            }
+        }
     }
 
     /// Compares the pairs between two clusters that nothing was known of: whether they join is never decided by a part.
-    fn compare_unseen(&mut self, left: usize, right: usize) {
+    fn compare_unseen(&mut self, left: usize, right: usize, between: usize) {
         let mut known = self.known.take().unwrap_or_default();
+        let rights = &self.clusters[right];
         let unseen: Vec<(usize, usize)> = self.clusters[left]
             .iter()
             .flat_map(|one| {
-                self.clusters[right]
+                rights
                     .iter()
                     .map(move |other| (*one.min(other), *one.max(other)))
             })
-            .filter(|pair| !known.contains(pair))
+            .filter(|pair| known.insert(*pair))
             .collect();
-        let found: Vec<Between<E>> = unseen
-            .iter()
-            .map(|(one, other)| self.compare(*one, *other))
-            .collect();
-        known.extend(unseen);
         self.known = Some(known);
-        if let Some(between) = self.between[left].get_mut(&right) {
-            for further in &found {
-                between.evidence.add(&further.evidence);
-                between.pairs += 1;
-                between.cannot |= further.cannot;
-            }
-            between.weight = (self.component.weigh)(&between.evidence);
+        for (one, other) in unseen {
+            let further = self.compare(one, other);
+            self.between[between].add(&further);
         }
+        self.weights[between] = self.weigh(&self.between[between]);
+        self.propose(left, right, self.weights[between]);
     }
 
     fn join_by_weight(&mut self) {
-        let mut proposals = BinaryHeap::new();
-        for left in 0..self.clusters.len() {
-            for right in self.between[left].keys() {
-                self.propose(left, *right, &mut proposals);
-            }
+        for cluster in 0..self.clusters.len() {
+            self.propose_best_of(cluster);
         }
-        while let Some(proposal) = proposals.pop() {
+        while let Some(proposal) = self.proposals.pop() {
             let (left, right) = (proposal.left, proposal.right);
-            let sizes = (self.clusters[left].len(), self.clusters[right].len());
-            if sizes != proposal.sizes
-                || self.contested.contains(&left)
-                || self.contested.contains(&right)
-            {
+            if self.best[left] != Some(proposal) {
                 continue;
             }
-            let compared = self.between[left]
-                .get(&right)
-                .map_or(0, |between| between.pairs);
-            if compared < sizes.0 * sizes.1 {
-                self.compare_unseen(left, right);
-                self.propose(left, right, &mut proposals);
+            let Some(between) = self
+                .between(left, right)
+                .filter(|between| self.weights[*between] == proposal.weight)
+                .filter(|_| !self.contested[left] && !self.contested[right])
+            else {
+                self.propose_best_of(left);
                 continue;
+            };
+            if self.between[between].pairs < self.pairs_between(left, right) {
+                self.compare_unseen(left, right, between);
+                if self.weights[between] != proposal.weight {
+                    self.propose_best_of(left);
+                    continue;
+                }
             }
             if let Some(contested) = self.contested_by(left, right, proposal.weight) {
-                self.contested.insert(contested);
+                self.contested[contested] = true;
+                self.propose_best_of(left);
                 continue;
             }
             self.join(left, right);
-            for other in &self.neighbours[left] {
-                self.propose(left.min(*other), left.max(*other), &mut proposals);
+            for at in 0..self.neighbours[left].len() {
+                let Neighbour { cluster, between } = self.neighbours[left][at];
+                if cluster < left {
+                    self.propose(cluster, left, self.weights[between]);
+                }
             }
+            self.propose_best_of(left);
         }
+    }
+
+    fn pairs_between(&self, left: usize, right: usize) -> usize {
+        self.clusters[left].len() * self.clusters[right].len()
     }
 
     /// Which of two clusters that are about to join is a single member that another cluster wants as much, while the two that want it
@@ -251,11 +270,10 @@ impl<'a, E: Evidence> State<'a, E> {
             if self.clusters[member].len() > 1 {
                 continue;
             }
-            let mut rivals: Vec<usize> = self.neighbours[member].iter().copied().collect();
-            rivals.sort_unstable();
-            for rival in rivals {
+            for at in 0..self.neighbours[member].len() {
+                let rival = self.neighbours[member][at].cluster;
                 if rival != by
-                    && !self.contested.contains(&rival)
+                    && !self.contested[rival]
                     && self
                         .weight_between(member, rival)
                         .is_some_and(|rival| (rival - weight).abs() < EQUAL_WEIGHTS)
@@ -270,69 +288,97 @@ impl<'a, E: Evidence> State<'a, E> {
         None
     }
 
-    /// The weight between two clusters, all their pairs compared; none where nothing is known of them or they cannot be one.
+    /// The weight between two clusters, all their pairs compared; none where nothing is known of them.
     fn weight_between(&mut self, one: usize, other: usize) -> Option<f64> {
+        let between = self.between(one, other)?;
         let (left, right) = (one.min(other), one.max(other));
-        let all_pairs = self.clusters[left].len() * self.clusters[right].len();
-        if self.between[left].get(&right)?.pairs < all_pairs {
-            self.compare_unseen(left, right);
+        if self.between[between].pairs < self.pairs_between(left, right) {
+            self.compare_unseen(left, right, between);
         }
-        let between = self.between[left].get(&right)?;
-        (!between.cannot).then_some(between.weight)
+        Some(self.weights[between])
     }
 
-    fn propose(&self, left: usize, right: usize, proposals: &mut BinaryHeap<Proposal>) {
-        let Some(between) = self.between[left].get(&right) else {
-            return;
+    /// Proposes to join two clusters, where the earlier one has no stronger proposal.
+    fn propose(&mut self, left: usize, right: usize, weight: f64) {
+        let proposal = Proposal {
+            weight,
+            left,
+            right,
         };
-        let weight = between.weight;
-        if weight >= 0.0 && !between.cannot {
-            proposals.push(Proposal {
-                weight,
-                left,
-                right,
-                sizes: (self.clusters[left].len(), self.clusters[right].len()),
-            });
+        if weight >= 0.0 && self.best[left].is_none_or(|best| proposal > best) {
+            self.best[left] = Some(proposal);
+            self.proposals.push(proposal);
         }
+    }
+
+    /// Proposes the strongest of what a cluster knows towards later ones.
+    fn propose_best_of(&mut self, left: usize) {
+        let neighbours = &self.neighbours[left];
+        let later = neighbours.partition_point(|neighbour| neighbour.cluster < left);
+        let best = neighbours[later..]
+            .iter()
+            .filter(|neighbour| !self.contested[neighbour.cluster])
+            .map(|neighbour| Proposal {
+                weight: self.weights[neighbour.between],
+                left,
+                right: neighbour.cluster,
+            })
+            .filter(|proposal| proposal.weight >= 0.0 && !self.contested[left])
+            .max();
+        self.best[left] = best;
+        self.proposals.extend(best);
     }
 
     /// Puts `right` into `left`, the smaller index; a cluster keeps the index of its smallest member.
     fn join(&mut self, left: usize, right: usize) {
         let moved = std::mem::take(&mut self.clusters[right]);
+        for member in &moved {
+            self.cluster_of[*member] = left;
+        }
         self.clusters[left].extend(moved);
-        self.between[left].remove(&right);
-        self.neighbours[left].remove(&right);
-        let mut others: Vec<usize> = std::mem::take(&mut self.neighbours[right])
+        let known = std::mem::take(&mut self.neighbours[left]);
+        let further = std::mem::take(&mut self.neighbours[right]);
+        let mut joined = Vec::with_capacity(known.len() + further.len());
+        let mut known = known
             .into_iter()
-            .filter(|other| *other != left)
-            .collect();
-        others.sort_unstable();
-        for other in others {
-            let Some(further) = self.between[right.min(other)].remove(&right.max(other)) else {
+            .filter(|neighbour| neighbour.cluster != right)
+            .peekable();
+        for neighbour in further {
+            let other = neighbour.cluster;
+            if other == left {
                 continue;
-            };
-            self.neighbours[other].remove(&right);
-            self.neighbours[other].insert(left);
-            self.neighbours[left].insert(other);
-            match self.between[left.min(other)].entry(left.max(other)) {
-                std::collections::hash_map::Entry::Vacant(vacant) => {
-                    vacant.insert(further);
+            }
+            while let Some(earlier) = known.next_if(|known| known.cluster < other) {
+                joined.push(earlier);
+            }
+            let backward = &mut self.neighbours[other];
+            let from = backward.partition_point(|back| back.cluster < right);
+            if let Some(both) = known.next_if(|known| known.cluster == other) {
+                backward.remove(from);
+                if let Ok([known, further]) =
+                    (self.between).get_disjoint_mut([both.between, neighbour.between])
+                {
+                    known.add(further);
                 }
-                std::collections::hash_map::Entry::Occupied(mut known) => {
-                    let known = known.get_mut();
-                    known.evidence.add(&further.evidence);
-                    known.pairs += further.pairs;
-                    known.cannot |= further.cannot;
-                    known.weight = (self.component.weigh)(&known.evidence);
-                }
+                self.weights[both.between] = self.weigh(&self.between[both.between]);
+                joined.push(both);
+            } else {
+                let to = backward.partition_point(|back| back.cluster < left);
+                backward[from].cluster = left;
+                backward[to..=from].rotate_right(1);
+                joined.push(neighbour);
             }
         }
+        joined.extend(known);
+        self.neighbours[left] = joined;
     }
 }
 
-impl PartialEq for Proposal {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
+impl<E: Evidence> Between<E> {
+    fn add(&mut self, further: &Self) {
+        self.evidence.add(&further.evidence);
+        self.pairs += further.pairs;
+        self.cannot |= further.cannot;
     }
 }
 

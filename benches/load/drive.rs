@@ -1,0 +1,139 @@
+//! Driving calls at a rate, and measuring them.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+use tokio::sync::{Mutex, Semaphore};
+use tokio_stream::StreamExt;
+use tonic::transport::Channel;
+use veridem_proto::v1;
+use veridem_proto::v1::resolution_service_client::ResolutionServiceClient;
+
+/// Answered calls a second, their latencies, and how many calls were refused.
+pub type Measured = (f64, Histogram<u64>, u64);
+
+/// An empty histogram of microseconds.
+pub fn histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, 600_000_000, 3).expect("bounds in microseconds")
+}
+
+/// Calls at a fixed rate, whether or not answers keep up.
+pub async fn drive<F, Fut>(rate: f64, seconds: u64, call: F) -> anyhow::Result<Measured>
+where
+    F: Fn(usize) -> Fut,
+    Fut: Future<Output = Result<(), tonic::Status>> + Send + 'static,
+{
+    drive_count(rate, (rate * seconds as f64) as usize, call).await
+}
+
+pub async fn drive_count<F, Fut>(rate: f64, count: usize, call: F) -> anyhow::Result<Measured>
+where
+    F: Fn(usize) -> Fut,
+    Fut: Future<Output = Result<(), tonic::Status>> + Send + 'static,
+{
+    let latencies = Arc::new(Mutex::new(histogram()));
+    let mut calls = tokio::task::JoinSet::new();
+    // One that is due while so many are on their way starts late, and its latency tells so.
+    let on_their_way = Arc::new(Semaphore::new(1_000));
+    let started = Instant::now();
+    for index in 0..count {
+        let due = started + Duration::from_secs_f64(index as f64 / rate);
+        tokio::time::sleep_until(due.into()).await;
+        let place = on_their_way.clone().acquire_owned().await?;
+        let (answer, latencies) = (call(index), latencies.clone());
+        calls.spawn(async move {
+            let _place = place;
+            match answer.await {
+                Err(status) if status.code() == tonic::Code::ResourceExhausted => return Ok(false),
+                answer => answer?,
+            }
+            latencies
+                .lock()
+                .await
+                .saturating_record(due.elapsed().as_micros() as u64);
+            Ok::<_, tonic::Status>(true)
+        });
+    }
+    let mut answered = 0;
+    while let Some(result) = calls.join_next().await {
+        answered += u64::from(result??);
+    }
+    let achieved = answered as f64 / started.elapsed().as_secs_f64();
+    let latencies = latencies.lock().await.clone();
+    Ok((achieved, latencies, count as u64 - answered))
+}
+
+/// One call after the other, by one caller.
+pub async fn call_in_turn<F, Fut>(seconds: u64, call: F) -> anyhow::Result<Measured>
+where
+    F: Fn(usize) -> Fut,
+    Fut: Future<Output = Result<(), tonic::Status>>,
+{
+    let mut latencies = histogram();
+    let started = Instant::now();
+    let mut index = 0;
+    while started.elapsed().as_secs() < seconds {
+        let called = Instant::now();
+        call(index).await?;
+        latencies.saturating_record(called.elapsed().as_micros() as u64);
+        index += 1;
+    }
+    Ok((index as f64 / started.elapsed().as_secs_f64(), latencies, 0))
+}
+
+/// Signals at a fixed rate over 8 streams; the latency is from the moment at which a signal was due to its ack.
+pub async fn stream(
+    channels: &[Channel],
+    rate: f64,
+    signals: Vec<v1::Signal>,
+) -> anyhow::Result<Measured> {
+    let count = signals.len();
+    let signals = Arc::new(signals);
+    let started = Instant::now() + Duration::from_millis(50);
+    let due = move |index: usize| started + Duration::from_secs_f64(index as f64 / rate);
+    let mut streams = tokio::task::JoinSet::new();
+    for (stream, channel) in channels.iter().enumerate() {
+        let (signals, streams_in_all) = (signals.clone(), channels.len());
+        let mut client = ResolutionServiceClient::new(channel.clone());
+        streams.spawn(async move {
+            let (requests, outgoing) = tokio::sync::mpsc::channel(1_024);
+            let sending = tokio::spawn({
+                let signals = signals.clone();
+                async move {
+                    for index in (stream..signals.len()).step_by(streams_in_all) {
+                        tokio::time::sleep_until(due(index).into()).await;
+                        let signal = Some(signals[index].clone());
+                        if requests
+                            .send(v1::SubmitSignalsRequest { signal })
+                            .await
+                            .is_err()
+                        {
+                            return;
+                        }
+                    }
+                }
+            });
+            let mut answers = client
+                .submit_signals(tokio_stream::wrappers::ReceiverStream::new(outgoing))
+                .await?
+                .into_inner();
+            let mut latencies = histogram();
+            let mut index = stream;
+            while let Some(answer) = answers.next().await {
+                let Some(v1::submit_signals_response::Outcome::Ack(_)) = answer?.outcome else {
+                    anyhow::bail!("a signal was refused")
+                };
+                latencies.saturating_record(due(index).elapsed().as_micros() as u64);
+                index += streams_in_all;
+            }
+            sending.await?;
+            Ok::<_, anyhow::Error>(latencies)
+        });
+    }
+    let mut latencies = histogram();
+    while let Some(result) = streams.join_next().await {
+        latencies.add(result??)?;
+    }
+    Ok((count as f64 / started.elapsed().as_secs_f64(), latencies, 0))
+}
