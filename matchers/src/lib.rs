@@ -30,7 +30,7 @@ pub use evaluate::{Evaluation, Measure, evaluate};
 pub use golden::{Comparable, GoldenRecord, golden_record, golden_record_of};
 pub use model::{MatchProbability, MatchWeight, Model};
 pub use normalise::NormalisedRecord;
-pub use partition::{Edge, partition_component, partition_rows};
+pub use partition::{Edge, PairMemo, partition_component, partition_rows};
 pub use record::{
     Attribute, CustomAttribute, Identifier, PersonName, PostalAddress, Record, RecordKey,
     StatedAttribute,

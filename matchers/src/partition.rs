@@ -2,17 +2,68 @@
 //! touches.
 
 use std::cell::RefCell;
+use std::hash::{BuildHasher, Hash, RandomState};
 
 use rustc_hash::FxHashMap;
+use xxhash_rust::xxh3::Xxh3;
 
 use crate::cluster::{Component, Link};
 use crate::normalise::NormalisedRecord;
 use crate::rules::RuleEffect;
 use crate::score::{Decision, PairEvidence, PairScore, Scorer, TableScorer};
-use crate::table::Table;
 
-/// From so many members on making a table costs less than it saves: every pair is compared.
-const MEMBERS_WORTH_A_TABLE: usize = 8;
+/// From so many members on what pairs say is remembered: a customer of hundreds of receipts says the same on most of them, and who
+/// comes to a large component finds most of it as it was.
+const MEMBERS_WORTH_REMEMBERING: usize = 8;
+/// Pairs that are remembered for sure; twice as many are at most. One takes some 360 bytes.
+const REMEMBERED_PAIRS: usize = 100_000;
+
+/// What pairs of records say under one scorer, remembered from component to component. A pair is known by what its records say, not by
+/// whose they are: there is nothing to forget when a record changes.
+pub struct PairMemo {
+    seed: u64,
+    /// Found lately.
+    young: FxHashMap<(u128, u128), (PairEvidence, PairScore)>,
+    /// Found before `young` was full for the last time.
+    old: FxHashMap<(u128, u128), (PairEvidence, PairScore)>,
+}
+
+impl Default for PairMemo {
+    fn default() -> Self {
+        Self {
+            // Nobody can choose two records that are taken for one.
+            seed: RandomState::new().hash_one(0),
+            young: FxHashMap::default(),
+            old: FxHashMap::default(),
+        }
+    }
+}
+
+impl PairMemo {
+    fn form_of(&self, record: &NormalisedRecord) -> u128 {
+        let mut hasher = Xxh3::with_seed(self.seed);
+        record.hash(&mut hasher);
+        hasher.digest128()
+    }
+
+    fn get(
+        &mut self,
+        left: u128,
+        right: u128,
+        find: impl FnOnce() -> (PairEvidence, PairScore),
+    ) -> (PairEvidence, PairScore) {
+        let pair = (left.min(right), left.max(right));
+        if let Some(found) = self.young.get(&pair) {
+            return found.clone();
+        }
+        let found = self.old.remove(&pair).unwrap_or_else(find);
+        if self.young.len() >= REMEMBERED_PAIRS {
+            self.old = std::mem::take(&mut self.young);
+        }
+        self.young.insert(pair, found.clone());
+        found
+    }
+}
 
 /// A scored pair of members, `left < right`.
 pub type Edge = (usize, usize, PairScore);
@@ -27,50 +78,28 @@ fn link_of(score: &PairScore) -> Option<Link> {
 }
 
 /// The clusters of one component. `members` come in the order of their record keys; `edges` are the pairs that blocking
-/// brought and that match; `overrides` are a steward's words and win over scores.
+/// brought and that match; `overrides` are a steward's words and win over scores. `memo` is of the same scorer.
 pub fn partition_component(
     members: &[&NormalisedRecord],
     edges: &[Edge],
     overrides: &[(usize, usize, Link)],
     may_match: &dyn Fn(usize, usize) -> bool,
     scorer: &Scorer,
+    memo: &mut PairMemo,
 ) -> Vec<Vec<usize>> {
     let partition = |evidence: &dyn Fn(usize, usize) -> (PairEvidence, PairScore)| {
         partition(members.len(), edges, overrides, may_match, scorer, evidence)
     };
-    if members.len() < MEMBERS_WORTH_A_TABLE {
-        partition(&|left, right| scorer.evidence(members[left], members[right]))
-    } else {
-        // A customer of hundreds of receipts says the same on most of them: what two records say of each other is worked out once
-        // for all that say the same.
-        let mut forms: FxHashMap<&NormalisedRecord, usize> = FxHashMap::default();
-        let mut distinct: Vec<NormalisedRecord> = Vec::new();
-        let form_of: Vec<usize> = members
-            .iter()
-            .map(|record| {
-                *forms.entry(record).or_insert_with(|| {
-                    distinct.push((*record).clone());
-                    distinct.len() - 1
-                })
-            })
-            .collect();
-        let table = Table::new(&distinct);
-        let scorer = TableScorer::new(scorer, &table);
-        if distinct.len() == members.len() {
-            return partition(&|left, right| scorer.evidence(left, right));
-        }
-        let known: RefCell<FxHashMap<(usize, usize), (PairEvidence, PairScore)>> =
-            RefCell::default();
-        partition(&|left, right| {
-            let (left, right) = (form_of[left], form_of[right]);
-            let pair = (left.min(right), left.max(right));
-            let mut known = known.borrow_mut();
-            let found = known.entry(pair);
-            found
-                .or_insert_with(|| scorer.evidence(pair.0, pair.1))
-                .clone()
-        })
+    let evidence = |left: usize, right: usize| scorer.evidence(members[left], members[right]);
+    if members.len() < MEMBERS_WORTH_REMEMBERING {
+        return partition(&evidence);
     }
+    let forms: Vec<u128> = members.iter().map(|record| memo.form_of(record)).collect();
+    let memo = RefCell::new(memo);
+    partition(&|left, right| {
+        let find = || evidence(left, right);
+        memo.borrow_mut().get(forms[left], forms[right], find)
+    })
 }
 
 /// [`partition_component`] of rows of a table.

@@ -8,13 +8,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use parking_lot::{Mutex, RwLock};
 use rustc_hash::{FxHashMap, FxHashSet};
 use sha2::{Digest, Sha256};
-use veridem_matchers::NormalisedRecord;
+use veridem_matchers::PairMemo;
 use veridem_matchers::block::BlockingKey;
 
 use super::change::Change;
 use super::error::EngineError;
 use super::matcher::Matcher;
 use super::overrides::Overrides;
+use super::prepare::{Prepared, TouchedKeys};
 use super::signal::Signal;
 use super::tasks::{OpenTasks, content_of, record_pair};
 use crate::index::{CandidateIndex, IndexDocument, IndexError, Indexes};
@@ -30,10 +31,14 @@ pub(super) struct TenantState {
     pub(super) index: Arc<dyn CandidateIndex>,
     /// Blocking keys held by more records than their rule allows.
     pub(super) inactive: RwLock<FxHashSet<BlockingKey>>,
+    /// What pairs of large components say.
+    pub(super) pairs: Mutex<PairMemo>,
     /// What all generations share.
     pub(super) shared: Arc<SharedState>,
     /// The number of the latest record change.
     last_change: AtomicU64,
+    /// Which keys the latest record changes touched.
+    pub(super) touched_keys: Mutex<TouchedKeys>,
     /// Records that change while another generation is made.
     pub(super) touched: Mutex<Option<FxHashSet<RecordNumber>>>,
     /// Identities are still those of another model.
@@ -63,8 +68,10 @@ impl TenantState {
             generation,
             index,
             inactive: RwLock::default(),
+            pairs: Mutex::default(),
             shared,
             last_change: AtomicU64::new(0),
+            touched_keys: Mutex::default(),
             touched: Mutex::new(None),
             is_deciding: AtomicBool::new(false),
             decided: Mutex::default(),
@@ -79,7 +86,9 @@ impl TenantState {
         self.last_change.store(change, Ordering::Release);
     }
 
-    pub(super) fn stage(&self, document: IndexDocument, change: u64) {
+    /// Shows the index a record that gained or lost these keys by this change.
+    pub(super) fn stage(&self, document: IndexDocument, change: u64, keys: Vec<BlockingKey>) {
+        self.touched_keys.lock().note(change, keys);
         self.index.stage(document, change);
         self.set_last_change(change);
     }
@@ -311,8 +320,20 @@ impl Engine {
         signal: &Signal,
         now_ms: i64,
     ) -> Result<Ack, EngineError> {
+        let prepared = self.prepare(tenant, signal)?;
+        self.submit_prepared(tenant, signal, prepared, now_ms)
+    }
+
+    /// [`Engine::submit`] of a signal that was made ready.
+    pub fn submit_prepared(
+        &self,
+        tenant: &Tenant,
+        signal: &Signal,
+        prepared: Prepared,
+        now_ms: i64,
+    ) -> Result<Ack, EngineError> {
         let _writer = self.writer.lock();
-        let content_hash = hash_of(&postcard_bytes(signal));
+        let content_hash = prepared.content_hash;
         if let Some(receipt) = self
             .store
             .receipt(tenant, &signal.source, &signal.signal_id)?
@@ -330,34 +351,32 @@ impl Engine {
             });
         }
         let state = self.tenant(tenant)?;
-        let pack = &state.matcher.pack;
         let mut change = Change::begin(self, tenant, &state)?;
         let number = change.number_of(&signal.record_key())?;
         let old_record = self.store.record(tenant, state.generation, number)?;
-        let mut record = old_record
-            .as_deref()
-            .cloned()
-            .unwrap_or_else(|| StoredRecord {
-                number,
-                key: signal.record_key(),
-                is_alive: false,
-                normalised: NormalisedRecord::default(),
-                keys: Vec::new(),
-                identity_id: None,
-            });
-        let mut fold = match &old_record {
-            Some(_) => change.fold(number)?.fold.clone(),
-            None => Default::default(),
+        let before = match &old_record {
+            Some(_) => Some(change.fold(number)?),
+            None => None,
         };
-        fold.apply(signal, pack);
-        record.is_alive = fold.is_alive();
-        let comparables;
-        (record.normalised, record.keys, comparables) = state.matcher.evidence(&fold.attributes());
+        let (statement, holders) = prepared.foreseen(&state, before.as_ref());
+        change.foresee(holders);
+        let statement = statement.unwrap_or_else(|| state.statement(before.as_deref(), signal));
+        let record = StoredRecord {
+            number,
+            key: signal.record_key(),
+            is_alive: statement.fold.is_alive(),
+            normalised: statement.normalised,
+            keys: statement.keys,
+            identity_id: old_record.as_ref().and_then(|old| old.identity_id),
+        };
         change.counters.signals += 1;
         change.replace_record(
             old_record.as_deref(),
             record,
-            StoredFold { fold, comparables },
+            StoredFold {
+                fold: statement.fold,
+                comparables: statement.comparables,
+            },
         )?;
         let cause = Cause::Signal(signal.source.clone(), signal.signal_id.clone());
         change.settle(&cause, now_ms)?;

@@ -1,5 +1,5 @@
 //! The writer: one thread takes signals and decisions from all callers, commits each, and makes a group of them durable with
-//! one flush before it answers any.
+//! one flush before it answers any. Before it, in the same order, another thread makes signals ready.
 
 use std::sync::Arc;
 
@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::engine::{Ack, Engine};
 use super::error::EngineError;
 use super::model_change::ModelStep;
+use super::prepare::Prepared;
 use super::signal::Signal;
 use super::steward::{StewardAnswer, StewardRequest};
 use crate::clock;
@@ -18,11 +19,25 @@ use crate::store::Tenant;
 const QUEUE_LENGTH: usize = 4_096;
 /// Requests that one flush makes durable.
 const MAX_GROUP: usize = 512;
+/// Requests that may be ready before the writer comes to them: enough to even out what each costs.
+const MAX_READY: usize = 64;
 
 type Reply<T> = oneshot::Sender<Result<T, EngineError>>;
 
 enum Request {
     Signal(Tenant, Box<Signal>, Reply<Ack>),
+    Steward(Tenant, Box<StewardRequest>, Reply<StewardAnswer>),
+    Model(Tenant, Reply<ModelStep>),
+}
+
+/// A request that the writer can take.
+enum Ready {
+    Signal(
+        Tenant,
+        Box<Signal>,
+        Result<Box<Prepared>, EngineError>,
+        Reply<Ack>,
+    ),
     Steward(Tenant, Box<StewardRequest>, Reply<StewardAnswer>),
     Model(Tenant, Reply<ModelStep>),
 }
@@ -76,14 +91,16 @@ impl Durable {
     }
 }
 
-/// The writer's thread; joins when all [`Ingest`]s are gone.
-pub struct Writer(std::thread::JoinHandle<()>);
+/// The writer's threads; they join when all [`Ingest`]s are gone.
+pub struct Writer([std::thread::JoinHandle<()>; 2]);
 
 impl Writer {
     /// Waits until everything accepted is durable and the index is committed.
     pub fn join(self) {
-        if self.0.join().is_err() {
-            tracing::error!("the writer stopped by a panic");
+        for thread in self.0 {
+            if thread.join().is_err() {
+                tracing::error!("the writer stopped by a panic");
+            }
         }
     }
 }
@@ -100,15 +117,20 @@ impl Ingest {
             );
         }
         let (flushed, durable) = watch::channel(sequences);
+        let (ready, taken) = mpsc::channel(MAX_READY);
+        let preparer = std::thread::Builder::new().name("preparer".into()).spawn({
+            let engine = engine.clone();
+            move || make_ready(&engine, receiver, &ready)
+        })?;
         let writer = std::thread::Builder::new()
             .name("writer".into())
-            .spawn(move || run(&engine, receiver, &flushed))?;
+            .spawn(move || run(&engine, taken, &flushed))?;
         Ok((
             Self {
                 requests,
                 durable: Durable(durable),
             },
-            Writer(writer),
+            Writer([preparer, writer]),
         ))
     }
 
@@ -206,9 +228,25 @@ impl Answer {
     }
 }
 
+fn make_ready(engine: &Engine, mut requests: mpsc::Receiver<Request>, ready: &mpsc::Sender<Ready>) {
+    while let Some(request) = requests.blocking_recv() {
+        let request = match request {
+            Request::Signal(tenant, signal, reply) => {
+                let prepared = engine.prepare(&tenant, &signal).map(Box::new);
+                Ready::Signal(tenant, signal, prepared, reply)
+            }
+            Request::Steward(tenant, request, reply) => Ready::Steward(tenant, request, reply),
+            Request::Model(tenant, reply) => Ready::Model(tenant, reply),
+        };
+        if ready.blocking_send(request).is_err() {
+            return;
+        }
+    }
+}
+
 fn run(
     engine: &Engine,
-    mut requests: mpsc::Receiver<Request>,
+    mut requests: mpsc::Receiver<Ready>,
     flushed: &watch::Sender<FxHashMap<Tenant, u64>>,
 ) {
     let mut group = Vec::with_capacity(MAX_GROUP);
@@ -241,11 +279,12 @@ fn run(
 }
 
 /// Handles a request and notes how far the tenant's event feed has come.
-fn handle(engine: &Engine, request: Request, sequences: &mut FxHashMap<Tenant, u64>) -> Answer {
+fn handle(engine: &Engine, request: Ready, sequences: &mut FxHashMap<Tenant, u64>) -> Answer {
     let now_ms = clock::now_ms();
     match request {
-        Request::Signal(tenant, signal, reply) => {
-            let result = engine.submit(&tenant, &signal, now_ms);
+        Ready::Signal(tenant, signal, prepared, reply) => {
+            let result = prepared
+                .and_then(|prepared| engine.submit_prepared(&tenant, &signal, *prepared, now_ms));
             let outcome = match &result {
                 Ok(ack) if ack.repeated => "repeated",
                 Ok(_) => "accepted",
@@ -257,7 +296,7 @@ fn handle(engine: &Engine, request: Request, sequences: &mut FxHashMap<Tenant, u
             }
             Answer::Signal(reply, result)
         }
-        Request::Steward(tenant, request, reply) => {
+        Ready::Steward(tenant, request, reply) => {
             let result = engine.steward(&tenant, &request, now_ms);
             if let Ok(answer) = &result
                 && !request.preview
@@ -266,7 +305,7 @@ fn handle(engine: &Engine, request: Request, sequences: &mut FxHashMap<Tenant, u
             }
             Answer::Steward(reply, result)
         }
-        Request::Model(tenant, reply) => {
+        Ready::Model(tenant, reply) => {
             let result = engine.model_step(&tenant, now_ms);
             if let Ok(step) = &result {
                 note(sequences, tenant, step.sequence);

@@ -1,7 +1,7 @@
 //! The resolver: what becomes of signals and records. Knows the traits of store and index only.
 //!
 //! - [`Signal`], [`Fold`]: what comes in, and what a source's signals add up to
-//! - [`Engine`]: the online engine; [`Ingest`]: its one writer
+//! - [`Engine`]: the online engine; [`Ingest`]: its one writer; `prepare`: what is made ready before it
 //! - `change`, `identities`, `tasks`: what follows from one signal or override
 //! - `steward`, `overrides`: what stewards decide; `model_change`: another model on a live store
 //! - `read`: questions to the engine
@@ -21,6 +21,7 @@ mod matcher;
 mod model_change;
 mod model_preview;
 mod overrides;
+mod prepare;
 mod read;
 mod records;
 mod signal;
@@ -41,6 +42,7 @@ pub use load::{LoadSummary, snapshot_signal};
 pub use matcher::Matcher;
 pub use model_change::{ModelChanges, ModelStep};
 pub use model_preview::{IdentityChange, ModelChangePreview};
+pub use prepare::Prepared;
 pub use read::{IdentityExplanation, MatchAnswer, Moment, RankedIdentity, Resolution};
 pub use records::{Records, RecordsBuilder};
 pub use signal::{Signal, SignalKind};

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use veridem_matchers::block::BlockingKey;
 use veridem_matchers::cluster::Link;
 use veridem_matchers::{
     Attribute, Decision, NormalisedRecord, PairExplanation, PairScore, Record, RecordKey,
@@ -112,11 +113,7 @@ impl Engine {
         state.drop_shared(&mut asked);
         let mut candidates: BTreeSet<RecordNumber> = BTreeSet::new();
         for key in &keys {
-            candidates.extend(
-                state
-                    .index
-                    .holders(*key, state.matcher.pack.blocking.rule(*key).max_records + 1)?,
-            );
+            candidates.extend(state.holders_of(*key)?);
         }
         let mut best: BTreeMap<IdentityId, (PairScore, Arc<StoredRecord>)> = BTreeMap::new();
         for number in candidates {
@@ -126,7 +123,7 @@ impl Engine {
             let Some(id) = record.identity_id else {
                 continue;
             };
-            let comparable = state.comparable(&record);
+            let comparable = state.comparable(&record.normalised, &record.keys);
             let Some(score) = state.matcher.scorer.score_close(&asked, &comparable) else {
                 continue;
             };
@@ -153,7 +150,8 @@ impl Engine {
             };
             answers.push(RankedIdentity {
                 identity,
-                explanation: (state.matcher.scorer).explain(&asked, &state.comparable(&record)),
+                explanation: (state.matcher.scorer)
+                    .explain(&asked, &state.comparable(&record.normalised, &record.keys)),
                 shared_blocking_rules: state.matcher.pack.blocking.names_of(
                     keys.iter()
                         .filter(|key| record.keys.binary_search(key).is_ok())
@@ -333,10 +331,10 @@ impl Engine {
             self.find_record(tenant, first, "the record")?,
             self.find_record(tenant, second, "the record")?,
         );
-        let explanation = state
-            .matcher
-            .scorer
-            .explain(&state.comparable(&one), &state.comparable(&other));
+        let explanation = state.matcher.scorer.explain(
+            &state.comparable(&one.normalised, &one.keys),
+            &state.comparable(&other.normalised, &other.keys),
+        );
         let shared: Vec<u64> = one
             .keys
             .iter()
@@ -469,14 +467,16 @@ impl TenantState {
             .drop_shared(record, |key| inactive.contains(&key));
     }
 
-    /// A stored record without its shared values.
-    fn comparable<'a>(&self, record: &'a StoredRecord) -> Cow<'a, NormalisedRecord> {
+    /// A record without its shared values.
+    pub(super) fn comparable<'a>(
+        &self,
+        normalised: &'a NormalisedRecord,
+        keys: &[BlockingKey],
+    ) -> Cow<'a, NormalisedRecord> {
         let inactive = self.inactive.read();
         (self.matcher.pack.blocking)
-            .without_shared(&record.normalised, &record.keys, |key| {
-                inactive.contains(&key)
-            })
-            .map_or(Cow::Borrowed(&record.normalised), Cow::Owned)
+            .without_shared(normalised, keys, |key| inactive.contains(&key))
+            .map_or(Cow::Borrowed(normalised), Cow::Owned)
     }
 
     fn why_not(

@@ -4,7 +4,7 @@
 use std::ops::Bound;
 use std::path::Path;
 
-use fjall::config::{BlockSizePolicy, CompressionPolicy};
+use fjall::config::{BlockSizePolicy, CompressionPolicy, HashRatioPolicy, PinningPolicy};
 use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable};
 
 use super::encoding::{Tag, tag_of};
@@ -64,19 +64,30 @@ impl FjallEngine {
             .worker_threads(1)
             .open()
             .map_err(failed)?;
-        let keyspace = |name: &str, block_bytes: u32| {
-            let options = move || {
-                KeyspaceCreateOptions::default()
-                    .max_memtable_size(MEMTABLE_BYTES)
-                    .data_block_size_policy(BlockSizePolicy::all(block_bytes))
-                    .data_block_compression_policy(CompressionPolicy::all(CompressionType::Lz4))
-            };
+        let keyspace = |name: &str, options: &dyn Fn() -> KeyspaceCreateOptions| {
+            let options = || options().max_memtable_size(MEMTABLE_BYTES);
             database.keyspace(name, options).map_err(failed)
         };
+        let compressed = |block_bytes: u32| {
+            KeyspaceCreateOptions::default()
+                .data_block_size_policy(BlockSizePolicy::all(block_bytes))
+                .data_block_compression_policy(CompressionPolicy::all(CompressionType::Lz4))
+        };
+        // What is read at random is found without unpacking a block or looking for the index that leads to it.
+        let at_hand = || {
+            KeyspaceCreateOptions::default()
+                .data_block_size_policy(BlockSizePolicy::all(4 << 10))
+                .data_block_compression_policy(CompressionPolicy::disabled())
+                .data_block_hash_ratio_policy(HashRatioPolicy::all(0.75))
+                .index_block_pinning_policy(PinningPolicy::all(true))
+                .index_block_partitioning_policy(PinningPolicy::all(false))
+                .filter_block_pinning_policy(PinningPolicy::all(true))
+                .filter_block_partitioning_policy(PinningPolicy::all(false))
+        };
         Ok(Self {
-            state: keyspace("state", 8 << 10)?,
-            events: keyspace("events", 32 << 10)?,
-            receipts: keyspace("receipts", 8 << 10)?,
+            state: keyspace("state", &at_hand)?,
+            events: keyspace("events", &|| compressed(32 << 10))?,
+            receipts: keyspace("receipts", &|| compressed(8 << 10))?,
             database,
         })
     }

@@ -10,7 +10,7 @@ use veridem_matchers::cluster::{Link, connected_components};
 use veridem_matchers::normalise::NormalisedRecord;
 use veridem_matchers::rules::RuleEffect;
 use veridem_matchers::{
-    Decision, Edge, Model, Pack, RecordKey, Scorer, evaluate, partition_component,
+    Decision, Edge, Model, Pack, PairMemo, RecordKey, Scorer, evaluate, partition_component,
 };
 
 use crate::arbitrary::{all_comparisons, cases, normalised_record};
@@ -66,7 +66,7 @@ fn identities(
             })
             .collect();
         let members: Vec<&NormalisedRecord> = rows.iter().map(|row| &records[*row]).collect();
-        let clusters = partition_component(&members, &edges, &[], &everything, scorer);
+        let clusters = clusters_of(&members, &edges, &[], &everything, scorer);
         identities.extend(clusters.into_iter().map(|cluster| {
             cluster
                 .into_iter()
@@ -150,6 +150,17 @@ fn scored(records: &[NormalisedRecord], scorer: &Scorer) -> Vec<Edge> {
         .collect()
 }
 
+fn clusters_of(
+    members: &[&NormalisedRecord],
+    edges: &[Edge],
+    overrides: &[(usize, usize, Link)],
+    may_match: &dyn Fn(usize, usize) -> bool,
+    scorer: &Scorer,
+) -> Vec<Vec<usize>> {
+    let mut memo = PairMemo::default();
+    partition_component(members, edges, overrides, may_match, scorer, &mut memo)
+}
+
 fn together(clusters: &[Vec<usize>], left: usize, right: usize) -> bool {
     clusters
         .iter()
@@ -178,12 +189,12 @@ proptest! {
         );
         let records = [left, right];
         let edges = scored(&records, &scorer);
-        let clusters = partition_component(
+        let clusters = clusters_of(
             &[&records[0], &records[1]],
             &edges,
             &[],
             &everything,
-            &scorer,
+            &scorer
         );
         prop_assert_eq!(
             clusters.len() == 1,
@@ -192,8 +203,26 @@ proptest! {
             edges[0].2
         );
         let unnamed =
-            partition_component(&[&records[0], &records[1]], &[], &[], &everything, &scorer);
+            clusters_of(&[&records[0], &records[1]], &[], &[], &everything, &scorer);
         prop_assert_eq!(unnamed, clusters, "a pair that is not named is weighed");
+    }
+
+    #[test]
+    fn what_was_found_in_other_components_changes_nothing(
+        components in prop::collection::vec(prop::collection::vec(normalised_record(), 8..14), 2..4),
+    ) {
+        let scorer = Scorer::new(model(&all_comparisons()), &pack(&[MUST_NOT, CAP].concat()));
+        let mut memo = PairMemo::default();
+        // The records of one come again in the next, in another order.
+        let mut records = Vec::new();
+        for further in components {
+            records.extend(further);
+            records.reverse();
+            let members: Vec<&NormalisedRecord> = records.iter().collect();
+            let edges = scored(&records, &scorer);
+            let known = partition_component(&members, &edges, &[], &everything, &scorer, &mut memo);
+            prop_assert_eq!(known, clusters_of(&members, &edges, &[], &everything, &scorer));
+        }
     }
 
     #[test]
@@ -211,9 +240,9 @@ proptest! {
             .map(|(_, edge)| *edge)
             .rev()
             .collect();
-        let clusters = partition_component(&members, &all, &[], &everything, &scorer);
+        let clusters = clusters_of(&members, &all, &[], &everything, &scorer);
         prop_assert_eq!(
-            partition_component(&members, &some, &[], &everything, &scorer),
+            clusters_of(&members, &some, &[], &everything, &scorer),
             clusters
         );
     }
@@ -230,7 +259,7 @@ proptest! {
             .filter(|(.., score)| score.decision == Decision::Match)
             .copied()
             .collect();
-        let clusters = partition_component(&members, &matches, &[], &everything, &scorer);
+        let clusters = clusters_of(&members, &matches, &[], &everything, &scorer);
         for (left, right, score) in edges {
             prop_assert!(
                 score.effect != Some(RuleEffect::MustNotMatch) || !together(&clusters, left, right)
@@ -249,7 +278,7 @@ proptest! {
         let one = places.0.index(records.len());
         let other = (one + 1 + places.1.index(records.len() - 1)) % records.len();
         let (left, right) = (one.min(other), one.max(other));
-        let apart = partition_component(
+        let apart = clusters_of(
             &members,
             &edges,
             &[(left, right, Link::Cannot)],
@@ -257,7 +286,7 @@ proptest! {
             &scorer,
         );
         prop_assert!(!together(&apart, left, right));
-        let joined = partition_component(
+        let joined = clusters_of(
             &members,
             &edges,
             &[(left, right, Link::Must)],
@@ -282,7 +311,7 @@ proptest! {
             .into_iter()
             .filter(|(left, right, _)| may_match(*left, *right))
             .collect();
-        let clusters = partition_component(&members, &edges, &[], &may_match, &scorer);
+        let clusters = clusters_of(&members, &edges, &[], &may_match, &scorer);
         prop_assert!(
             clusters.iter().all(|cluster| cluster.len() <= 2),
             "two of one source in {clusters:?}"
@@ -320,7 +349,7 @@ fn records_that_must_not_match_stay_apart_in_large_components() {
                 .iter()
                 .all(|(.., score)| score.decision == Decision::Match)
         );
-        let clusters = partition_component(&members, &edges, &[], &everything, &scorer);
+        let clusters = clusters_of(&members, &edges, &[], &everything, &scorer);
         assert!(!together(&clusters, 0, 2), "{count} members");
     }
 }
@@ -334,7 +363,7 @@ fn what_may_not_match_stays_apart_in_large_components() {
         let members: Vec<&NormalisedRecord> = records.iter().take(count).collect();
         let edges = [(0, 1), (1, 2)]
             .map(|(one, other)| (one, other, scorer.score(&records[one], &records[other])));
-        let clusters = partition_component(&members, &edges, &[], &may_match, &scorer);
+        let clusters = clusters_of(&members, &edges, &[], &may_match, &scorer);
         assert!(!together(&clusters, 0, 2), "{count} members");
     }
 }
@@ -356,6 +385,6 @@ fn a_capped_pair_stays_apart_where_both_thresholds_are_equal() {
         (score.decision, score.effect),
         (Decision::Review, Some(RuleEffect::CapAtReview))
     );
-    let clusters = partition_component(&[&ann, &ann], &[(0, 1, score)], &[], &everything, &scorer);
+    let clusters = clusters_of(&[&ann, &ann], &[(0, 1, score)], &[], &everything, &scorer);
     assert_eq!(clusters, [vec![0], vec![1]]);
 }

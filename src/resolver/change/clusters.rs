@@ -143,6 +143,7 @@ impl Change<'_> {
                 &overrides,
                 &|_, _| true,
                 &self.state.matcher.scorer,
+                &mut self.state.pairs.lock(),
             );
             clusters.extend(parts.into_iter().map(|part| {
                 part.into_iter()

@@ -15,6 +15,7 @@ use super::engine::{Engine, TenantState};
 use super::error::EngineError;
 use super::identities::assign_identities;
 use super::overrides::Overrides;
+use super::prepare::Holders;
 use super::tasks::{RecordPair, content_of, settle_tasks, task_id};
 use crate::index::IndexDocument;
 use crate::store::{
@@ -50,6 +51,10 @@ pub(super) struct Change<'a> {
     overrides_change: bool,
     /// Holders of keys as the index knows them.
     holders: FxHashMap<BlockingKey, Vec<RecordNumber>>,
+    /// Those that were looked up before.
+    foreseen: Holders,
+    /// Keys that the subject gains or loses.
+    changed_keys: Vec<BlockingKey>,
     /// Review tasks that open, with their content, and that close.
     tasks: Vec<(RecordPair, Option<u64>)>,
     /// Keys whose activity changes, and whether they will be inactive.
@@ -81,11 +86,18 @@ impl<'a> Change<'a> {
             overrides: state.shared.overrides.read().clone(),
             overrides_change: false,
             holders: FxHashMap::default(),
+            foreseen: Holders::default(),
+            changed_keys: Vec::new(),
             tasks: Vec::new(),
             activity: BTreeMap::new(),
             dirty: BTreeSet::new(),
             writes: Vec::new(),
         })
+    }
+
+    /// Takes what was looked up for this change before it began.
+    pub(super) fn foresee(&mut self, holders: Holders) {
+        self.foreseen = holders;
     }
 
     /// The number of a record, a new one where it has none.
@@ -266,7 +278,7 @@ impl<'a> Change<'a> {
         let store = &self.engine.store;
         store.commit(self.tenant, self.state.generation, writes)?;
         if let Some(document) = staged {
-            self.state.stage(document, change);
+            self.state.stage(document, change, self.changed_keys);
         }
         self.state.touch(&self.changed_records);
         if !self.tasks.is_empty() {

@@ -40,9 +40,10 @@ impl Change<'_> {
         if !same {
             self.dirty.insert(number);
         }
-        for key in changed_keys {
-            self.follow_key(key, number)?;
+        for key in &changed_keys {
+            self.follow_key(*key, number)?;
         }
+        self.changed_keys = changed_keys;
         Ok(())
     }
 
@@ -72,8 +73,9 @@ impl Change<'_> {
         Ok(match self.holders.entry(key) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(vacant) => {
-                let bound = self.state.matcher.pack.blocking.rule(key).max_records;
-                vacant.insert(self.state.index.holders(key, bound + 2)?)
+                let foreseen = self.foreseen.take(key, &self.state.touched_keys.lock());
+                let holders = foreseen.map_or_else(|| self.state.holders_of(key), Ok)?;
+                vacant.insert(holders)
             }
         })
     }
