@@ -154,6 +154,7 @@ fn open_engine(config: Config, tenants: &[Tenant]) -> anyhow::Result<Arc<Engine>
     let engine = engine_in(config, &directory)?;
     for tenant in tenants {
         engine.open_tenant(tenant)?;
+        engine.store().warm_up(tenant)?;
     }
     Ok(Arc::new(engine))
 }

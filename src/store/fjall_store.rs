@@ -32,11 +32,11 @@ pub struct FjallEngine {
 pub type FjallStore = KeyedStore<FjallEngine>;
 
 impl FjallStore {
-    /// Opens or creates the store in a directory. Half of `cache_bytes` is fjall's, for blocks.
+    /// Opens or creates the store in a directory. A quarter of `cache_bytes` is fjall's, for blocks.
     pub fn open_directory(directory: &Path, cache_bytes: u64) -> Result<Self, StoreError> {
         Self::open(
-            FjallEngine::open(directory, cache_bytes / 2)?,
-            cache_bytes / 2,
+            FjallEngine::open(directory, cache_bytes / 4)?,
+            cache_bytes / 4 * 3,
         )
     }
 

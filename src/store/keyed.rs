@@ -23,6 +23,8 @@ use super::{
 pub(super) const STORE_FORMAT_VERSION: u32 = 3;
 /// The parts of a large value. sled (0.34.7) panicked when it was opened after power loss behind a value of 16 KiB; it takes these.
 const PART_BYTES: usize = 2 << 10;
+/// Entries that one step of filling a cache reads.
+const READ_AT_ONCE: usize = 4_096;
 /// Entries that one write removes.
 const REMOVED_AT_ONCE: usize = 10_000;
 
@@ -76,7 +78,7 @@ pub struct KeyedStore<E> {
 enum Fresh {
     Record(Vec<u8>, Arc<StoredRecord>, usize),
     Fold(Vec<u8>, Arc<StoredFold>, usize),
-    Edges(Vec<u8>, Option<(Arc<Vec<StoredEdge>>, usize)>),
+    Edges(Vec<u8>, Arc<Vec<StoredEdge>>, usize),
     Identity(Vec<u8>, Arc<StoredIdentity>, usize),
 }
 
@@ -196,6 +198,29 @@ impl<E: Engine> KeyedStore<E> {
         })
     }
 
+    /// Reads what stands under a prefix into a cache, until it is full.
+    fn fill<T: DeserializeOwned>(
+        &self,
+        what: &'static str,
+        cache: &Cache<T>,
+        prefix: Vec<u8>,
+    ) -> Result<(), StoreError> {
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            let entries = self.engine.scan(&prefix, after.as_deref(), READ_AT_ONCE)?;
+            let Some((last, _)) = entries.last() else {
+                return Ok(());
+            };
+            after = Some(last.clone());
+            for (key, bytes) in entries {
+                if cache.is_full() {
+                    return Ok(());
+                }
+                cache.put(&key, Arc::new(decode(what, &bytes)?), bytes.len());
+            }
+        }
+    }
+
     fn scan<T: DeserializeOwned>(
         &self,
         what: &'static str,
@@ -246,10 +271,8 @@ impl<E: Engine> KeyedStore<E> {
             Write::Edges(number, edges) => {
                 let key = key_in(Tag::Edges).number(number).bytes();
                 let value = (!edges.is_empty()).then(|| encode(&*edges));
-                fresh.push(Fresh::Edges(
-                    key.clone(),
-                    value.as_ref().map(|value| (edges, value.len())),
-                ));
+                let bytes = value.as_ref().map_or(0, Vec::len);
+                fresh.push(Fresh::Edges(key.clone(), edges, bytes));
                 batch.push((key, value));
             }
             Write::Identity(identity) => {
@@ -456,9 +479,15 @@ impl<E: Engine> Store for KeyedStore<E> {
         number: RecordNumber,
     ) -> Result<Arc<Vec<StoredEdge>>, StoreError> {
         let key = self.key_in(tenant, generation, Tag::Edges).number(number);
-        Ok(self
-            .get_cached("edges", &self.edges, &key.bytes())?
-            .unwrap_or_default())
+        let key = key.bytes();
+        let edges = self.edges.get(&key, || {
+            // That a record has none is remembered too: its neighbours are asked for again and again.
+            Ok(Some(match self.engine.get(&key)? {
+                Some(bytes) => (decode("edges", &bytes)?, bytes.len()),
+                None => (Vec::new(), 0),
+            }))
+        });
+        Ok(edges?.unwrap_or_default())
     }
 
     fn identity(
@@ -653,6 +682,20 @@ impl<E: Engine> Store for KeyedStore<E> {
         })
     }
 
+    fn warm_up(&self, tenant: &Tenant) -> Result<(), StoreError> {
+        let generation = self.in_force(tenant);
+        let of_generation = |tag| self.key_in(tenant, generation, tag).bytes();
+        let (records, others) = rayon::join(
+            || self.fill("source record", &self.records, of_generation(Tag::Record)),
+            || {
+                let identities = self.key(tenant, Tag::Identity).bytes();
+                self.fill("identity", &self.identities, identities)?;
+                self.fill("edges", &self.edges, of_generation(Tag::Edges))
+            },
+        );
+        records.and(others)
+    }
+
     fn tenants(&self) -> Vec<Tenant> {
         self.spaces.read().tenants.keys().cloned().collect()
     }
@@ -727,8 +770,7 @@ impl<E: Engine> Store for KeyedStore<E> {
             match fresh {
                 Fresh::Record(key, record, bytes) => self.records.put(&key, record, bytes),
                 Fresh::Fold(key, fold, bytes) => self.folds.put(&key, fold, bytes),
-                Fresh::Edges(key, Some((edges, bytes))) => self.edges.put(&key, edges, bytes),
-                Fresh::Edges(key, None) => self.edges.remove(&key),
+                Fresh::Edges(key, edges, bytes) => self.edges.put(&key, edges, bytes),
                 Fresh::Identity(key, identity, bytes) => {
                     self.identities.put(&key, identity, bytes);
                 }

@@ -130,7 +130,7 @@ pub enum StoreEngine {
     Sled,
 }
 
-/// Opens the store in a directory with the engine that made it, or makes a new one with `engine`. Half of `cache_bytes`
+/// Opens the store in a directory with the engine that made it, or makes a new one with `engine`. A part of `cache_bytes`
 /// is the engine's for its pages or blocks, half keeps what is read often decoded.
 pub fn open_store(
     directory: &Path,
@@ -270,6 +270,8 @@ pub trait Store: Send + Sync + 'static {
     fn begin_generation(&self, tenant: &Tenant) -> Result<Generation, StoreError>;
     /// Removes a generation that is not in force; nothing where it is gone already.
     fn remove_generation(&self, tenant: &Tenant, generation: Generation) -> Result<(), StoreError>;
+    /// Reads into memory what is read often, as much as may lie there. Nothing is committed meanwhile.
+    fn warm_up(&self, tenant: &Tenant) -> Result<(), StoreError>;
     /// Every tenant that has written something.
     fn tenants(&self) -> Vec<Tenant>;
     /// Shows every entry of a tenant, or of all, as of one moment, with what is needed to restore them.
