@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::mpsc;
 use tokio_stream::StreamExt;
 use tonic::transport::Channel;
 use veridem_proto::v1;
@@ -16,6 +16,30 @@ pub type Measured = (f64, Histogram<u64>, u64);
 /// An empty histogram of microseconds.
 pub fn histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, 600_000_000, 3).expect("bounds in microseconds")
+}
+
+/// Calls that may be on their way at once.
+const MAX_ON_THEIR_WAY: usize = 1_000;
+
+/// The shortest sleep of what paces the calls.
+const PACE: Duration = Duration::from_micros(500);
+
+/// Tells of every call when it is due. A thread of its own: tokio's clock is not finer than a millisecond.
+fn pace(started: Instant, rate: f64, count: usize) -> mpsc::UnboundedReceiver<(usize, Instant)> {
+    let (calls, due_calls) = mpsc::unbounded_channel();
+    std::thread::spawn(move || {
+        for index in 0..count {
+            let due = started + Duration::from_secs_f64(index as f64 / rate);
+            let early = due.saturating_duration_since(Instant::now());
+            if !early.is_zero() {
+                std::thread::sleep(early.max(PACE));
+            }
+            if calls.send((index, due)).is_err() {
+                return;
+            }
+        }
+    });
+    due_calls
 }
 
 /// Calls at a fixed rate, whether or not answers keep up.
@@ -32,35 +56,40 @@ where
     F: Fn(usize) -> Fut,
     Fut: Future<Output = Result<(), tonic::Status>> + Send + 'static,
 {
-    let latencies = Arc::new(Mutex::new(histogram()));
+    let mut latencies = histogram();
     let mut calls = tokio::task::JoinSet::new();
-    // One that is due while so many are on their way starts late, and its latency tells so.
-    let on_their_way = Arc::new(Semaphore::new(1_000));
-    let started = Instant::now();
-    for index in 0..count {
-        let due = started + Duration::from_secs_f64(index as f64 / rate);
-        tokio::time::sleep_until(due.into()).await;
-        let place = on_their_way.clone().acquire_owned().await?;
-        let (answer, latencies) = (call(index), latencies.clone());
-        calls.spawn(async move {
-            let _place = place;
-            match answer.await {
-                Err(status) if status.code() == tonic::Code::ResourceExhausted => return Ok(false),
-                answer => answer?,
-            }
-            latencies
-                .lock()
-                .await
-                .saturating_record(due.elapsed().as_micros() as u64);
-            Ok::<_, tonic::Status>(true)
-        });
-    }
     let mut answered = 0;
-    while let Some(result) = calls.join_next().await {
-        answered += u64::from(result??);
+    let mut note = |due: Instant, answer: Result<Instant, tonic::Status>| match answer {
+        Err(status) if status.code() == tonic::Code::ResourceExhausted => Ok(()),
+        answer => {
+            latencies.saturating_record((answer? - due).as_micros() as u64);
+            answered += 1;
+            Ok::<_, tonic::Status>(())
+        }
+    };
+    let started = Instant::now();
+    let mut due_calls = pace(started, rate, count);
+    while let Some((index, due)) = due_calls.recv().await {
+        // One that is due while so many are on their way starts late, and its latency tells so.
+        while calls.len() >= MAX_ON_THEIR_WAY
+            && let Some(done) = calls.join_next().await
+        {
+            let (due, answer) = done?;
+            note(due, answer)?;
+        }
+        // What is done does not wait in memory for the end.
+        while let Some(done) = calls.try_join_next() {
+            let (due, answer) = done?;
+            note(due, answer)?;
+        }
+        let answer = call(index);
+        calls.spawn(async move { (due, answer.await.map(|()| Instant::now())) });
+    }
+    while let Some(done) = calls.join_next().await {
+        let (due, answer) = done?;
+        note(due, answer)?;
     }
     let achieved = answered as f64 / started.elapsed().as_secs_f64();
-    let latencies = latencies.lock().await.clone();
     Ok((achieved, latencies, count as u64 - answered))
 }
 
@@ -97,7 +126,7 @@ pub async fn stream(
         let (signals, streams_in_all) = (signals.clone(), channels.len());
         let mut client = ResolutionServiceClient::new(channel.clone());
         streams.spawn(async move {
-            let (requests, outgoing) = tokio::sync::mpsc::channel(1_024);
+            let (requests, outgoing) = mpsc::channel(1_024);
             let sending = tokio::spawn({
                 let signals = signals.clone();
                 async move {

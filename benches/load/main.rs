@@ -12,6 +12,7 @@
 )]
 
 mod chart;
+mod client;
 mod drive;
 mod server;
 mod workload;
@@ -22,7 +23,6 @@ use std::time::Instant;
 
 use clap::Parser;
 use veridem_proto::v1;
-use veridem_proto::v1::resolution_service_client::ResolutionServiceClient;
 
 use drive::{Measured, call_in_turn, drive, drive_count, histogram, stream};
 use server::{Server, copy_all, write_config};
@@ -212,18 +212,16 @@ async fn main() -> anyhow::Result<()> {
         rows.add(&server, "veridem load", 0.0, measured);
     }
 
-    let client = |index: usize| {
-        ResolutionServiceClient::new(server.channels[index % server.channels.len()].clone())
-    };
+    let client = |index: usize| server.clients[index % server.clients.len()].clone();
     let questions = &workload.questions;
     let resolve = |index: usize| {
-        let mut client = client(index);
         let request = v1::ResolveRequest {
             attributes: questions[index * 7 % questions.len()].clone(),
             max_identities: 5,
             ids_only: false,
         };
-        async move { client.resolve(request).await.map(drop) }
+        let call = client(index).call::<v1::ResolveResponse>("Resolve", request);
+        async move { call.await.map(drop) }
     };
     for (name, rate) in [("Resolve", 1_000.0), ("Resolve, 3,000/s", 3_000.0)] {
         if rows.wants(name) {
@@ -233,27 +231,23 @@ async fn main() -> anyhow::Result<()> {
     }
     let keys = &workload.keys;
     let lookup = |index: usize| {
-        let mut client = client(index);
         let record = Some(keys[index * 7 % keys.len()].clone());
-        async move {
-            client
-                .lookup_identity(v1::LookupIdentityRequest { record })
-                .await
-        }
+        let request = v1::LookupIdentityRequest { record };
+        client(index).call::<v1::LookupIdentityResponse>("LookupIdentity", request)
     };
     let mut ids = Vec::new();
     for index in 0..2_000 {
-        let identity = lookup(index).await?.into_inner().identity;
+        let identity = lookup(index).await?.identity;
         ids.extend(identity.map(|identity| identity.identity_id));
     }
     let get = |index: usize| {
-        let mut client = client(index);
         let identity_id = ids[index % ids.len()].clone();
         let request = v1::GetIdentityRequest {
             identity_id,
             as_of: None,
         };
-        async move { client.get_identity(request).await.map(drop) }
+        let call = client(index).call::<v1::GetIdentityResponse>("GetIdentity", request);
+        async move { call.await.map(drop) }
     };
     for rate in [5_000.0, 20_000.0] {
         if rows.wants("LookupIdentity") {
@@ -272,14 +266,10 @@ async fn main() -> anyhow::Result<()> {
 
     let submit = |signals: Vec<v1::Signal>| {
         move |index: usize| {
-            let mut client = client(index);
             let signal = Some(signals[index % signals.len()].clone());
-            async move {
-                client
-                    .submit_signal(v1::SubmitSignalRequest { signal })
-                    .await
-                    .map(drop)
-            }
+            let request = v1::SubmitSignalRequest { signal };
+            let call = client(index).call::<v1::SubmitSignalResponse>("SubmitSignal", request);
+            async move { call.await.map(drop) }
         }
     };
     let name = "SubmitSignal, 1 caller at a time";
@@ -326,7 +316,8 @@ async fn main() -> anyhow::Result<()> {
                 record_id: "person-0".to_owned(),
             }),
         };
-        let found = client(0).lookup_identity(of_the_one).await?.into_inner();
+        let found: v1::LookupIdentityResponse =
+            client(0).call("LookupIdentity", of_the_one).await?;
         let members = found.identity.map_or(0, |identity| identity.members.len());
         anyhow::ensure!(members == 500, "the identity of 500 has {members} records");
         for (name, signals) in names.into_iter().zip([tills, last]) {

@@ -8,6 +8,8 @@ use std::time::Instant;
 
 use tonic::transport::Channel;
 
+use crate::client::Client;
+
 /// A configuration for a server over `data` in a directory.
 pub fn write_config(directory: &Path, engine: &str) -> anyhow::Result<PathBuf> {
     let config = directory.join("veridem.toml");
@@ -24,7 +26,10 @@ pub fn write_config(directory: &Path, engine: &str) -> anyhow::Result<PathBuf> {
 /// A server process, killed when it is dropped.
 pub struct Server {
     child: Child,
+    /// For streams.
     pub channels: Vec<Channel>,
+    /// For single calls.
+    pub clients: Vec<Client>,
     directory: PathBuf,
     pub start_seconds: f64,
     pub records: u64,
@@ -55,13 +60,16 @@ impl Server {
         };
         std::thread::spawn(move || log.for_each(drop));
         let mut channels = Vec::new();
+        let mut clients = Vec::new();
         for _ in 0..8 {
             let endpoint = Channel::from_shared(format!("http://{address}"))?;
             channels.push(endpoint.connect().await?);
+            clients.push(Client::connect(address).await?);
         }
         Ok(Self {
             child,
             channels,
+            clients,
             directory: directory.join("data"),
             records,
             start_seconds: started.elapsed().as_secs_f64(),

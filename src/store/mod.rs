@@ -131,7 +131,7 @@ pub enum StoreEngine {
 }
 
 /// Opens the store in a directory with the engine that made it, or makes a new one with `engine`. A part of `cache_bytes`
-/// is the engine's for its pages or blocks, half keeps what is read often decoded.
+/// is the engine's for its pages or blocks, the rest keeps what is read often decoded.
 pub fn open_store(
     directory: &Path,
     engine: StoreEngine,
