@@ -154,7 +154,10 @@ fn open_engine(config: Config, tenants: &[Tenant]) -> anyhow::Result<Arc<Engine>
     let engine = engine_in(config, &directory)?;
     for tenant in tenants {
         engine.open_tenant(tenant)?;
-        engine.store().warm_up(tenant)?;
+        if let Err(cause) = engine.store().warm_up(tenant) {
+            // Whoever asks for what cannot be read will be told; everybody else is served.
+            tracing::warn!(tenant = tenant.as_str(), %cause, "the caches could not be filled");
+        }
     }
     Ok(Arc::new(engine))
 }

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use proptest::prelude::*;
 use veridem_matchers::cluster::{Component, Evidence, Link};
@@ -160,9 +161,13 @@ fn any_known() -> impl Strategy<Value = Known> {
     prop_oneof![8 => (-15..16_i32).prop_map(|weight| Known::Weight(f64::from(weight))), 1 => Just(Known::Must), 1 => Just(Known::Cannot)]
 }
 
-/// Members and a link for every pair.
+/// At most so many members and a link for every pair.
 fn component(most: usize) -> impl Strategy<Value = (usize, Links)> {
-    (1..=most).prop_flat_map(|members| {
+    component_of(1..=most)
+}
+
+fn component_of(members: RangeInclusive<usize>) -> impl Strategy<Value = (usize, Links)> {
+    members.prop_flat_map(|members| {
         let pairs: Vec<(usize, usize)> = (0..members)
             .flat_map(|left| (left + 1..members).map(move |right| (left, right)))
             .collect();
@@ -337,6 +342,19 @@ proptest! {
         prop_assert_eq!(
             clusters_of(members, &Vec::new(), &all_agree),
             vec![(0..members).collect::<Vec<_>>()]
+        );
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(30))]
+
+    /// As many members as are not compared in full, every pair named all the same.
+    #[test]
+    fn large_components_of_named_pairs_equal_the_oracle((members, links) in component_of(31..=36)) {
+        prop_assert_eq!(
+            clusters_of(members, &links, &never),
+            clusters_by_oracle(members, &by_pair(&links), None)
         );
     }
 }
