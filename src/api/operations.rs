@@ -13,12 +13,21 @@ use super::{Api, observe, status};
 use crate::clock::{self, Stopwatch};
 use crate::executor;
 use crate::publish::SinkKind;
-use crate::resolver::{Engine, EngineError, Matcher};
+use crate::resolver::{Abandoned, Engine, EngineError, Matcher};
 use crate::store::{ModelPhase, Tenant, write_backup};
 
 const CHUNK_BYTES: usize = 64 << 10;
 /// Chunks that wait for a slow reader; then the backup waits.
 const CHUNKS_AHEAD: usize = 8;
+
+/// Dropped with the call: when its caller goes away or its deadline is over, and when it is answered.
+struct AbandonOnDrop(Abandoned);
+
+impl Drop for AbandonOnDrop {
+    fn drop(&mut self) {
+        self.0.set();
+    }
+}
 
 /// Hands on what is written, chunk by chunk.
 struct Chunks(mpsc::Sender<Result<v1::BackupResponse, Status>>);
@@ -100,6 +109,8 @@ impl OperationsService for Api {
         let request = request.into_inner();
         let engine = self.engine.clone();
         let stopwatch = Stopwatch::start();
+        let abandoned = Abandoned::default();
+        let _caller_waits = AbandonOnDrop(abandoned.clone());
         // Takes no turn among the questions: it would hold it for as long as a bulk job runs.
         let preview = tokio::task::spawn_blocking(move || {
             let matcher = wanted_matcher(&engine, &caller.tenant, &request.model, &request.rules)
@@ -107,7 +118,7 @@ impl OperationsService for Api {
             let threads = executor::available_threads().div_ceil(2);
             let preview = executor::run(threads, || {
                 engine
-                    .preview_model(&caller.tenant, &matcher)
+                    .preview_model(&caller.tenant, &matcher, &abandoned)
                     .map_err(status::of)
             });
             let preview = preview.map_err(|_| Status::internal("no thread can be started"))??;

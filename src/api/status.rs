@@ -20,6 +20,7 @@ pub(super) fn parts(error: &EngineError) -> (Code, &'static str, &str) {
         EngineError::Stale => (Code::Aborted, "STALE_VERSION", "expected_versions"),
         EngineError::Refused { field, .. } => (Code::FailedPrecondition, "REFUSED", field),
         EngineError::Overloaded => (Code::ResourceExhausted, "OVERLOADED", ""),
+        EngineError::Abandoned => (Code::Cancelled, "ABANDONED", ""),
         EngineError::Stopping => (Code::Unavailable, "STOPPING", ""),
         EngineError::Store(_) => (Code::Unavailable, "STORE_UNAVAILABLE", ""),
         EngineError::Index(_) => (Code::Unavailable, "INDEX_UNAVAILABLE", ""),

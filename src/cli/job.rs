@@ -11,7 +11,7 @@ use veridem_matchers::{Model, Pack};
 
 use crate::clock::Stopwatch;
 use crate::files::{Input, ReadOptions, read_labels, read_records};
-use crate::resolver::{BulkOptions, Records};
+use crate::resolver::{Abandoned, BulkOptions, Records};
 
 /// Records and how to resolve them.
 #[derive(clap::Args)]
@@ -108,6 +108,7 @@ impl JobArguments {
             labels,
             overrides: Vec::new(),
             link_only: self.link_only,
+            abandoned: Abandoned::default(),
         })
     }
 

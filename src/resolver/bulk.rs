@@ -1,7 +1,8 @@
 //! Bulk resolution of a set of records: the functions of `matchers`, one after the other, on all cores.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use rayon::prelude::*;
 use veridem_matchers::block::{BlockingRecall, Candidates, RuleStatistics};
@@ -18,6 +19,22 @@ use super::labels::Labels;
 use super::records::Records;
 use crate::clock::Stopwatch;
 
+/// Whether nobody waits for a job any more. Clones tell the same.
+#[derive(Clone, Debug, Default)]
+pub struct Abandoned(Arc<AtomicBool>);
+
+impl Abandoned {
+    /// Nobody waits any more, from now on.
+    pub fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether nobody waits.
+    pub fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// What a bulk job is to do beside its records.
 #[derive(Clone, Debug)]
 pub struct BulkOptions {
@@ -33,6 +50,8 @@ pub struct BulkOptions {
     pub overrides: Vec<(u32, u32, Link)>,
     /// Only pairs of two sources may match.
     pub link_only: bool,
+    /// Once set, the job leaves out what it can and ends soon; its result is worth nothing.
+    pub abandoned: Abandoned,
 }
 
 impl BulkOptions {
@@ -209,7 +228,7 @@ pub fn resolve_records(
         let (considered, compared) = (AtomicU64::new(0), AtomicU64::new(0));
         let pairs = candidates.map_pairs(&table, |left, right| {
             considered.fetch_add(1, Ordering::Relaxed);
-            if !may_match(left, right) {
+            if !may_match(left, right) || options.abandoned.is_set() {
                 return None;
             }
             compared.fetch_add(1, Ordering::Relaxed);
@@ -235,6 +254,9 @@ pub fn resolve_records(
     seconds.insert("score", stopwatch.lap());
 
     entered("cluster");
+    if options.abandoned.is_set() {
+        pairs.clear();
+    }
     let clusters = cluster(
         &TableScorer::new(&scorer, &table),
         table.len(),

@@ -40,6 +40,9 @@ pub enum EngineError {
     /// More waits than may wait; try again after a moment.
     #[error("too many requests wait; try again")]
     Overloaded,
+    /// The caller does not wait for the answer any more.
+    #[error("nobody waits for the answer any more")]
+    Abandoned,
     /// The service is stopping; try again elsewhere or later.
     #[error("the service is stopping; try again later")]
     Stopping,

@@ -7,7 +7,7 @@ use veridem_matchers::{
     Comparable, Model, NormalisedRecord, Pack, Record, Scorer, StatedAttribute,
 };
 
-use super::bulk::BulkOptions;
+use super::bulk::{Abandoned, BulkOptions};
 use crate::store::{StoreError, StoredModel};
 
 /// Model, pack and what is made of them.
@@ -80,6 +80,7 @@ impl Matcher {
             labels: None,
             overrides: Vec::new(),
             link_only: false,
+            abandoned: Abandoned::default(),
         }
     }
 

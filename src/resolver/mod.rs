@@ -30,7 +30,7 @@ mod tasks;
 mod validate;
 
 pub use bulk::{
-    BulkOptions, BulkResult, Comparables, STAGES, ScoredPair, bulk_identity_id,
+    Abandoned, BulkOptions, BulkResult, Comparables, STAGES, ScoredPair, bulk_identity_id,
     golden_record_of_rows, prepare, resolve_records, trained_model,
 };
 pub use engine::{Ack, Engine};

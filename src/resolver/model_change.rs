@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use rustc_hash::FxHashSet;
 use tokio_util::sync::CancellationToken;
 
-use super::bulk::{BulkOptions, BulkResult, resolve_records};
+use super::bulk::{Abandoned, BulkOptions, BulkResult, resolve_records};
 use super::change::Change;
 use super::engine::{Engine, TenantState};
 use super::error::EngineError;
@@ -56,17 +56,18 @@ pub(super) struct LivingRecords {
 }
 
 impl Engine {
-    /// What would come of another model: as of now, nothing is changed. One at a time.
+    /// What would come of another model: as of now, nothing is changed. One at a time; ends soon where nobody waits any more.
     pub fn preview_model(
         &self,
         tenant: &Tenant,
         matcher: &Matcher,
+        abandoned: &Abandoned,
     ) -> Result<ModelChangePreview, EngineError> {
         let _one = self.preview.try_lock().ok_or(EngineError::Overloaded)?;
         let state = self.tenant(tenant)?;
         same_folds(&state.matcher, matcher)?;
-        let living = self.living_records(tenant, &state)?;
-        let result = self.resolve_anew(&state, matcher, &living)?;
+        let living = self.living_records(tenant, &state, abandoned)?;
+        let result = self.resolve_anew(&state, matcher, &living, abandoned)?;
         preview_of(self, tenant, matcher, &living, &result)
     }
 
@@ -135,6 +136,7 @@ impl Engine {
         &self,
         tenant: &Tenant,
         state: &TenantState,
+        abandoned: &Abandoned,
     ) -> Result<LivingRecords, EngineError> {
         let mut builder = RecordsBuilder::default();
         let mut dead = Vec::new();
@@ -144,6 +146,9 @@ impl Engine {
                 .store
                 .records_from(tenant, state.generation, first, BATCH)?;
             let Some(last) = records.last() else { break };
+            if abandoned.is_set() {
+                return Err(EngineError::Abandoned);
+            }
             first = last.number + 1;
             for record in records {
                 if record.is_alive {
@@ -177,6 +182,7 @@ impl Engine {
         state: &TenantState,
         matcher: &Matcher,
         living: &LivingRecords,
+        abandoned: &Abandoned,
     ) -> Result<BulkResult, EngineError> {
         let numbers: Vec<RecordNumber> = living.rows.iter().map(|(number, _)| *number).collect();
         let links = state.shared.overrides.read().links(&numbers);
@@ -185,9 +191,14 @@ impl Engine {
                 .into_iter()
                 .map(|(left, right, link)| (left as u32, right as u32, link))
                 .collect(),
+            abandoned: abandoned.clone(),
             ..matcher.bulk_options()
         };
-        Ok(resolve_records(&living.records, options, &|_| {}))
+        let result = resolve_records(&living.records, options, &|_| {});
+        if abandoned.is_set() {
+            return Err(EngineError::Abandoned);
+        }
+        Ok(result)
     }
 
     /// Weighs all pairs under the model that comes, until only few records are left that signals have changed meanwhile; or ends
@@ -208,8 +219,8 @@ impl Engine {
         self.put_model_change(tenant, change.clone())?;
         let matcher = Arc::new(Matcher::from_stored(&self.next_model(tenant)?)?);
         *state.touched.lock() = Some(FxHashSet::default());
-        let living = self.living_records(tenant, &state)?;
-        let result = self.resolve_anew(&state, &matcher, &living)?;
+        let living = self.living_records(tenant, &state, &Abandoned::default())?;
+        let result = self.resolve_anew(&state, &matcher, &living, &Abandoned::default())?;
         let preview = preview_of(self, tenant, &matcher, &living, &result)?;
         if preview.changed_share() > change.limit {
             *state.touched.lock() = None;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use veridem::resolver::{
-    Engine, EngineError, Fold, Moment, Records, Signal, SignalKind, resolve_records,
+    Engine, EngineError, Fold, Moment, Prepared, Records, Signal, SignalKind, resolve_records,
 };
 use veridem::store::{EventKind, IdentityId, Store, StoredEvent, check_tenant};
 use veridem_matchers::{Attribute, Record, RecordKey};
@@ -132,6 +132,37 @@ proptest! {
         check_feed(&other);
         check_counters(&other);
         prop_assert_eq!(check_tenant(other.store().as_ref(), &tenant()).expect("the store reads"), Vec::<String>::new());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(500))]
+
+    /// However early signals are made ready, before whatever others come to their turn: every event is the same.
+    #[test]
+    fn what_is_made_ready_early_changes_nothing(
+        (signals, leads) in signals(24).prop_flat_map(|signals| {
+            let leads = prop::collection::vec(0..24_usize, signals.len());
+            (Just(signals), leads)
+        })
+    ) {
+        let (one, other) = (memory_engine(), memory_engine());
+        submit_all(&one, &signals);
+        let mut ready: Vec<Option<Prepared>> = signals.iter().map(|_| None).collect();
+        for (turn, signal) in signals.iter().enumerate() {
+            for later in turn..signals.len() {
+                if ready[later].is_none() && later - turn <= leads[later] {
+                    let prepared = other.prepare(&tenant(), &signals[later]);
+                    ready[later] = Some(prepared.expect("a valid signal is made ready"));
+                }
+            }
+            let prepared = ready[turn].take().expect("made ready at its turn at the latest");
+            other
+                .submit_prepared(&tenant(), signal, prepared, EVENT_TIME_MS)
+                .expect("a valid signal is accepted");
+        }
+        prop_assert_eq!(events_of(&one), events_of(&other));
+        prop_assert_eq!(golden_and_tasks(one.store().as_ref()), golden_and_tasks(other.store().as_ref()));
     }
 }
 

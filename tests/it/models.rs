@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tonic::Code;
 use tonic::transport::Channel;
-use veridem::resolver::{Engine, Matcher};
+use veridem::resolver::{Abandoned, Engine, EngineError, Matcher};
 use veridem::store::check_tenant;
 use veridem_matchers::Pack;
 use veridem_proto::v1;
@@ -24,10 +24,13 @@ fn strict_rules() -> String {
     strict
 }
 
-fn strict_engine() -> Engine {
+fn strict_matcher() -> Matcher {
     let pack = Pack::from_toml(&strict_rules()).expect("rules");
-    let matcher = Matcher::new(Matcher::shipped_model(), pack);
-    memory_engine_with(matcher.into())
+    Matcher::new(Matcher::shipped_model(), pack)
+}
+
+fn strict_engine() -> Engine {
+    memory_engine_with(strict_matcher().into())
 }
 
 fn submit_all(engine: &Engine, signals: &[veridem::resolver::Signal]) {
@@ -58,6 +61,19 @@ fn activate(limit: f64) -> v1::ActivateModelRequest {
         rules: strict_rules(),
         limit,
     }
+}
+
+#[test]
+fn a_preview_that_nobody_waits_for_ends_without_an_answer() {
+    let (engine, matcher) = (memory_engine(), strict_matcher());
+    submit_all(&engine, &sample_signals()[..200]);
+    let preview = |abandoned: &Abandoned| engine.preview_model(&tenant(), &matcher, abandoned);
+    let told = preview(&Abandoned::default()).expect("a preview");
+    let abandoned = Abandoned::default();
+    abandoned.set();
+    assert!(matches!(preview(&abandoned), Err(EngineError::Abandoned)));
+    let again = preview(&Abandoned::default());
+    assert_eq!(again.expect("the turn was given back"), told);
 }
 
 #[tokio::test(flavor = "multi_thread")]

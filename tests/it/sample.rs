@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use tokio_stream::StreamExt;
-use veridem::resolver::{BulkOptions, resolve_records};
+use veridem::resolver::{Abandoned, BulkOptions, resolve_records};
 use veridem_matchers::train::TrainingOptions;
 use veridem_matchers::{RecordKey, evaluate};
 use veridem_proto::v1;
@@ -151,6 +151,7 @@ fn the_sample_is_resolved_well_without_labels() {
         labels: None,
         overrides: Vec::new(),
         link_only: false,
+        abandoned: Abandoned::default(),
     };
     let result = resolve_records(&input.records, options, &|_| {});
     let mut truth = BTreeMap::new();
