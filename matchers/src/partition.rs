@@ -78,7 +78,7 @@ fn link_of(score: &PairScore) -> Option<Link> {
 }
 
 /// The clusters of one component. `members` come in the order of their record keys; `edges` are the pairs that blocking
-/// brought and that match; `overrides` are a steward's words and win over scores. `memo` is of the same scorer.
+/// brought and that match; `overrides` are stewards' words, the latest first, and win over scores. `memo` is of the same scorer.
 pub fn partition_component(
     members: &[&NormalisedRecord],
     edges: &[Edge],

@@ -1,5 +1,6 @@
 //! Bulk resolution of a set of records: the functions of `matchers`, one after the other, on all cores.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -46,8 +47,8 @@ pub struct BulkOptions {
     pub training: TrainingOptions,
     /// What people said of some records.
     pub labels: Option<Labels>,
-    /// Stewards' words on pairs of rows, `left < right`, sorted.
-    pub overrides: Vec<(u32, u32, Link)>,
+    /// Stewards' words on pairs of rows, `left < right`, sorted; each with the number of its override, the latest the largest.
+    pub overrides: Vec<(u32, u32, Link, u64)>,
     /// Only pairs of two sources may match.
     pub link_only: bool,
     /// Once set, the job leaves out what it can and ends soon; its result is worth nothing.
@@ -284,7 +285,7 @@ fn cluster(
     scorer: &TableScorer<'_>,
     rows: usize,
     pairs: &[ScoredPair],
-    overrides: &[(u32, u32, Link)],
+    overrides: &[(u32, u32, Link, u64)],
     may_match: &(dyn Fn(usize, usize) -> bool + Sync),
 ) -> Vec<Vec<usize>> {
     let matches = pairs
@@ -293,8 +294,8 @@ fn cluster(
         .map(|pair| (pair.left as usize, pair.right as usize));
     let musts = overrides
         .iter()
-        .filter(|(.., link)| *link == Link::Must)
-        .map(|(left, right, _)| (*left as usize, *right as usize));
+        .filter(|(_, _, link, _)| *link == Link::Must)
+        .map(|(left, right, ..)| (*left as usize, *right as usize));
     // Pairs are sorted by their left row: where those of each row begin.
     let mut starts = vec![0_u32; rows + 1];
     for pair in pairs {
@@ -313,9 +314,9 @@ fn cluster(
             let of_row = overrides[first..]
                 .iter()
                 .take_while(|(left, ..)| *left as usize == *row);
-            for (_, right, link) in of_row {
+            for (_, right, link, number) in of_row {
                 if let Ok(right) = members.binary_search(&(*right as usize)) {
-                    links.push((left, right, *link));
+                    links.push((left, right, *link, *number));
                 }
             }
             for pair in &pairs[starts[*row] as usize..starts[row + 1] as usize] {
@@ -325,6 +326,11 @@ fn cluster(
                 }
             }
         }
+        links.sort_by_key(|(.., number)| Reverse(*number));
+        let links: Vec<_> = links
+            .into_iter()
+            .map(|(left, right, link, _)| (left, right, link))
+            .collect();
         let may_match = |left: usize, right: usize| may_match(members[left], members[right]);
         let parts = partition_rows(&members, &edges, &links, &may_match, scorer);
         let of_rows = |part: Vec<usize>| part.into_iter().map(|member| members[member]).collect();

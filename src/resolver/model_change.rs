@@ -189,7 +189,7 @@ impl Engine {
         let options = BulkOptions {
             overrides: links
                 .into_iter()
-                .map(|(left, right, link)| (left as u32, right as u32, link))
+                .map(|(left, right, link, number)| (left as u32, right as u32, link, number))
                 .collect(),
             abandoned: abandoned.clone(),
             ..matcher.bulk_options()

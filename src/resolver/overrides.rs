@@ -97,8 +97,8 @@ impl Overrides {
         others.filter(move |other| self.word(record, *other) == Some(Link::Must))
     }
 
-    /// The words on pairs of some records, by their positions.
-    pub(super) fn links(&self, records: &[RecordNumber]) -> Vec<(usize, usize, Link)> {
+    /// The words on pairs of some records, by their positions, each with the override that says it.
+    pub(super) fn links(&self, records: &[RecordNumber]) -> Vec<(usize, usize, Link, u64)> {
         let named: Vec<usize> = (0..records.len())
             .filter(|position| self.name(records[*position]))
             .collect();
@@ -110,13 +110,13 @@ impl Overrides {
         for left in named {
             for other in self.others(records[left]) {
                 if let Some(right) = position.get(&other).filter(|right| **right > left)
-                    && let Some(link) = self.word(records[left], other)
+                    && let Some((number, link)) = self.word_of(records[left], other)
                 {
-                    links.push((left, *right, link));
+                    links.push((left, *right, link, number));
                 }
             }
         }
-        links.sort_unstable_by_key(|(left, right, _)| (*left, *right));
+        links.sort_unstable_by_key(|(left, right, ..)| (*left, *right));
         links
     }
 }

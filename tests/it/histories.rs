@@ -120,19 +120,20 @@ fn outcome_of(engine: &Engine) -> Outcome {
     }
 }
 
-/// The latest word on two records.
-fn word(overrides: &[StoredOverride], one: &RecordKey, other: &RecordKey) -> Option<Link> {
+/// The latest word on two records, and the override that says it.
+fn word(overrides: &[StoredOverride], one: &RecordKey, other: &RecordKey) -> Option<(Link, u64)> {
     overrides.iter().rev().find_map(|value| {
         let place = |key: &RecordKey| {
             let holds = |group: &Vec<(RecordKey, u64)>| group.iter().any(|(known, _)| known == key);
             value.groups.iter().position(holds)
         };
         let (one, other) = (place(one)?, place(other)?);
-        Some(if one == other {
+        let link = if one == other {
             Link::Must
         } else {
             Link::Cannot
-        })
+        };
+        Some((link, value.number))
     })
 }
 
@@ -155,8 +156,8 @@ fn recomputed(signals: &[Signal], overrides: &[StoredOverride], matcher: &Matche
     let mut words = Vec::new();
     for (left, one) in keys.iter().enumerate() {
         for (right, other) in keys.iter().enumerate().skip(left + 1) {
-            if let Some(link) = word(overrides, one, other) {
-                words.push((left as u32, right as u32, link));
+            if let Some((link, number)) = word(overrides, one, other) {
+                words.push((left as u32, right as u32, link, number));
             }
         }
     }
@@ -181,8 +182,8 @@ fn recomputed(signals: &[Signal], overrides: &[StoredOverride], matcher: &Matche
     };
     let apart: BTreeSet<(usize, usize)> = words
         .iter()
-        .filter(|(.., link)| *link == Link::Cannot)
-        .map(|(left, right, _)| between(*left, *right))
+        .filter(|(_, _, link, _)| *link == Link::Cannot)
+        .map(|(left, right, ..)| between(*left, *right))
         .collect();
     let mut strongest: BTreeMap<(usize, usize), (f64, usize, usize)> = BTreeMap::new();
     for pair in &result.pairs {

@@ -32,7 +32,8 @@ pub struct Component<'a, E> {
     pub members: usize,
     /// The pairs that blocking brought, `left < right`.
     pub pairs: Vec<(usize, usize)>,
-    /// Words on pairs, `left < right`; they win over those of `compare`.
+    /// Words on pairs, `left < right`; they win over those of `compare`, and an earlier one over a later one where two that must be one
+    /// person cannot both be.
     pub links: Vec<(usize, usize, Link)>,
     /// What a pair says, and a rule's word on it.
     pub compare: &'a dyn Fn(usize, usize) -> (E, Option<Link>),
@@ -182,11 +183,16 @@ impl<'a, E: Evidence> State<'a, E> {
         at.ok().map(|at| neighbours[at].between)
     }
 
-    /// Joins what must be joined, in the order of members; a must-link across a cannot-link is left to a steward.
+    /// Joins what must be joined: by words in their order, then by rules in the order of members. A must-link across a cannot-link is left
+    /// to a steward.
     fn join_must_links(&mut self) {
-        let mut must = std::mem::take(&mut self.must);
-        must.sort_unstable();
-        for (left, right) in must {
+        let mut by_rule = std::mem::take(&mut self.must);
+        by_rule.sort_unstable();
+        let words = self.component.links.iter();
+        let by_word = words
+            .filter(|(.., link)| *link == Link::Must)
+            .map(|(left, right, _)| (*left, *right));
+        for (left, right) in by_word.chain(by_rule) {
             let (left, right) = (self.cluster_of[left], self.cluster_of[right]);
             let cannot = self
                 .between(left, right)

@@ -429,6 +429,30 @@ fn a_chain_of_lucky_pairs_does_not_pull_strangers_together() {
 }
 
 #[test]
+fn of_words_that_contradict_each_other_the_earlier_wins() {
+    let clusters_of = |links: &[(usize, usize, Link)]| {
+        Component {
+            members: 3,
+            pairs: Vec::new(),
+            links: links.to_vec(),
+            compare: &|_, _| {
+                let nothing = Mean {
+                    sum: -1.0,
+                    pairs: 1.0,
+                };
+                (nothing, None)
+            },
+            weigh: &|evidence: &Mean| evidence.sum / evidence.pairs,
+        }
+        .clusters()
+    };
+    let apart = (0, 2, Link::Cannot);
+    let (first, last) = ((0, 1, Link::Must), (1, 2, Link::Must));
+    assert_eq!(clusters_of(&[first, last, apart]), [vec![0, 1], vec![2]]);
+    assert_eq!(clusters_of(&[last, first, apart]), [vec![0], vec![1, 2]]);
+}
+
+#[test]
 fn one_pair_does_not_outvote_the_others() {
     let links = vec![
         (0, 1, Known::Weight(11.0)),

@@ -1,5 +1,6 @@
 //! What a change has to decide anew, and the clusters that come of it.
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
 use rustc_hash::FxHashMap;
@@ -97,15 +98,16 @@ impl Change<'_> {
             );
         }
         edges.sort_unstable_by_key(|(left, right, _)| (*left, *right));
-        let overrides = self.overrides.links(&living);
+        let mut overrides = self.overrides.links(&living);
+        overrides.sort_by_key(|(.., number)| Reverse(*number));
         let joins = edges
             .iter()
             .filter(|(.., score)| score.decision == Decision::Match)
             .map(|(left, right, _)| (*left, *right));
         let musts = overrides
             .iter()
-            .filter(|(.., link)| *link == Link::Must)
-            .map(|(left, right, _)| (*left, *right));
+            .filter(|(_, _, link, _)| *link == Link::Must)
+            .map(|(left, right, ..)| (*left, *right));
         let mut clusters = Vec::new();
         for component in connected_components(living.len(), joins.chain(musts)) {
             if component.len() == 1 {
@@ -133,7 +135,7 @@ impl Change<'_> {
                 .collect();
             let overrides: Vec<_> = overrides
                 .iter()
-                .filter_map(|(left, right, link)| {
+                .filter_map(|(left, right, link, _)| {
                     inside(left, right).map(|(left, right)| (left, right, *link))
                 })
                 .collect();
