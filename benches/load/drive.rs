@@ -18,6 +18,9 @@ pub fn histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, 600_000_000, 3).expect("bounds in microseconds")
 }
 
+/// When a call was due, and when it was answered.
+type Answer = (Instant, Result<Instant, tonic::Status>);
+
 /// Calls that may be on their way at once.
 const MAX_ON_THEIR_WAY: usize = 1_000;
 
@@ -59,12 +62,12 @@ where
     let mut latencies = histogram();
     let mut calls = tokio::task::JoinSet::new();
     let mut answered = 0;
-    let mut note = |due: Instant, answer: Result<Instant, tonic::Status>| match answer {
-        Err(status) if status.code() == tonic::Code::ResourceExhausted => Ok(()),
-        answer => {
+    let mut note = |done: Result<Answer, tokio::task::JoinError>| match done? {
+        (_, Err(status)) if status.code() == tonic::Code::ResourceExhausted => Ok(()),
+        (due, answer) => {
             latencies.saturating_record((answer? - due).as_micros() as u64);
             answered += 1;
-            Ok::<_, tonic::Status>(())
+            Ok::<_, anyhow::Error>(())
         }
     };
     let started = Instant::now();
@@ -74,20 +77,17 @@ where
         while calls.len() >= MAX_ON_THEIR_WAY
             && let Some(done) = calls.join_next().await
         {
-            let (due, answer) = done?;
-            note(due, answer)?;
+            note(done)?;
         }
         // What is done does not wait in memory for the end.
         while let Some(done) = calls.try_join_next() {
-            let (due, answer) = done?;
-            note(due, answer)?;
+            note(done)?;
         }
         let answer = call(index);
         calls.spawn(async move { (due, answer.await.map(|()| Instant::now())) });
     }
     while let Some(done) = calls.join_next().await {
-        let (due, answer) = done?;
-        note(due, answer)?;
+        note(done)?;
     }
     let achieved = answered as f64 / started.elapsed().as_secs_f64();
     Ok((achieved, latencies, count as u64 - answered))

@@ -16,6 +16,7 @@ enum Fresh {
     Edges(Vec<u8>, Arc<Vec<StoredEdge>>, usize),
     Identity(Vec<u8>, Arc<StoredIdentity>, usize),
 }
+
 impl<E: Engine> KeyedStore<E> {
     /// Writes everything or nothing, and shows it the caches.
     pub(super) fn write(
