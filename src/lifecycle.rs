@@ -27,6 +27,12 @@ pub const STORE_DIRECTORY: &str = "store";
 /// Where the indexes lie in the data directory.
 pub const INDEX_DIRECTORY: &str = "index";
 
+/// What a client may send on a stream before the service has taken it.
+const STREAM_WINDOW_BYTES: u32 = 64 << 10;
+/// The same for all streams of a connection. h2 closes a connection on which the unused parts of waiting frames of less than 256
+/// bytes add up to more than half of this: some 29 full streams of signals of 80 bytes, or 7 of the smallest signals.
+const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
+
 /// A running service.
 pub struct Service {
     /// Where gRPC listens.
@@ -213,7 +219,10 @@ async fn serve_grpc(
 ) {
     // Small answers must not wait for the client's delayed acknowledgement (40 ms a call).
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    let server = tonic::transport::Server::builder().add_routes(routes);
+    let server = tonic::transport::Server::builder()
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .add_routes(routes);
     if let Err(cause) = server
         .serve_with_incoming_shutdown(incoming, stop.cancelled_owned())
         .await
