@@ -17,10 +17,12 @@ use crate::store::Tenant;
 
 /// Requests that may wait for the writer.
 const QUEUE_LENGTH: usize = 4_096;
-/// Requests that one flush makes durable.
+/// Requests after which a flush makes them durable.
 const MAX_GROUP: usize = 512;
-/// Requests that may be ready before the writer comes to them: enough to even out what each costs.
-const MAX_READY: usize = 64;
+/// Requests that are made ready and handed to the writer together: a hand-over wakes a thread.
+const MAX_BATCH: usize = 16;
+/// Batches that may be ready before the writer comes to them: enough to even out what each costs.
+const MAX_READY: usize = 32;
 
 type Reply<T> = oneshot::Sender<Result<T, EngineError>>;
 
@@ -228,17 +230,22 @@ impl Answer {
     }
 }
 
-fn make_ready(engine: &Engine, mut requests: mpsc::Receiver<Request>, ready: &mpsc::Sender<Ready>) {
-    while let Some(request) = requests.blocking_recv() {
-        let request = match request {
+fn make_ready(
+    engine: &Engine,
+    mut requests: mpsc::Receiver<Request>,
+    ready: &mpsc::Sender<Vec<Ready>>,
+) {
+    let mut waiting = Vec::with_capacity(MAX_BATCH);
+    while requests.blocking_recv_many(&mut waiting, MAX_BATCH) > 0 {
+        let batch = waiting.drain(..).map(|request| match request {
             Request::Signal(tenant, signal, reply) => {
                 let prepared = engine.prepare(&tenant, &signal).map(Box::new);
                 Ready::Signal(tenant, signal, prepared, reply)
             }
             Request::Steward(tenant, request, reply) => Ready::Steward(tenant, request, reply),
             Request::Model(tenant, reply) => Ready::Model(tenant, reply),
-        };
-        if ready.blocking_send(request).is_err() {
+        });
+        if ready.blocking_send(batch.collect()).is_err() {
             return;
         }
     }
@@ -246,17 +253,19 @@ fn make_ready(engine: &Engine, mut requests: mpsc::Receiver<Request>, ready: &mp
 
 fn run(
     engine: &Engine,
-    mut requests: mpsc::Receiver<Ready>,
+    mut ready: mpsc::Receiver<Vec<Ready>>,
     flushed: &watch::Sender<FxHashMap<Tenant, u64>>,
 ) {
     let mut group = Vec::with_capacity(MAX_GROUP);
     let mut sequences: FxHashMap<Tenant, u64> = FxHashMap::default();
-    while let Some(request) = requests.blocking_recv() {
-        group.push(handle(engine, request, &mut sequences));
-        while group.len() < MAX_GROUP
-            && let Ok(request) = requests.try_recv()
-        {
-            group.push(handle(engine, request, &mut sequences));
+    while let Some(batch) = ready.blocking_recv() {
+        let mut next = Some(batch);
+        while let Some(batch) = next {
+            let requests = batch.into_iter();
+            group.extend(requests.map(|request| handle(engine, request, &mut sequences)));
+            next = (group.len() < MAX_GROUP)
+                .then(|| ready.try_recv().ok())
+                .flatten();
         }
         let flush = engine.store().flush().map_err(|cause| cause.to_string());
         if let Err(cause) = &flush {

@@ -66,7 +66,7 @@ pub(super) struct TouchedKeys {
 }
 
 /// Changes that are remembered: more than come between a signal's preparation and its turn.
-const MAX_REMEMBERED: usize = 512;
+const MAX_REMEMBERED: usize = 640;
 
 impl TouchedKeys {
     /// Notes which keys a change touched. Changes come in order.
@@ -228,7 +228,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_a_change_touched_is_not_taken_for_what_it_was(
-            changes in prop::collection::vec(prop::collection::vec(0_u64..40, 0..3), 1..700),
+            changes in prop::collection::vec(prop::collection::vec(0_u64..40, 0..3), 1..900),
             first in 1_u64..1_000,
             key in 0_u64..40,
         ) {
