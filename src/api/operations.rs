@@ -9,10 +9,11 @@ use veridem_matchers::{Model, Pack};
 use veridem_proto::v1;
 use veridem_proto::v1::operations_service_server::OperationsService;
 
-use super::{Api, observe, status};
+use super::auth::Caller;
+use super::{Api, observe, page, status};
 use crate::clock::{self, Stopwatch};
 use crate::executor;
-use crate::publish::SinkKind;
+use crate::publish::{CommandError, DeadLetters, ReplayFrom, Sink};
 use crate::resolver::{Abandoned, Engine, EngineError, Matcher};
 use crate::store::{ModelPhase, Tenant, write_backup};
 
@@ -249,23 +250,173 @@ impl OperationsService for Api {
             .iter()
             .filter(|sink| sink.settings.tenant == caller.tenant);
         let sinks = own.map(|sink| {
-            let state = sink.state();
+            let (settings, state) = (&sink.settings, sink.state());
             v1::Sink {
-                name: sink.settings.name.clone(),
-                kind: match sink.settings.kind {
-                    SinkKind::Webhook { .. } => "webhook",
-                    SinkKind::File { .. } => "file",
-                }
-                .to_owned(),
-                acknowledged_sequence: state.acknowledged_sequence,
-                lag: last.saturating_sub(state.acknowledged_sequence),
+                name: settings.name.clone(),
+                kind: settings.kind.as_str().to_owned(),
+                cursor: state.cursor,
+                lag: last.saturating_sub(state.cursor) + state.retries,
                 failed_attempts: state.failed_attempts,
                 last_error: state.last_error,
+                retries: state.retries,
+                dead_letters: state.dead_letters,
+                down: state.is_down,
+                owner: settings.owner.clone(),
             }
         });
         Ok(Response::new(v1::ListSinksResponse {
             sinks: sinks.collect(),
         }))
+    }
+
+    async fn list_dead_letters(
+        &self,
+        request: Request<v1::ListDeadLettersRequest>,
+    ) -> Result<Response<v1::ListDeadLettersResponse>, Status> {
+        let caller = self.caller(&request)?;
+        let request = request.into_inner();
+        self.sink(&caller, &request.sink)?;
+        let size = page::size(request.page_size, 100, 1_000)?;
+        let after = page::number(&request.page_token)?.unwrap_or(0);
+        let response = self.ask("ListDeadLetters", move |engine| {
+            dead_letters(engine, &caller.tenant, &request.sink, after, size)
+        });
+        Ok(Response::new(response.await?))
+    }
+
+    async fn redrive_dead_letters(
+        &self,
+        request: Request<v1::RedriveDeadLettersRequest>,
+    ) -> Result<Response<v1::RedriveDeadLettersResponse>, Status> {
+        let caller = self.caller(&request)?;
+        let request = request.into_inner();
+        let sink = self.sink(&caller, &request.sink)?;
+        let redriven = sink.redrive(named(request.sequences, request.all)?);
+        let redriven = redriven.await.map_err(refused)?;
+        tracing::info!(
+            principal = caller.principal,
+            sink = request.sink,
+            redriven,
+            "dead letters are sent again"
+        );
+        Ok(Response::new(v1::RedriveDeadLettersResponse { redriven }))
+    }
+
+    async fn discard_dead_letters(
+        &self,
+        request: Request<v1::DiscardDeadLettersRequest>,
+    ) -> Result<Response<v1::DiscardDeadLettersResponse>, Status> {
+        let caller = self.caller(&request)?;
+        let request = request.into_inner();
+        let sink = self.sink(&caller, &request.sink)?;
+        let discarded = sink.discard(named(request.sequences, request.all)?);
+        let discarded = discarded.await.map_err(refused)?;
+        tracing::warn!(
+            principal = caller.principal,
+            sink = request.sink,
+            discarded,
+            "dead letters are discarded"
+        );
+        Ok(Response::new(v1::DiscardDeadLettersResponse { discarded }))
+    }
+
+    async fn replay_sink(
+        &self,
+        request: Request<v1::ReplaySinkRequest>,
+    ) -> Result<Response<v1::ReplaySinkResponse>, Status> {
+        use v1::replay_sink_request::From;
+        let caller = self.caller(&request)?;
+        let request = request.into_inner();
+        let sink = self.sink(&caller, &request.sink)?;
+        let from = match request.from {
+            Some(From::Sequence(sequence)) if sequence > 0 => ReplayFrom::Sequence(sequence),
+            Some(From::TimeMs(time_ms)) => ReplayFrom::Time(time_ms),
+            Some(From::Snapshot(true)) => ReplayFrom::Snapshot,
+            _ => {
+                return Err(status::invalid(
+                    "from",
+                    "is missing; give a sequence number from 1 on, a time, or snapshot",
+                ));
+            }
+        };
+        let first_sequence = sink.replay(from).await.map_err(refused)?;
+        tracing::info!(
+            principal = caller.principal,
+            sink = request.sink,
+            first_sequence,
+            "a sink is replayed"
+        );
+        Ok(Response::new(v1::ReplaySinkResponse { first_sequence }))
+    }
+}
+
+/// The dead letters that a call names.
+fn named(sequences: Vec<u64>, all: bool) -> Result<DeadLetters, Status> {
+    match (all, sequences.is_empty()) {
+        (true, true) => Ok(DeadLetters::All),
+        (false, false) => Ok(DeadLetters::Of(sequences)),
+        _ => Err(status::invalid("sequences", "give sequences or all")),
+    }
+}
+
+fn refused(cause: CommandError) -> Status {
+    status::of(match cause {
+        CommandError::Stopping => EngineError::Stopping,
+        CommandError::Store(cause) => cause.into(),
+    })
+}
+
+/// A page of a sink's dead letters.
+fn dead_letters(
+    engine: &Engine,
+    tenant: &Tenant,
+    sink: &str,
+    after: u64,
+    size: usize,
+) -> Result<v1::ListDeadLettersResponse, EngineError> {
+    let store = engine.store();
+    let mut response = v1::ListDeadLettersResponse::default();
+    let mut after = after;
+    loop {
+        // Those that are tried again lie between them.
+        let deliveries = store.deliveries(tenant, sink, after, size)?;
+        if deliveries.is_empty() {
+            return Ok(response);
+        }
+        for (sequence, delivery) in deliveries {
+            after = sequence;
+            if !delivery.is_dead {
+                continue;
+            }
+            let event = store.events(tenant, sequence, 1)?.pop();
+            response.dead_letters.push(v1::DeadLetter {
+                sequence,
+                identity_id: event
+                    .as_ref()
+                    .map(|event| event.identity.id.to_string())
+                    .unwrap_or_default(),
+                kind: event
+                    .map(|event| event.kind.as_str().to_owned())
+                    .unwrap_or_default(),
+                attempts: delivery.attempts,
+                reason: delivery.last_error,
+                failed_at_ms: delivery.failed_at_ms,
+            });
+            if response.dead_letters.len() == size {
+                response.next_page_token = page::token(&after.to_be_bytes());
+                return Ok(response);
+            }
+        }
+    }
+}
+
+impl Api {
+    /// A sink of the caller's tenant.
+    fn sink(&self, caller: &Caller, name: &str) -> Result<&Sink, Status> {
+        self.sinks
+            .iter()
+            .find(|sink| sink.settings.name == name && sink.settings.tenant == caller.tenant)
+            .ok_or_else(|| status::of(EngineError::NotFound { what: "sink" }))
     }
 }
 

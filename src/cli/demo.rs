@@ -27,7 +27,6 @@ use crate::config::Config;
 use crate::lifecycle::Service;
 use crate::publish::{Mapping, SinkKind, SinkSettings, sign};
 use crate::resolver::Signal;
-use crate::store::Tenant;
 use crate::telemetry;
 
 /// Starts the whole service in a temporary folder and streams the sample signals of every source through its gRPC API.
@@ -172,11 +171,8 @@ fn sink(name: &str, kind: SinkKind, mapping: &[(&str, &str)]) -> anyhow::Result<
         .collect();
     let mapping = Mapping::new(fields).map_err(anyhow::Error::msg)?;
     Ok(SinkSettings {
-        name: name.to_owned(),
-        kind,
-        tenant: Tenant::default_tenant(),
-        timeout: Duration::from_secs(5),
         mapping,
+        ..SinkSettings::new(name, kind)
     })
 }
 

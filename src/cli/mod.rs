@@ -12,6 +12,7 @@ mod model;
 mod remote;
 mod replay;
 mod serve;
+mod sinks;
 mod train;
 
 use clap::{Parser, Subcommand};
@@ -35,6 +36,7 @@ enum Command {
     Explain(explain::ExplainArguments),
     Generate(generate::GenerateArguments),
     Model(model::ModelArguments),
+    Sinks(sinks::SinksArguments),
     Replay(replay::ReplayArguments),
     Backup(backup::BackupArguments),
     Restore(backup::RestoreArguments),
@@ -54,6 +56,7 @@ impl Arguments {
             Command::Explain(arguments) => explain::run(&arguments),
             Command::Generate(arguments) => generate::run(&arguments),
             Command::Model(arguments) => model::run(arguments),
+            Command::Sinks(arguments) => sinks::run(arguments),
             Command::Replay(arguments) => replay::run(&arguments),
             Command::Backup(arguments) => backup::backup(&arguments),
             Command::Restore(arguments) => backup::restore(&arguments),

@@ -9,7 +9,7 @@ use veridem_proto::v1;
 use veridem_proto::v1::operations_service_client::OperationsServiceClient;
 
 use super::job::read_text;
-use super::remote::{connect, request, told};
+use super::remote::{RemoteArguments, told};
 
 /// Another model or other rules on a running service: what would come of them, putting them in force, and how far that is.
 #[derive(clap::Args)]
@@ -29,29 +29,6 @@ enum ModelCommand {
     Activate(ActivateArguments),
     /// Tells which model is in force, and how far a change is.
     Status(RemoteArguments),
-}
-
-#[derive(clap::Args)]
-struct RemoteArguments {
-    /// The gRPC address of the service.
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:50051")]
-    address: String,
-    /// The tenant.
-    #[arg(long, default_value = "default")]
-    tenant: String,
-    /// A file that holds the bearer token.
-    #[arg(long, value_name = "FILE")]
-    token_file: Option<PathBuf>,
-}
-
-impl RemoteArguments {
-    fn request<T>(&self, message: T) -> anyhow::Result<tonic::Request<T>> {
-        request(message, &self.tenant, self.token_file.as_deref())
-    }
-
-    async fn client(&self) -> anyhow::Result<OperationsServiceClient<Channel>> {
-        Ok(OperationsServiceClient::new(connect(&self.address).await?))
-    }
 }
 
 #[derive(clap::Args)]
@@ -94,7 +71,7 @@ pub(super) fn run(arguments: ModelArguments) -> anyhow::Result<()> {
                 ModelCommand::Preview(arguments) => preview(&arguments).await,
                 ModelCommand::Activate(arguments) => activate(&arguments).await,
                 ModelCommand::Status(remote) => {
-                    print_status(&status(&remote, &mut remote.client().await?).await?);
+                    print_status(&status(&remote, &mut remote.operations().await?).await?);
                     Ok(())
                 }
             }
@@ -111,7 +88,7 @@ async fn preview(arguments: &PreviewArguments) -> anyhow::Result<()> {
         rules: text_of(arguments.rules.as_deref())?,
     };
     let wanted = arguments.remote.request(wanted)?;
-    let mut client = arguments.remote.client().await?;
+    let mut client = arguments.remote.operations().await?;
     let found = client
         .preview_model(wanted)
         .await
@@ -207,7 +184,7 @@ async fn activate(arguments: &ActivateArguments) -> anyhow::Result<()> {
         rules: text_of(wanted.rules.as_deref())?,
         limit: arguments.limit,
     };
-    let mut client = remote.client().await?;
+    let mut client = remote.operations().await?;
     let asked = client.activate_model(remote.request(asked)?).await;
     let fingerprint = asked.map_err(told)?.into_inner().fingerprint;
     let style = ProgressStyle::with_template("{spinner} {msg} {elapsed}")?;

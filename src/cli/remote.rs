@@ -1,13 +1,40 @@
 //! Calls to a running service.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use tonic::metadata::MetadataValue;
 use tonic::transport::Channel;
+use veridem_proto::v1::operations_service_client::OperationsServiceClient;
 
 use super::job::read_text;
 use crate::api::TENANT_KEY;
+
+/// Which service, as whom.
+#[derive(clap::Args)]
+pub(super) struct RemoteArguments {
+    /// The gRPC address of the service.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:50051")]
+    address: String,
+    /// The tenant.
+    #[arg(long, default_value = "default")]
+    tenant: String,
+    /// A file that holds the bearer token.
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+}
+
+impl RemoteArguments {
+    /// A call with tenant and token.
+    pub(super) fn request<T>(&self, message: T) -> anyhow::Result<tonic::Request<T>> {
+        request(message, &self.tenant, self.token_file.as_deref())
+    }
+
+    /// The operations of the service.
+    pub(super) async fn operations(&self) -> anyhow::Result<OperationsServiceClient<Channel>> {
+        Ok(OperationsServiceClient::new(connect(&self.address).await?))
+    }
+}
 
 /// A connection to a running service.
 pub(super) async fn connect(address: &str) -> anyhow::Result<Channel> {

@@ -10,9 +10,9 @@ use bytesize::ByteSize;
 use serde::Deserialize;
 use veridem_matchers::{Model, Pack};
 
-use crate::publish::{Mapping, SinkKind, SinkSettings};
+use crate::publish::{Filter, Mapping, SinkKind, SinkSettings};
 use crate::resolver::Matcher;
-use crate::store::{StoreEngine, Tenant};
+use crate::store::{EventKind, StoreEngine, Tenant};
 use crate::telemetry::LogFormat;
 
 /// The variable that names the configuration file where `--config` does not.
@@ -62,7 +62,16 @@ struct WrittenSink {
     secret: Option<String>,
     secret_file: Option<PathBuf>,
     tenant: Option<String>,
+    owner: Option<String>,
+    #[serde(default)]
+    kinds: Vec<EventKind>,
+    #[serde(default)]
+    sources: Vec<String>,
     timeout: Option<String>,
+    batch: Option<usize>,
+    parallel: Option<usize>,
+    max_per_second: Option<f64>,
+    max_attempts: Option<u32>,
     #[serde(default)]
     mapping: BTreeMap<String, String>,
 }
@@ -337,26 +346,49 @@ impl Mistakes {
                 return None;
             }
         };
-        let tenant = match written.tenant {
-            Some(tenant) => self.tenant(&format!("{place}.tenant"), tenant)?,
-            None => Tenant::default_tenant(),
-        };
+        let mut settings = SinkSettings::new(written.name, kind);
+        if let Some(tenant) = written.tenant {
+            settings.tenant = self.tenant(&format!("{place}.tenant"), tenant)?;
+        }
         let timeout = self.parse(
             written.timeout,
             &format!("{place}.timeout"),
             "10s",
             |text| humantime::parse_duration(text).ok(),
         );
-        let mapping = Mapping::new(written.mapping)
+        settings.timeout = timeout.unwrap_or(settings.timeout);
+        settings.owner = written.owner.unwrap_or_default();
+        settings.filter = Filter {
+            kinds: written.kinds,
+            sources: written.sources,
+        };
+        settings.batch = written.batch.unwrap_or(settings.batch);
+        if !(1..=1_000).contains(&settings.batch) {
+            self.add(format!("{place}.batch"), "must be 1 to 1000");
+        }
+        let most = match settings.kind {
+            SinkKind::File { .. } => 1,
+            SinkKind::Webhook { .. } => 256,
+        };
+        settings.parallel = written.parallel.unwrap_or(settings.parallel);
+        if !(1..=most).contains(&settings.parallel) {
+            self.add(format!("{place}.parallel"), format!("must be 1 to {most}"));
+        }
+        settings.max_per_second = written.max_per_second;
+        if (settings.max_per_second).is_some_and(|rate| !(0.001..=1e6).contains(&rate)) {
+            self.add(
+                format!("{place}.max_per_second"),
+                "must be 0.001 to 1000000",
+            );
+        }
+        settings.max_attempts = written.max_attempts.unwrap_or(settings.max_attempts);
+        if settings.max_attempts == 0 {
+            self.add(format!("{place}.max_attempts"), "must be at least 1");
+        }
+        settings.mapping = Mapping::new(written.mapping)
             .map_err(|problem| self.add(format!("{place}.mapping"), problem))
             .ok()?;
-        Some(SinkSettings {
-            name: written.name,
-            kind,
-            tenant,
-            timeout: timeout.unwrap_or(Duration::from_secs(10)),
-            mapping,
-        })
+        Some(settings)
     }
 
     fn check(&mut self, config: &Config) {
@@ -382,13 +414,17 @@ mod tests {
 
     #[test]
     fn every_mistake_is_reported_at_once() {
-        let text = "cache = \"lots\"\nindex_commit_interval = \"5\"\ngrpc_address = \"0.0.0.0:50051\"\n[[sinks]]\nname = \"erp\"\nkind = \"pigeon\"\n";
-        let mistakes = Config::from_toml(text).err().expect("five mistakes").0;
+        let text = "cache = \"lots\"\nindex_commit_interval = \"5\"\ngrpc_address = \"0.0.0.0:50051\"\n[[sinks]]\nname = \"erp\"\nkind = \"pigeon\"\n[[sinks]]\nname = \"cdp\"\nkind = \"file\"\npath = \"feed.jsonl\"\nbatch = 0\nparallel = 2\nmax_per_second = -1.0\nmax_attempts = 0\n";
+        let mistakes = Config::from_toml(text).err().expect("many mistakes").0;
         for place in [
             "cache",
             "index_commit_interval",
             "grpc_address",
             "sinks[0].kind",
+            "sinks[1].batch",
+            "sinks[1].parallel",
+            "sinks[1].max_per_second",
+            "sinks[1].max_attempts",
         ] {
             assert!(
                 mistakes.iter().any(|mistake| mistake.starts_with(place)),

@@ -8,14 +8,25 @@ use veridem_matchers::{Attribute, RecordKey};
 use super::mapping::Mapping;
 use crate::store::{StoredEvent, StoredIdentity, Tenant};
 
-/// An event as a CloudEvent whose data is mapped for a sink.
-pub fn cloud_event(tenant: &Tenant, event: &StoredEvent, mapping: &Mapping) -> Value {
-    let data = event_data(event);
+/// An event as a CloudEvent whose data is mapped for a sink. In a snapshot it tells the identity's state, whatever brought it about.
+pub fn cloud_event(
+    tenant: &Tenant,
+    event: &StoredEvent,
+    mapping: &Mapping,
+    is_snapshot: bool,
+) -> Value {
+    let mut data = event_data(event);
+    let kind = if is_snapshot {
+        data["kind"] = json!("snapshot");
+        "snapshot"
+    } else {
+        event.kind.as_str()
+    };
     json!({
         "specversion": "1.0",
         "id": format!("{}-{}", tenant.as_str(), event.sequence),
         "source": format!("/veridem/{}", tenant.as_str()),
-        "type": format!("veridem.identity.{}.v1", event.kind.as_str()),
+        "type": format!("veridem.identity.{kind}.v1"),
         "subject": event.identity.id.to_string(),
         "time": time_text(event.occurred_at_ms),
         "datacontenttype": "application/json",

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::DeliveryError;
+use super::{Failure, Outgoing};
 
 /// How much of the end is read to find the last line.
 const TAIL_BYTES: u64 = 4 << 20;
@@ -59,18 +59,22 @@ impl EventFile {
         })
     }
 
-    /// Appends events and makes them durable; returns the last one's sequence number.
-    pub(super) fn append(&mut self, events: &[(u64, Value)]) -> Result<u64, DeliveryError> {
+    /// Events from this one on are appended once more.
+    pub(super) fn begin_anew(&mut self, first: u64) {
+        self.last_sequence = first - 1;
+    }
+
+    /// Appends events and makes them durable.
+    pub(super) fn append(&mut self, events: &[Outgoing]) -> Result<(), Failure> {
         let mut lines = Vec::new();
-        for (_, event) in events
-            .iter()
-            .filter(|(sequence, _)| *sequence > self.last_sequence)
-        {
-            lines.extend(event.to_string().into_bytes());
+        let new = (events.iter()).filter(|outgoing| outgoing.sequence > self.last_sequence);
+        for outgoing in new {
+            lines.extend(outgoing.event.to_string().into_bytes());
             lines.push(b'\n');
         }
-        let failed =
-            |cause: std::io::Error| DeliveryError(format!("cannot write the file: {cause}"));
+        let failed = |cause: std::io::Error| {
+            Failure::unavailable(format_args!("cannot write the file: {cause}"))
+        };
         let before = self.file.metadata().map_err(failed)?.len();
         if let Err(cause) = self
             .file
@@ -81,10 +85,8 @@ impl EventFile {
             self.file.set_len(before).map_err(failed)?;
             return Err(failed(cause));
         }
-        let last = events
-            .last()
-            .map_or(self.last_sequence, |(sequence, _)| *sequence);
+        let last = events.last().map_or(0, |outgoing| outgoing.sequence);
         self.last_sequence = self.last_sequence.max(last);
-        Ok(last)
+        Ok(())
     }
 }

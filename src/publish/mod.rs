@@ -1,10 +1,13 @@
-//! Publishing: every identity event to every sink, in order, at least once. The outbox is the event feed itself, written in the
-//! commit of the state; a sink is a cursor in it.
+//! Publishing: every identity event to every sink, at least once, and in order for each identity. The outbox is the event feed
+//! itself, written in the commit of the state; a sink is a cursor in it. What a sink cannot deliver is kept beside the cursor.
 
+mod breaker;
 mod cloud_event;
 mod file;
+mod lines;
 mod mapping;
 mod webhook;
+mod worker;
 
 pub use cloud_event::{cloud_event, event_data};
 pub use mapping::Mapping;
@@ -14,17 +17,19 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+use backon::{BackoffBuilder, ExponentialBuilder};
 use parking_lot::Mutex;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::resolver::Durable;
-use crate::store::{Store, StoreError, StoredEvent, Tenant, Write};
+use crate::store::{EventKind, Store, StoredEvent, Tenant};
+use worker::Worker;
 
 /// Where a sink delivers.
 #[derive(Clone, Debug, PartialEq)]
 pub enum SinkKind {
-    /// HTTP POST of one CloudEvent.
+    /// HTTP POST of one CloudEvent, or of a batch of them.
     Webhook {
         /// The address.
         url: String,
@@ -38,37 +43,149 @@ pub enum SinkKind {
     },
 }
 
+impl SinkKind {
+    /// The kind as one word.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Webhook { .. } => "webhook",
+            Self::File { .. } => "file",
+        }
+    }
+}
+
+/// Which events a sink wants; empty lists: all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Kinds of events.
+    pub kinds: Vec<EventKind>,
+    /// Events of identities that have, had or lose a record of one of these sources.
+    pub sources: Vec<String>,
+}
+
+impl Filter {
+    /// Whether the sink wants an event.
+    pub fn takes(&self, event: &StoredEvent) -> bool {
+        let mut records = event.identity.member_keys.iter().chain(&event.moved);
+        (self.kinds.is_empty() || self.kinds.contains(&event.kind))
+            && (self.sources.is_empty()
+                || records.any(|record| self.sources.contains(&record.source)))
+    }
+}
+
 /// A sink.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SinkSettings {
     /// Its name, under which its cursor is kept.
     pub name: String,
+    /// Who answers for it.
+    pub owner: String,
     /// Where it delivers.
     pub kind: SinkKind,
     /// Whose events.
     pub tenant: Tenant,
-    /// How long one attempt may take.
-    pub timeout: Duration,
+    /// Which events.
+    pub filter: Filter,
     /// What becomes of an event's fields.
     pub mapping: Mapping,
+    /// How long one attempt may take.
+    pub timeout: Duration,
+    /// Events that go out in one delivery.
+    pub batch: usize,
+    /// Deliveries that may be on their way at once.
+    pub parallel: usize,
+    /// Events a second at most; none: as many as the consumer takes.
+    pub max_per_second: Option<f64>,
+    /// Failures after which an event becomes a dead letter. One that nobody can tell from a consumer that is down does not count.
+    pub max_attempts: u32,
+}
+
+impl SinkSettings {
+    /// A sink that takes every event of the default tenant as it is.
+    pub fn new(name: impl Into<String>, kind: SinkKind) -> Self {
+        let (batch, parallel) = match kind {
+            SinkKind::Webhook { .. } => (1, 8),
+            // A file has one end.
+            SinkKind::File { .. } => (256, 1),
+        };
+        Self {
+            name: name.into(),
+            owner: String::new(),
+            kind,
+            tenant: Tenant::default_tenant(),
+            filter: Filter::default(),
+            mapping: Mapping::default(),
+            timeout: Duration::from_secs(10),
+            batch,
+            parallel,
+            max_per_second: None,
+            max_attempts: 8,
+        }
+    }
 }
 
 /// How a sink fares.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SinkState {
-    /// The last event that it has acknowledged.
-    pub acknowledged_sequence: u64,
-    /// Attempts that failed in a row.
+    /// Every event up to this one is delivered, left out by the filter, or among `retries` and `dead_letters`.
+    pub cursor: u64,
+    /// Events that failed and are tried again, and those that wait behind them or behind dead letters.
+    pub retries: u64,
+    /// Events that were given up.
+    pub dead_letters: u64,
+    /// Whether the consumer counts as down.
+    pub is_down: bool,
+    /// Attempts that failed since the last one that did not.
     pub failed_attempts: u64,
     /// Why the last one failed, without personal values.
     pub last_error: String,
 }
+
+/// Which dead letters are meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DeadLetters {
+    /// All of the sink.
+    All,
+    /// Those of these sequence numbers.
+    Of(Vec<u64>),
+}
+
+/// Where a replay begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReplayFrom {
+    /// With the event of this sequence number.
+    Sequence(u64),
+    /// With the first event that was decided at this moment or later, milliseconds since the Unix epoch.
+    Time(i64),
+    /// With the state of every living identity, and after that with every event since.
+    Snapshot,
+}
+
+/// A command to a running sink.
+enum Command {
+    Redrive(DeadLetters),
+    Discard(DeadLetters),
+    Replay(ReplayFrom),
+}
+
+/// Why a command was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// The sink has stopped.
+    #[error("the service is stopping")]
+    Stopping,
+    /// The store fails.
+    #[error(transparent)]
+    Store(#[from] crate::store::StoreError),
+}
+
+type Reply = oneshot::Sender<Result<u64, CommandError>>;
 
 /// A running sink.
 pub struct Sink {
     /// Its settings.
     pub settings: SinkSettings,
     state: Arc<Mutex<SinkState>>,
+    commands: mpsc::Sender<(Command, Reply)>,
 }
 
 impl Sink {
@@ -76,79 +193,38 @@ impl Sink {
     pub fn state(&self) -> SinkState {
         self.state.lock().clone()
     }
-}
 
-/// Events read from the outbox at once.
-const BATCH: usize = 256;
-const FIRST_RETRY: Duration = Duration::from_millis(100);
-const LONGEST_RETRY: Duration = Duration::from_secs(30);
+    /// Sends dead letters again, as if they had never failed; how many.
+    pub async fn redrive(&self, which: DeadLetters) -> Result<u64, CommandError> {
+        self.command(Command::Redrive(which)).await
+    }
 
-enum Target {
-    Webhook(webhook::Webhook),
-    File(file::EventFile),
-}
+    /// Gives dead letters up for good: whatever waits behind them goes on; how many.
+    pub async fn discard(&self, which: DeadLetters) -> Result<u64, CommandError> {
+        self.command(Command::Discard(which)).await
+    }
 
-impl Target {
-    async fn deliver(&mut self, events: &[(u64, serde_json::Value)]) -> Result<u64, DeliveryError> {
-        match self {
-            Self::Webhook(webhook) => webhook.deliver(&events[0].1).await.map(|()| events[0].0),
-            Self::File(file) => file.append(events),
-        }
+    /// Delivers anew what was delivered before; the sequence number of the first event. Retries and dead letters from there on are
+    /// forgotten, as their events come again.
+    pub async fn replay(&self, from: ReplayFrom) -> Result<u64, CommandError> {
+        self.command(Command::Replay(from)).await
+    }
+
+    async fn command(&self, command: Command) -> Result<u64, CommandError> {
+        let (reply, answer) = oneshot::channel();
+        let sent = self.commands.send((command, reply)).await;
+        sent.map_err(|_| CommandError::Stopping)?;
+        answer.await.unwrap_or(Err(CommandError::Stopping))
     }
 }
 
-/// Why an attempt failed; never holds what was to be delivered.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct DeliveryError(String);
+/// Commands that may wait for a sink.
+const MAX_COMMANDS: usize = 16;
+const FIRST_RETRY: Duration = Duration::from_millis(100);
+const LONGEST_RETRY: Duration = Duration::from_secs(30);
 
-/// Starts a sink; it runs until `stop`.
-pub fn start(
-    settings: SinkSettings,
-    store: Arc<dyn Store>,
-    durable: Durable,
-    stop: CancellationToken,
-) -> Result<(Sink, tokio::task::JoinHandle<()>), anyhow::Error> {
-    let acknowledged_sequence = store.sink_cursor(&settings.tenant, &settings.name)?;
-    let state = Arc::new(Mutex::new(SinkState {
-        acknowledged_sequence,
-        ..SinkState::default()
-    }));
-    let target = match &settings.kind {
-        SinkKind::Webhook { url, secret } => Target::Webhook(webhook::Webhook::new(
-            url,
-            secret.clone(),
-            settings.timeout,
-        )?),
-        SinkKind::File { path } => Target::File(file::EventFile::open(path)?),
-    };
-    let sink = Sink {
-        settings: settings.clone(),
-        state: state.clone(),
-    };
-    let worker = Worker {
-        settings,
-        store,
-        durable,
-        state,
-        target,
-        delays: delays(),
-    };
-    Ok((sink, tokio::spawn(worker.run(stop))))
-}
-
-struct Worker {
-    settings: SinkSettings,
-    store: Arc<dyn Store>,
-    durable: Durable,
-    state: Arc<Mutex<SinkState>>,
-    target: Target,
-    /// The waits of the failures in a row.
-    delays: ExponentialBackoff,
-}
-
-/// Doubled each time, with jitter, without end: an event is never given up.
-fn delays() -> ExponentialBackoff {
+/// How long to wait after so many failures before: doubled each time, with jitter.
+fn delay(failures_before: u32) -> Duration {
     ExponentialBuilder::default()
         .with_min_delay(FIRST_RETRY)
         .with_max_delay(LONGEST_RETRY)
@@ -156,105 +232,100 @@ fn delays() -> ExponentialBackoff {
         .with_jitter()
         .without_max_times()
         .build()
+        .nth(failures_before.min(20) as usize)
+        .unwrap_or(LONGEST_RETRY)
 }
 
-impl Worker {
-    async fn run(mut self, stop: CancellationToken) {
-        loop {
-            self.durable.mark_seen();
-            let wait = match self.drain(&stop).await {
-                Ok(()) => None,
-                Err(cause) => Some(self.failed(&cause.to_string())),
-            };
-            let woken = async {
-                match wait {
-                    Some(wait) => {
-                        tokio::time::sleep(wait).await;
-                        true
-                    }
-                    None => self.durable.changed().await,
-                }
-            };
-            tokio::select! {
-                () = stop.cancelled() => return,
-                goes_on = woken => if !goes_on { return },
+/// An event as it goes out.
+struct Outgoing {
+    sequence: u64,
+    event: serde_json::Value,
+}
+
+/// Why a delivery failed; never holds what was to be delivered.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    /// The consumer cannot take anything now, or nobody knows.
+    #[error("{cause}")]
+    Unavailable {
+        cause: String,
+        /// How long the consumer wants to be left alone.
+        retry_after: Option<Duration>,
+    },
+    /// The consumer does not want this.
+    #[error("{0}")]
+    Rejected(String),
+}
+
+impl Failure {
+    fn unavailable(cause: impl std::fmt::Display) -> Self {
+        Self::Unavailable {
+            cause: cause.to_string(),
+            retry_after: None,
+        }
+    }
+}
+
+/// Where deliveries go.
+enum Target {
+    Webhook(webhook::Webhook),
+    File(Arc<Mutex<file::EventFile>>),
+}
+
+impl Target {
+    fn open(settings: &SinkSettings) -> anyhow::Result<Self> {
+        Ok(match &settings.kind {
+            SinkKind::Webhook { url, secret } => Self::Webhook(webhook::Webhook::new(
+                url,
+                secret.clone(),
+                settings.timeout,
+            )?),
+            SinkKind::File { path } => {
+                Self::File(Arc::new(Mutex::new(file::EventFile::open(path)?)))
             }
+        })
+    }
+
+    /// Whether events come in the order of the feed, not only in that of each identity.
+    fn is_in_feed_order(&self) -> bool {
+        matches!(self, Self::File(_))
+    }
+
+    /// Events from this one on come again, and are wanted again.
+    fn begin_anew(&self, first: u64) {
+        if let Self::File(file) = self {
+            file.lock().begin_anew(first);
         }
     }
 
-    /// Delivers everything that waits.
-    async fn drain(&mut self, stop: &CancellationToken) -> anyhow::Result<()> {
-        loop {
-            let from = self.state.lock().acknowledged_sequence + 1;
-            let events = self.waiting(from)?;
-            let mut rest = events.as_slice();
-            if rest.is_empty() {
-                return Ok(());
-            }
-            while !rest.is_empty() && !stop.is_cancelled() {
-                let acknowledged = self.target.deliver(rest).await?;
-                let delivered = rest
-                    .iter()
-                    .take_while(|(sequence, _)| *sequence <= acknowledged)
-                    .count();
-                rest = &rest[delivered..];
-                metrics::counter!("veridem_deliveries_total", "sink" => self.settings.name.clone())
-                    .increment(delivered as u64);
-                // The cursor may lag behind after a crash: a delivery is then repeated, never lost.
-                self.store.commit(
-                    &self.settings.tenant,
-                    self.store.in_force(&self.settings.tenant),
-                    vec![Write::SinkCursor(self.settings.name.clone(), acknowledged)],
-                )?;
-                self.delays = delays();
-                *self.state.lock() = SinkState {
-                    acknowledged_sequence: acknowledged,
-                    ..SinkState::default()
-                };
-                self.show_lag()?;
-            }
-            if stop.is_cancelled() {
-                return Ok(());
+    /// Delivers all or none; after a failure some may have arrived.
+    async fn deliver(&self, events: Vec<Outgoing>) -> Result<(), Failure> {
+        match self {
+            Self::Webhook(webhook) => webhook.deliver(events).await,
+            Self::File(file) => {
+                let file = file.clone();
+                let appended = tokio::task::spawn_blocking(move || file.lock().append(&events));
+                appended.await.map_err(Failure::unavailable)?
             }
         }
     }
+}
 
-    fn waiting(&self, from: u64) -> Result<Vec<(u64, serde_json::Value)>, StoreError> {
-        let events: Vec<StoredEvent> = self.store.events(&self.settings.tenant, from, BATCH)?;
-        let durable = self.durable.sequence(&self.settings.tenant);
-        Ok(events
-            .iter()
-            .take_while(|event| event.sequence <= durable)
-            .map(|event| {
-                (
-                    event.sequence,
-                    cloud_event(&self.settings.tenant, event, &self.settings.mapping),
-                )
-            })
-            .collect())
-    }
-
-    fn show_lag(&self) -> Result<(), StoreError> {
-        let last = self.store.counters(&self.settings.tenant)?.last_sequence;
-        let lag = last.saturating_sub(self.state.lock().acknowledged_sequence);
-        metrics::gauge!("veridem_sink_lag_events", "sink" => self.settings.name.clone())
-            .set(lag as f64);
-        Ok(())
-    }
-
-    /// Notes a failure; returns how long to wait.
-    fn failed(&mut self, cause: &str) -> Duration {
-        let mut state = self.state.lock();
-        state.failed_attempts += 1;
-        cause.clone_into(&mut state.last_error);
-        metrics::counter!("veridem_delivery_failures_total", "sink" => self.settings.name.clone())
-            .increment(1);
-        tracing::warn!(
-            sink = self.settings.name,
-            attempt = state.failed_attempts,
-            cause,
-            "delivery failed; it is tried again"
-        );
-        self.delays.next().unwrap_or(LONGEST_RETRY)
-    }
+/// Starts a sink; it runs until `stop`.
+pub fn start(
+    settings: SinkSettings,
+    store: Arc<dyn Store>,
+    durable: Durable,
+    stop: CancellationToken,
+) -> anyhow::Result<(Sink, tokio::task::JoinHandle<()>)> {
+    let target = Target::open(&settings)?;
+    let state = Arc::new(Mutex::new(SinkState::default()));
+    let worker = Worker::new(settings.clone(), store, durable, target, state.clone())?;
+    let (commands, received) = mpsc::channel(MAX_COMMANDS);
+    let sink = Sink {
+        settings,
+        state,
+        commands,
+    };
+    Ok((sink, tokio::spawn(worker.run(received, stop))))
 }

@@ -1,15 +1,21 @@
-//! HTTP delivery, signed after the Standard Webhooks specification: `webhook-id`, `webhook-timestamp`, `webhook-signature`.
+//! HTTP delivery, signed after the Standard Webhooks specification: `webhook-id`, `webhook-timestamp`, `webhook-signature`. One
+//! event goes out as a structured CloudEvent, several as a CloudEvents batch.
 
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
+use reqwest::StatusCode;
+use reqwest::header::{HeaderMap, RETRY_AFTER};
 use serde_json::Value;
 use sha2::Sha256;
 
-use super::DeliveryError;
+use super::{Failure, Outgoing};
 use crate::clock;
+
+/// A consumer that wants to be left alone for longer is tried after this.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3_600);
 
 pub(super) struct Webhook {
     client: reqwest::Client,
@@ -44,34 +50,121 @@ impl Webhook {
         })
     }
 
-    /// Delivers one event; any answer but a 2xx is a failure.
-    pub(super) async fn deliver(&self, event: &Value) -> Result<(), DeliveryError> {
-        let body = event.to_string();
-        let id = event.get("id").and_then(Value::as_str).unwrap_or_default();
+    /// Delivers in one request; any answer but a 2xx is a failure.
+    pub(super) async fn deliver(&self, events: Vec<Outgoing>) -> Result<(), Failure> {
+        let id_of = |outgoing: Option<&Outgoing>| {
+            let id = outgoing.and_then(|outgoing| outgoing.event.get("id")?.as_str());
+            id.unwrap_or_default().to_owned()
+        };
+        // The same events come under the same id when they are sent again.
+        let (id, content_type, body) = match events.as_slice() {
+            [one] => (
+                id_of(Some(one)),
+                "application/cloudevents+json",
+                one.event.to_string(),
+            ),
+            several => (
+                format!("{}+{}", id_of(several.first()), several.len() - 1),
+                "application/cloudevents-batch+json",
+                several
+                    .iter()
+                    .map(|outgoing| outgoing.event.clone())
+                    .collect::<Value>()
+                    .to_string(),
+            ),
+        };
         let timestamp_seconds = clock::now_ms() / 1_000;
         let mut request = self
             .client
             .post(&self.url)
-            .header("content-type", "application/cloudevents+json")
-            .header("webhook-id", id)
+            .header("content-type", content_type)
+            .header("webhook-id", &id)
             .header("webhook-timestamp", timestamp_seconds);
         if let Some(secret) = &self.secret {
             request = request.header(
                 "webhook-signature",
-                sign(secret, id, timestamp_seconds, body.as_bytes()),
+                sign(secret, &id, timestamp_seconds, body.as_bytes()),
             );
         }
         let response = request
             .body(body)
             .send()
             .await
-            .map_err(|cause| DeliveryError(cause.without_url().to_string()))?;
-        if !response.status().is_success() {
-            return Err(DeliveryError(format!(
-                "the consumer answered {}",
-                response.status().as_u16()
-            )));
+            .map_err(|cause| Failure::unavailable(cause.without_url()))?;
+        judge(response.status(), response.headers())
+    }
+}
+
+/// What an answer means. Only answers that are about what was sent are held against it: one that says that the address, the
+/// credentials or the consumer itself is not in order would meet every event.
+fn judge(status: StatusCode, headers: &HeaderMap) -> Result<(), Failure> {
+    let cause = format!("the consumer answered {}", status.as_u16());
+    match status {
+        status if status.is_success() => Ok(()),
+        StatusCode::BAD_REQUEST
+        | StatusCode::NOT_ACCEPTABLE
+        | StatusCode::CONFLICT
+        | StatusCode::LENGTH_REQUIRED
+        | StatusCode::PRECONDITION_FAILED
+        | StatusCode::PAYLOAD_TOO_LARGE
+        | StatusCode::UNSUPPORTED_MEDIA_TYPE
+        | StatusCode::UNPROCESSABLE_ENTITY => Err(Failure::Rejected(cause)),
+        _ => Err(Failure::Unavailable {
+            cause,
+            retry_after: retry_after(headers),
+        }),
+    }
+}
+
+/// `Retry-After` (RFC 9110, section 10.2.3): seconds, or a date.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?;
+    let wait = match text.trim().parse() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => {
+            let at = httpdate::parse_http_date(text).ok()?;
+            let now = UNIX_EPOCH + Duration::from_millis(clock::now_ms().try_into().ok()?);
+            at.duration_since(now).unwrap_or_default()
         }
-        Ok(())
+    };
+    Some(wait.min(LONGEST_RETRY_AFTER))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answered(status: u16, retry_after: Option<&str>) -> Result<(), Failure> {
+        let mut headers = HeaderMap::new();
+        if let Some(text) = retry_after {
+            headers.insert(RETRY_AFTER, text.parse().expect("a header"));
+        }
+        judge(StatusCode::from_u16(status).expect("a status"), &headers)
+    }
+
+    #[test]
+    fn only_what_is_about_the_event_is_held_against_it() {
+        assert!(answered(204, None).is_ok());
+        for status in [400, 409, 413, 422] {
+            let rejected = matches!(answered(status, None), Err(Failure::Rejected(_)));
+            assert!(rejected, "{status}");
+        }
+        for status in [301, 401, 403, 404, 408, 429, 500, 503] {
+            let unavailable = matches!(answered(status, None), Err(Failure::Unavailable { .. }));
+            assert!(unavailable, "{status}");
+        }
+    }
+
+    #[test]
+    fn the_wait_that_a_consumer_asks_for_is_read_in_both_forms() {
+        let wait = |text| match answered(429, Some(text)) {
+            Err(Failure::Unavailable { retry_after, .. }) => retry_after,
+            _ => panic!("429 is no success"),
+        };
+        assert_eq!(wait("7"), Some(Duration::from_secs(7)));
+        let past = "Sun, 06 Nov 1994 08:49:37 GMT";
+        assert_eq!(wait(past), Some(Duration::ZERO));
+        assert_eq!(wait("999999999"), Some(LONGEST_RETRY_AFTER));
+        assert_eq!(wait("soon"), None);
     }
 }

@@ -29,6 +29,8 @@ pub(super) enum Tag {
     NextModel = b'j',
     ModelChange = b'n',
     SinkCursor = b'u',
+    SinkSnapshot = b'b',
+    Delivery = b'h',
 }
 
 /// Keys of what belongs to no tenant; no [`Tag`] is 0.

@@ -21,8 +21,9 @@ pub use memory_store::MemoryStore;
 pub use sled_store::SledStore;
 pub use types::{
     Cause, Counters, Ended, EventKind, Generation, IdentityId, ModelPhase, Moved, RecordNumber,
-    ReviewReason, SignalReceipt, StoredAnswer, StoredEdge, StoredEvent, StoredFold, StoredIdentity,
-    StoredModel, StoredModelChange, StoredOverride, StoredRecord, StoredReviewTask, Tenant, Undone,
+    ReviewReason, SignalReceipt, SinkProgress, StoredAnswer, StoredDelivery, StoredEdge,
+    StoredEvent, StoredFold, StoredIdentity, StoredModel, StoredModelChange, StoredOverride,
+    StoredRecord, StoredReviewTask, Tenant, Undone,
 };
 
 use std::path::Path;
@@ -115,8 +116,10 @@ pub enum Write {
     InForce,
     /// Changes up to and including this one are in the index.
     PruneChanges(u64),
-    /// A sink has acknowledged events up to and including this one.
-    SinkCursor(String, u64),
+    /// How far a sink has come.
+    SinkProgress(String, SinkProgress),
+    /// A sink could not deliver an event, by its sequence number; none: it is delivered or discarded.
+    Delivery(String, u64, Option<StoredDelivery>),
 }
 
 /// The embedded engine of a new store.
@@ -256,8 +259,16 @@ pub trait Store: Send + Sync + 'static {
         generation: Generation,
         change: u64,
     ) -> Result<Vec<(u64, RecordNumber)>, StoreError>;
-    /// The last event that a sink has acknowledged; 0 before the first.
-    fn sink_cursor(&self, tenant: &Tenant, sink: &str) -> Result<u64, StoreError>;
+    /// How far a sink has come.
+    fn sink_progress(&self, tenant: &Tenant, sink: &str) -> Result<SinkProgress, StoreError>;
+    /// Events that a sink could not deliver, in the order of their sequence numbers, after one.
+    fn deliveries(
+        &self,
+        tenant: &Tenant,
+        sink: &str,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, StoredDelivery)>, StoreError>;
     /// The model and rules in force; none before the first write.
     fn model(&self, tenant: &Tenant) -> Result<Option<StoredModel>, StoreError>;
     /// The model and rules that the running model change brings, or the last one brought.

@@ -326,6 +326,28 @@ pub struct StoredAnswer {
     pub sequence: u64,
 }
 
+/// An event that a sink could not deliver yet. Until it is delivered or discarded, events that touch the same identities wait behind it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredDelivery {
+    /// Attempts that failed; 0 where it only waits behind another.
+    pub attempts: u32,
+    /// Why the last one failed, without personal values.
+    pub last_error: String,
+    /// When, milliseconds since the Unix epoch.
+    pub failed_at_ms: i64,
+    /// Given up: it is tried again only when it is asked for.
+    pub is_dead: bool,
+}
+
+/// How far a sink has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SinkProgress {
+    /// Every event up to this one is delivered, left out, or kept as a [`StoredDelivery`].
+    pub cursor: u64,
+    /// Up to this event only the latest of each living identity is delivered: the sink asked for everything anew.
+    pub snapshot_until: u64,
+}
+
 /// One state of everything that follows from records and a model: normal forms, keys, pairs. A model that takes the place of another
 /// makes the next one.
 #[derive(

@@ -2,6 +2,7 @@
 
 mod architecture;
 mod bulk;
+mod consumer;
 mod crash;
 mod histories;
 mod laws;

@@ -1,66 +1,17 @@
-//! Sinks: every event, in order, through failures and restarts.
+//! Sinks: every event, in order for each identity, through everything that consumers do.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use axum::Router;
-use axum::body::Bytes;
-use axum::http::{HeaderMap, StatusCode};
-use axum::routing::post;
-use parking_lot::Mutex;
 use serde_json::Value;
-use veridem::publish::{Mapping, SinkKind, SinkSettings, sign};
-use veridem::store::Tenant;
+use veridem::publish::{Mapping, SinkKind, SinkSettings};
+use veridem::store::{FjallStore, Tenant};
 use veridem_proto::v1;
+use veridem_proto::v1::operations_service_client::OperationsServiceClient;
 
+use crate::consumer::*;
 use crate::support::*;
-
-const SECRET: &str = "a secret that both know";
-
-/// A consumer that fails the first attempts, and checks signatures.
-struct Consumer {
-    url: String,
-    received: Arc<Mutex<Vec<Value>>>,
-}
-
-impl Consumer {
-    async fn start(failures: usize) -> Self {
-        let received: Arc<Mutex<Vec<Value>>> = Arc::default();
-        let left = Arc::new(Mutex::new(failures));
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
-            .await
-            .expect("a free port");
-        let url = format!(
-            "http://{}/events",
-            listener.local_addr().expect("an address")
-        );
-        let events = received.clone();
-        let receive = move |headers: HeaderMap, body: Bytes| {
-            let (events, left) = (events.clone(), left.clone());
-            async move {
-                let header = |name: &str| headers[name].to_str().expect("text").to_owned();
-                let timestamp = header("webhook-timestamp").parse().expect("seconds");
-                assert_eq!(
-                    header("webhook-signature"),
-                    sign(SECRET, &header("webhook-id"), timestamp, &body)
-                );
-                let mut left = left.lock();
-                if *left > 0 {
-                    *left -= 1;
-                    return StatusCode::SERVICE_UNAVAILABLE;
-                }
-                events
-                    .lock()
-                    .push(serde_json::from_slice(&body).expect("JSON"));
-                StatusCode::OK
-            }
-        };
-        tokio::spawn(async move {
-            axum::serve(listener, Router::new().route("/events", post(receive))).await
-        });
-        Self { url, received }
-    }
-}
 
 fn mapping(fields: &[(&str, &str)]) -> Mapping {
     Mapping::new(
@@ -72,13 +23,14 @@ fn mapping(fields: &[(&str, &str)]) -> Mapping {
     .expect("known paths")
 }
 
-fn sink(name: &str, kind: SinkKind, mapping: Mapping) -> SinkSettings {
+fn webhook(consumer: &Consumer) -> SinkSettings {
+    let kind = SinkKind::Webhook {
+        url: consumer.url.clone(),
+        secret: Some(SECRET.into()),
+    };
     SinkSettings {
-        name: name.into(),
-        kind,
-        tenant: Tenant::default_tenant(),
-        timeout: Duration::from_secs(5),
-        mapping,
+        timeout: Duration::from_millis(500),
+        ..SinkSettings::new("erp", kind)
     }
 }
 
@@ -119,42 +71,28 @@ fn lines(path: &std::path::Path) -> Vec<Value> {
         .collect()
 }
 
-fn sequences(events: &[Value]) -> Vec<u64> {
-    events
-        .iter()
-        .map(|event| {
-            event["sequence"]
-                .as_str()
-                .expect("a sequence number")
-                .parse()
-                .expect("a number")
-        })
-        .collect()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn every_event_reaches_both_sinks_through_failures_and_a_restart() {
     let directory = tempfile::tempdir().expect("a temporary directory");
-    let consumer = Consumer::start(3).await;
+    let failures = AtomicUsize::new(3);
+    let consumer = Consumer::start(move |_| {
+        let left = failures.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+            left.checked_sub(1)
+        });
+        left.map_or(Answer::Ok, |_| Answer::Status(503))
+    })
+    .await;
     let file = directory.path().join("cdp/feed.jsonl");
     let mut config = config(directory.path());
     config.sinks = vec![
-        sink(
-            "erp",
-            SinkKind::Webhook {
-                url: consumer.url.clone(),
-                secret: Some(SECRET.into()),
-            },
-            mapping(&[
+        SinkSettings {
+            mapping: mapping(&[
                 ("Partner.LastName", "identity.golden.name.family"),
                 ("Op", "kind"),
             ]),
-        ),
-        sink(
-            "cdp",
-            SinkKind::File { path: file.clone() },
-            Mapping::default(),
-        ),
+            ..webhook(&consumer)
+        },
+        SinkSettings::new("cdp", SinkKind::File { path: file.clone() }),
     ];
     let running = Running::start_with(config.clone()).await;
     submit(&running, 0..10).await;
@@ -173,18 +111,20 @@ async fn every_event_reaches_both_sinks_through_failures_and_a_restart() {
     wait_until(|| consumer.received.lock().len() >= 20 && lines(&file).len() >= 20).await;
     running.stop().await;
     let (webhook, file) = (consumer.received.lock().clone(), lines(&file));
-    assert_eq!(
-        sequences(&webhook),
-        (1..=webhook.len() as u64).collect::<Vec<_>>(),
-        "in order, without gap"
+    let numbers: BTreeSet<u64> = webhook.iter().map(sequence_of).collect();
+    assert!(
+        numbers.into_iter().eq(1..=webhook.len() as u64),
+        "without gap, none twice"
     );
-    assert_eq!(
-        sequences(&file),
-        (1..=file.len() as u64).collect::<Vec<_>>(),
+    let numbers = file.iter().map(sequence_of);
+    assert!(
+        numbers.eq(1..=file.len() as u64),
         "in order, without gap, none twice"
     );
     assert_eq!(webhook.len(), file.len());
-    let first = &webhook[0];
+    let first = (webhook.iter())
+        .find(|event| sequence_of(event) == 1)
+        .expect("the first");
     assert_eq!(
         (first["specversion"].as_str(), first["type"].as_str()),
         (Some("1.0"), Some("veridem.identity.created.v1"))
@@ -197,4 +137,400 @@ async fn every_event_reaches_both_sinks_through_failures_and_a_restart() {
         file[0]["data"]["identity"]["golden"]["email"],
         "ann0@lee.org"
     );
+}
+
+/// Signals that merge and split: people share e-mail addresses now and then.
+async fn churn(running: &Running, range: std::ops::Range<usize>) {
+    for index in range {
+        let person = index * 7 % 12;
+        let mut signal = update(
+            &format!("churn{index}"),
+            &format!("pos/{person}"),
+            vec![
+                name(
+                    ["Ann", "Bob", "Eva"][person % 3],
+                    ["Lee", "Quist"][person % 2],
+                ),
+                email(&format!("p{}@lee.org", (person + index / 5) % 6)),
+                phone(&format!("+61 400 000 {:03}", index % 40)),
+            ],
+        );
+        // Each is later than the one before.
+        signal.event_time_ms += index as i64;
+        crate::support::submit(running, signal)
+            .await
+            .expect("accepted");
+    }
+}
+
+async fn operations(running: &Running) -> OperationsServiceClient<tonic::transport::Channel> {
+    OperationsServiceClient::new(running.channel.clone())
+}
+
+async fn state(running: &Running) -> v1::Sink {
+    let asked = v1::ListSinksRequest {};
+    let answer = operations(running)
+        .await
+        .list_sinks(asked)
+        .await
+        .expect("lists");
+    answer.into_inner().sinks.remove(0)
+}
+
+/// Waits until everything is delivered or a dead letter.
+async fn settled(running: &Running) -> v1::Sink {
+    for _ in 0..1_500 {
+        let sink = state(running).await;
+        if sink.lag == 0 {
+            return sink;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("not settled in 30 s: {:?}", state(running).await);
+}
+
+fn store_of(directory: &std::path::Path) -> FjallStore {
+    FjallStore::open_directory(&directory.join("data/store"), 64 << 20).expect("opens")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consumer_that_fails_in_every_way_gets_everything_in_order() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let turn = AtomicUsize::new(0);
+    let consumer = Consumer::start(move |_| match turn.fetch_add(1, Ordering::Relaxed) % 12 {
+        1 => Answer::Status(500),
+        3 => Answer::Reset,
+        5 => Answer::Status(503),
+        7 => Answer::Late(Duration::from_millis(700)),
+        9 => Answer::RetryAfter(0),
+        _ => Answer::Ok,
+    })
+    .await;
+    let mut config = config(directory.path());
+    config.sinks = vec![webhook(&consumer)];
+    let running = Running::start_with(config).await;
+    churn(&running, 0..80).await;
+    let sink = settled(&running).await;
+    assert_eq!((sink.dead_letters, sink.down), (0, false), "{sink:?}");
+    running.stop().await;
+    let received = consumer.received.lock().clone();
+    assert_in_order_per_identity(&received);
+    let store = store_of(directory.path());
+    assert_eq!(
+        view_of(&received),
+        view_of_store(&store, &Tenant::default_tenant())
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consumer_that_is_down_is_left_alone_and_then_gets_everything() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let consumer = Consumer::start(|_| Answer::Status(503)).await;
+    let mut config = config(directory.path());
+    config.sinks = vec![SinkSettings {
+        max_attempts: 2,
+        ..webhook(&consumer)
+    }];
+    let running = Running::start_with(config).await;
+    churn(&running, 0..40).await;
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    let sink = state(&running).await;
+    assert!(
+        sink.down && sink.lag > 0 && sink.last_error.contains("503"),
+        "{sink:?}"
+    );
+    let tried = consumer.requests.lock().len();
+    assert!(tried < 40, "{tried} requests to a consumer that is down");
+    consumer.now(|_| Answer::Ok);
+    let sink = settled(&running).await;
+    assert_eq!((sink.down, sink.last_error.as_str()), (false, ""));
+    running.stop().await;
+    let received = consumer.received.lock().clone();
+    assert_in_order_per_identity(&received);
+    let store = store_of(directory.path());
+    // Dead letters of the first moments would be missing here.
+    assert_eq!(
+        view_of(&received),
+        view_of_store(&store, &Tenant::default_tenant())
+    );
+}
+
+/// Whether a request holds an event of a person.
+fn is_of(events: &[Value], family: &str) -> bool {
+    let name = |event: &Value| event["data"]["identity"]["golden"]["name"]["family"] == family;
+    events.iter().any(name)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_consumer_never_takes_becomes_a_dead_letter_and_holds_up_nobody_else() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let refuses = |events: &[Value]| {
+        if is_of(events, "Poison") {
+            Answer::Status(422)
+        } else {
+            Answer::Ok
+        }
+    };
+    let consumer = Consumer::start(refuses).await;
+    let mut config = config(directory.path());
+    config.sinks = vec![SinkSettings {
+        batch: 4,
+        max_attempts: 3,
+        ..webhook(&consumer)
+    }];
+    let running = Running::start_with(config.clone()).await;
+    let poison = |index: usize| {
+        let attributes = vec![name("Pia", "Poison"), email(&format!("pia{index}@web.org"))];
+        update(&format!("p{index}"), "pos/poison", attributes)
+    };
+    for index in 0..3 {
+        crate::support::submit(&running, poison(index))
+            .await
+            .expect("accepted");
+        churn(&running, index * 10..index * 10 + 10).await;
+    }
+    wait_for_dead_letters(&running, 1).await;
+    running.stop().await;
+    let store = store_of(directory.path());
+    let without_poison = |mut view: View| {
+        view.retain(|_, identity| identity["golden"]["name"]["family"] != "Poison");
+        view
+    };
+    let wanted = view_of_store(&store, &Tenant::default_tenant());
+    let received = consumer.received.lock().clone();
+    assert_eq!(
+        view_of(&received),
+        without_poison(wanted.clone()),
+        "nobody else was held up"
+    );
+    drop(store);
+
+    // It is still there after a restart, with its reason, and later events of the same person wait behind it.
+    let running = Running::start_with(config.clone()).await;
+    let asked = v1::ListDeadLettersRequest {
+        sink: "erp".into(),
+        page_size: 1,
+        ..Default::default()
+    };
+    let mut client = operations(&running).await;
+    let page = client
+        .list_dead_letters(asked.clone())
+        .await
+        .expect("lists")
+        .into_inner();
+    let letter = &page.dead_letters[0];
+    assert_eq!((letter.attempts, letter.kind.as_str()), (3, "created"));
+    assert!(
+        letter.reason.contains("422") && letter.failed_at_ms > 0,
+        "{letter:?}"
+    );
+    let next = v1::ListDeadLettersRequest {
+        page_token: page.next_page_token.clone(),
+        ..asked
+    };
+    let last = client
+        .list_dead_letters(next)
+        .await
+        .expect("lists")
+        .into_inner();
+    assert_eq!(
+        (last.dead_letters.len(), last.next_page_token.as_str()),
+        (0, "")
+    );
+    let sink = state(&running).await;
+    assert_eq!((sink.dead_letters, sink.retries), (1, 2), "{sink:?}");
+
+    // Sent again while nothing has changed, it is given up again.
+    let redrive = |sequences: Vec<u64>, all| v1::RedriveDeadLettersRequest {
+        sink: "erp".into(),
+        sequences,
+        all,
+    };
+    let nothing = client
+        .redrive_dead_letters(redrive(vec![letter.sequence + 1], false))
+        .await;
+    assert_eq!(
+        nothing.expect("answers").into_inner().redriven,
+        0,
+        "it only waits"
+    );
+    let again = client
+        .redrive_dead_letters(redrive(vec![letter.sequence], false))
+        .await;
+    assert_eq!(again.expect("answers").into_inner().redriven, 1);
+    wait_for_dead_letters(&running, 1).await;
+    consumer.now(|_| Answer::Ok);
+    let all = client.redrive_dead_letters(redrive(Vec::new(), true)).await;
+    assert_eq!(all.expect("answers").into_inner().redriven, 1);
+    assert_eq!(settled(&running).await.dead_letters, 0);
+    let received = consumer.received.lock().clone();
+    assert_in_order_per_identity(&received);
+    assert_eq!(view_of(&received), wanted);
+
+    // One that is discarded is gone, and the next of the same person arrives.
+    consumer.now(refuses);
+    crate::support::submit(&running, poison(3))
+        .await
+        .expect("accepted");
+    wait_for_dead_letters(&running, 1).await;
+    crate::support::submit(&running, poison(4))
+        .await
+        .expect("accepted");
+    consumer.now(|_| Answer::Ok);
+    let discard = v1::DiscardDeadLettersRequest {
+        sink: "erp".into(),
+        sequences: Vec::new(),
+        all: true,
+    };
+    let discarded = client.discard_dead_letters(discard).await.expect("answers");
+    assert_eq!(discarded.into_inner().discarded, 1);
+    settled(&running).await;
+    running.stop().await;
+    let later = consumer.received.lock()[received.len()..].to_vec();
+    let mails: Vec<_> = later
+        .iter()
+        .map(|event| &event["data"]["identity"]["golden"]["email"])
+        .collect();
+    assert_eq!(mails, ["pia4@web.org"]);
+}
+
+async fn wait_for_dead_letters(running: &Running, count: u64) {
+    for _ in 0..1_000 {
+        let sink = state(running).await;
+        // What waits behind a dead letter is a retry.
+        if sink.dead_letters == count && sink.lag == sink.retries {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("no dead letter in 20 s: {:?}", state(running).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_brings_everything_again_from_where_it_is_asked_for() {
+    use v1::replay_sink_request::From;
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let consumer = Consumer::start(|_| Answer::Ok).await;
+    let file = directory.path().join("feed.jsonl");
+    let mut config = config(directory.path());
+    let feed = SinkSettings::new("cdp", SinkKind::File { path: file.clone() });
+    config.sinks = vec![webhook(&consumer), feed];
+    let running = Running::start_with(config).await;
+    churn(&running, 0..60).await;
+    settled(&running).await;
+    let last = state(&running).await.cursor;
+    let replay = async |sink: &str, from| {
+        let asked = v1::ReplaySinkRequest {
+            sink: sink.into(),
+            from: Some(from),
+        };
+        let answer = operations(&running).await.replay_sink(asked).await;
+        answer.map(|answer| answer.into_inner().first_sequence)
+    };
+    let taken = || std::mem::take(&mut *consumer.received.lock());
+    let before = taken();
+    let numbers = |events: &[Value]| events.iter().map(sequence_of).collect::<BTreeSet<_>>();
+    assert!(numbers(&before).into_iter().eq(1..=last));
+
+    assert_eq!(
+        replay("erp", From::Sequence(last - 4))
+            .await
+            .expect("replays"),
+        last - 4
+    );
+    settled(&running).await;
+    assert!(numbers(&taken()).into_iter().eq(last - 4..=last));
+
+    // The moment of an event brings it and all that follow.
+    let time = before
+        .iter()
+        .find(|event| sequence_of(event) == 20)
+        .unwrap_or_else(|| panic!("{last} events"))["time"]
+        .clone();
+    let time = humantime::parse_rfc3339(time.as_str().expect("text")).expect("a time");
+    let time_ms = time
+        .duration_since(std::time::UNIX_EPOCH)
+        .expect("after 1970")
+        .as_millis() as i64;
+    let first = replay("erp", From::TimeMs(time_ms)).await.expect("replays");
+    settled(&running).await;
+    let received = taken();
+    assert!(first <= 20 && numbers(&received).into_iter().eq(first..=last));
+    let time_of = |event: &Value| event["time"].as_str().expect("text").to_owned();
+    let earlier = before.iter().filter(|event| sequence_of(event) < first);
+    let earliest = received.iter().map(time_of).min().expect("some");
+    assert!(earlier.map(time_of).all(|time| time < earliest));
+
+    // Everything anew, while more comes in.
+    let more = async {
+        churn(&running, 60..100).await;
+    };
+    let ((), first) = tokio::join!(more, replay("erp", From::Snapshot(true)));
+    assert_eq!(first.expect("replays"), 1);
+    settled(&running).await;
+    let received = taken();
+    let snapshots: Vec<&Value> = received
+        .iter()
+        .filter(|event| event["type"] == "veridem.identity.snapshot.v1")
+        .collect();
+    assert!(
+        !snapshots.is_empty()
+            && snapshots
+                .iter()
+                .all(|event| event["data"]["kind"] == "snapshot")
+    );
+    let of_each: BTreeSet<&str> = snapshots
+        .iter()
+        .map(|event| event["subject"].as_str().expect("an id"))
+        .collect();
+    assert_eq!(of_each.len(), snapshots.len(), "one of each identity");
+
+    // A file gets everything once more behind what it has.
+    let all = state(&running).await.cursor as usize;
+    wait_until(|| lines(&file).len() == all).await;
+    replay("cdp", From::Sequence(1)).await.expect("replays");
+    wait_until(|| lines(&file).len() == 2 * all).await;
+
+    let unknown = replay("crm", From::Snapshot(true))
+        .await
+        .expect_err("there is none");
+    assert_eq!(unknown.code(), tonic::Code::NotFound);
+    let nothing = replay("erp", From::Snapshot(false))
+        .await
+        .expect_err("says nothing");
+    assert_eq!(nothing.code(), tonic::Code::InvalidArgument);
+    running.stop().await;
+    let store = store_of(directory.path());
+    let wanted = view_of_store(&store, &Tenant::default_tenant());
+    // What was delivered before the snapshot, and again with it, is left out: the snapshot and its tail are enough.
+    let start = received
+        .iter()
+        .position(|event| event["type"] == "veridem.identity.snapshot.v1");
+    assert_eq!(view_of(&received[start.expect("some")..]), wanted);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sink_gets_only_what_its_filter_takes() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let consumer = Consumer::start(|_| Answer::Ok).await;
+    let mut config = config(directory.path());
+    let mut sink = webhook(&consumer);
+    sink.filter.sources = vec!["web".into()];
+    sink.max_per_second = Some(1_000.0);
+    config.sinks = vec![sink];
+    let running = Running::start_with(config).await;
+    churn(&running, 0..20).await;
+    let attributes = vec![name("Zoe", "Web"), email("zoe@web.org")];
+    crate::support::submit(&running, update("w1", "web/1", attributes))
+        .await
+        .expect("accepted");
+    let sink = settled(&running).await;
+    let received = consumer.received.lock().clone();
+    assert_eq!(received.len(), 1);
+    assert_eq!(
+        sequence_of(&received[0]),
+        sink.cursor,
+        "the cursor passes what is left out"
+    );
+    running.stop().await;
 }

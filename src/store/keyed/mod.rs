@@ -16,9 +16,10 @@ use crate::store::encoding::{
 use crate::store::migrate::migrate;
 use crate::store::spaces::{Spaces, TenantSpaces};
 use crate::store::{
-    Counters, Entry, Generation, IdentityId, RecordNumber, SignalReceipt, Store, StoreError,
-    StoredAnswer, StoredEdge, StoredEvent, StoredFold, StoredIdentity, StoredModel,
-    StoredModelChange, StoredOverride, StoredRecord, StoredReviewTask, Tenant, Visit, Write,
+    Counters, Entry, Generation, IdentityId, RecordNumber, SignalReceipt, SinkProgress, Store,
+    StoreError, StoredAnswer, StoredDelivery, StoredEdge, StoredEvent, StoredFold, StoredIdentity,
+    StoredModel, StoredModelChange, StoredOverride, StoredRecord, StoredReviewTask, Tenant, Visit,
+    Write,
 };
 
 /// The format of what is stored.
@@ -436,13 +437,31 @@ impl<E: Engine> Store for KeyedStore<E> {
             .collect())
     }
 
-    fn sink_cursor(&self, tenant: &Tenant, sink: &str) -> Result<u64, StoreError> {
-        Ok(self
-            .get(
-                "sink cursor",
-                self.key(tenant, Tag::SinkCursor).text(sink).bytes(),
-            )?
-            .unwrap_or_default())
+    fn sink_progress(&self, tenant: &Tenant, sink: &str) -> Result<SinkProgress, StoreError> {
+        let number = |tag| -> Result<u64, StoreError> {
+            let number = self.get("sink progress", self.key(tenant, tag).text(sink).bytes())?;
+            Ok(number.unwrap_or_default())
+        };
+        Ok(SinkProgress {
+            cursor: number(Tag::SinkCursor)?,
+            snapshot_until: number(Tag::SinkSnapshot)?,
+        })
+    }
+
+    fn deliveries(
+        &self,
+        tenant: &Tenant,
+        sink: &str,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, StoredDelivery)>, StoreError> {
+        let key = || self.key(tenant, Tag::Delivery).text(sink);
+        let after = key().number(after).bytes();
+        let deliveries = self.scan("delivery", key().bytes(), Some(&after), limit)?;
+        Ok(deliveries
+            .into_iter()
+            .filter_map(|(key, delivery)| Some((last_number(&key)?, delivery)))
+            .collect())
     }
 
     fn model(&self, tenant: &Tenant) -> Result<Option<StoredModel>, StoreError> {

@@ -183,9 +183,15 @@ impl<E: Engine> KeyedStore<E> {
             }
             // Written with the batch, see `commit`.
             Write::InForce => {}
-            Write::SinkCursor(sink, sequence) => batch.push((
-                key(Tag::SinkCursor).text(&sink).bytes(),
-                Some(encode(&sequence)),
+            Write::SinkProgress(sink, progress) => {
+                let value = |number: u64| (number > 0).then(|| encode(&number));
+                let key = |tag| key(tag).text(&sink).bytes();
+                batch.push((key(Tag::SinkCursor), value(progress.cursor)));
+                batch.push((key(Tag::SinkSnapshot), value(progress.snapshot_until)));
+            }
+            Write::Delivery(sink, sequence, delivery) => batch.push((
+                key(Tag::Delivery).text(&sink).number(sequence).bytes(),
+                delivery.as_ref().map(encode),
             )),
         }
         Ok(())

@@ -1,0 +1,608 @@
+//! One sink at work: it reads the outbox, delivers what may go, and keeps what could not be delivered.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use metrics::{Counter, Gauge};
+use parking_lot::Mutex;
+use rustc_hash::FxHashMap;
+use tokio::sync::mpsc;
+use tokio::task::{self, JoinSet};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::breaker::Breaker;
+use super::lines::Lines;
+use super::{
+    Command, CommandError, DeadLetters, Failure, Outgoing, ReplayFrom, Reply, SinkSettings,
+    SinkState, Target, cloud_event, delay,
+};
+use crate::clock;
+use crate::resolver::Durable;
+use crate::store::{
+    IdentityId, SinkProgress, Store, StoreError, StoredDelivery, StoredEvent, Tenant, Write,
+};
+
+/// Events read from the outbox at once.
+const READ_AT_ONCE: usize = 256;
+/// Events in memory that are not delivered and not stored.
+const MAX_UNSTORED: usize = 2_048;
+/// Records that the identities of those events may have together, beyond one event.
+const MAX_MEMBERS: usize = 100_000;
+/// Events that may be kept beside the cursor; then the sink reads no further until some are delivered or discarded.
+const MAX_STORED: usize = 100_000;
+/// Failures after which an event is kept beside the cursor, so that it does not hold up others.
+const STORED_AFTER: u32 = 3;
+/// How often the cursor is written while events go out.
+const SAVE_INTERVAL: Duration = Duration::from_millis(100);
+
+/// What came of deliveries that were on their way.
+type OnTheirWay = JoinSet<Result<(), Failure>>;
+type Delivered = Result<(task::Id, Result<(), Failure>), task::JoinError>;
+
+/// What a sink shows of itself, under its name.
+struct Meters {
+    lag: Gauge,
+    retries: Gauge,
+    dead_letters: Gauge,
+    down: Gauge,
+    delivered: Counter,
+    failed: Counter,
+}
+
+impl Meters {
+    fn new(sink: &str) -> Self {
+        let sink = sink.to_owned();
+        Self {
+            lag: metrics::gauge!("veridem_sink_lag_events", "sink" => sink.clone()),
+            retries: metrics::gauge!("veridem_sink_retries", "sink" => sink.clone()),
+            dead_letters: metrics::gauge!("veridem_sink_dead_letters", "sink" => sink.clone()),
+            down: metrics::gauge!("veridem_sink_down", "sink" => sink.clone()),
+            delivered: metrics::counter!("veridem_deliveries_total", "sink" => sink.clone()),
+            failed: metrics::counter!("veridem_delivery_failures_total", "sink" => sink),
+        }
+    }
+}
+
+pub(super) struct Worker {
+    settings: SinkSettings,
+    store: Arc<dyn Store>,
+    durable: Durable,
+    target: Arc<Target>,
+    state: Arc<Mutex<SinkState>>,
+    meters: Meters,
+    lines: Lines,
+    /// What is on its way, by the task that delivers it.
+    parcels: FxHashMap<task::Id, Vec<u64>>,
+    /// Events in memory.
+    events: FxHashMap<u64, Arc<StoredEvent>>,
+    /// Records of their identities.
+    members: usize,
+    last_read: u64,
+    snapshot_until: u64,
+    saved: SinkProgress,
+    unsaved: Vec<Write>,
+    save_due: Instant,
+    breaker: Breaker,
+    /// When the rate allows the next delivery.
+    paced_until: Instant,
+    /// Deliveries that arrived, since the start.
+    successes: u64,
+    /// How many had when an event failed last.
+    failed_at: FxHashMap<u64, u64>,
+    failed_attempts: u64,
+    last_error: String,
+}
+
+impl Worker {
+    pub(super) fn new(
+        settings: SinkSettings,
+        store: Arc<dyn Store>,
+        durable: Durable,
+        target: Target,
+        state: Arc<Mutex<SinkState>>,
+    ) -> Result<Self, StoreError> {
+        let saved = store.sink_progress(&settings.tenant, &settings.name)?;
+        let now = Instant::now();
+        let meters = Meters::new(&settings.name);
+        let mut worker = Self {
+            settings,
+            store,
+            durable,
+            target: Arc::new(target),
+            state,
+            meters,
+            lines: Lines::default(),
+            parcels: FxHashMap::default(),
+            events: FxHashMap::default(),
+            members: 0,
+            last_read: saved.cursor,
+            snapshot_until: saved.snapshot_until,
+            saved,
+            unsaved: Vec::new(),
+            save_due: now,
+            breaker: Breaker::default(),
+            paced_until: now,
+            successes: 0,
+            failed_at: FxHashMap::default(),
+            failed_attempts: 0,
+            last_error: String::new(),
+        };
+        worker.enter_stored(now)?;
+        worker.show_state();
+        Ok(worker)
+    }
+
+    fn tenant(&self) -> &Tenant {
+        &self.settings.tenant
+    }
+
+    /// Takes up what an earlier run could not deliver.
+    fn enter_stored(&mut self, now: Instant) -> Result<(), StoreError> {
+        let mut after = 0;
+        loop {
+            let deliveries =
+                self.store
+                    .deliveries(self.tenant(), &self.settings.name, after, READ_AT_ONCE)?;
+            let Some((last, _)) = deliveries.last() else {
+                return Ok(());
+            };
+            after = *last;
+            for (sequence, delivery) in deliveries {
+                let event = self.read(sequence)?;
+                let identities = self.touched_by(&event);
+                let (attempts, is_dead) = (delivery.attempts, delivery.is_dead);
+                self.lines
+                    .enter_stored(sequence, identities, now, attempts, is_dead);
+            }
+        }
+    }
+
+    fn read(&self, sequence: u64) -> Result<StoredEvent, StoreError> {
+        let event = self.store.events(self.tenant(), sequence, 1)?.pop();
+        event
+            .filter(|event| event.sequence == sequence)
+            .ok_or_else(|| StoreError::Unreadable {
+                what: "identity event",
+                cause: format!("number {sequence} is not there"),
+            })
+    }
+
+    /// The identities whose events have to come in order.
+    fn touched_by(&self, event: &StoredEvent) -> Vec<IdentityId> {
+        if self.target.is_in_feed_order() {
+            return vec![IdentityId([0; 16])];
+        }
+        let others = event.merged.iter().chain(&event.split_into);
+        [event.identity.id]
+            .into_iter()
+            .chain(others.copied())
+            .collect()
+    }
+
+    pub(super) async fn run(
+        mut self,
+        mut commands: mpsc::Receiver<(Command, Reply)>,
+        stop: CancellationToken,
+    ) {
+        let mut on_their_way: OnTheirWay = JoinSet::new();
+        loop {
+            self.durable.mark_seen();
+            let now = Instant::now();
+            let next = match self.step(now, &mut on_their_way) {
+                Ok(next) => next,
+                Err(cause) => {
+                    self.note_failure(&cause);
+                    Some(now + delay(0))
+                }
+            };
+            self.show_state();
+            let wake = async {
+                match next {
+                    Some(next) => tokio::time::sleep_until(next).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => break,
+                Some(delivered) = on_their_way.join_next_with_id(), if !on_their_way.is_empty() => {
+                    self.take_result(delivered);
+                    while let Some(delivered) = on_their_way.try_join_next_with_id() {
+                        self.take_result(delivered);
+                    }
+                }
+                Some((command, reply)) = commands.recv() => {
+                    while let Some(delivered) = on_their_way.join_next_with_id().await {
+                        self.take_result(delivered);
+                    }
+                    // Nobody may wait for the answer.
+                    let _ = reply.send(self.obey(command));
+                }
+                goes_on = self.durable.changed() => if !goes_on { break },
+                () = wake => {}
+            }
+        }
+        while let Some(delivered) = on_their_way.join_next_with_id().await {
+            self.take_result(delivered);
+        }
+        if let Err(cause) = self.save() {
+            self.note_failure(&cause);
+        }
+    }
+
+    /// Reads, sends and saves what can be; returns when to come again where nothing happens before.
+    fn step(
+        &mut self,
+        now: Instant,
+        on_their_way: &mut OnTheirWay,
+    ) -> Result<Option<Instant>, StoreError> {
+        if self.save_due <= now || on_their_way.is_empty() {
+            self.save()?;
+            self.save_due = now + SAVE_INTERVAL;
+        }
+        self.fill(now)?;
+        self.send(now, on_their_way)?;
+        let has_changes = !self.unsaved.is_empty() || self.progress() != self.saved;
+        let save = has_changes.then_some(self.save_due);
+        let has_room = on_their_way.len() < self.settings.parallel;
+        let due = (self.lines.next_due()).filter(|_| has_room).map(|due| {
+            let down = self.breaker.next_try().filter(|_| on_their_way.is_empty());
+            due.max(self.paced_until).max(down.unwrap_or(due))
+        });
+        // While the consumer counts as down and one delivery tries it, the answer wakes us.
+        let due = due.filter(|_| !self.breaker.is_down() || on_their_way.is_empty());
+        Ok(save.into_iter().chain(due).min())
+    }
+
+    /// Reads the outbox as far as there is room.
+    fn fill(&mut self, now: Instant) -> Result<(), StoreError> {
+        let durable = self.durable.sequence(self.tenant());
+        while self.last_read < durable
+            && self.lines.unstored() + READ_AT_ONCE <= MAX_UNSTORED
+            && self.lines.stored() < MAX_STORED
+            && self.members <= MAX_MEMBERS
+        {
+            let events = self
+                .store
+                .events(self.tenant(), self.last_read + 1, READ_AT_ONCE)?;
+            let before = self.last_read;
+            for event in events {
+                if event.sequence > durable || self.members > MAX_MEMBERS {
+                    break;
+                }
+                self.last_read = event.sequence;
+                if self.wants(&event)? {
+                    self.enter(event, now);
+                }
+            }
+            if self.last_read == before {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn wants(&self, event: &StoredEvent) -> Result<bool, StoreError> {
+        if !self.settings.filter.takes(event) {
+            return Ok(false);
+        }
+        if event.sequence > self.snapshot_until {
+            return Ok(true);
+        }
+        // One that changed later comes with its later event, be that before or after the end of the snapshot.
+        let identity = self.store.identity(self.tenant(), &event.identity.id)?;
+        Ok(identity.is_some_and(|identity| {
+            identity.ended.is_none() && identity.changed_at_sequence == event.sequence
+        }))
+    }
+
+    fn enter(&mut self, event: StoredEvent, now: Instant) {
+        let sequence = event.sequence;
+        let identities = self.touched_by(&event);
+        if self.lines.enter(sequence, identities, now) {
+            self.write_delivery(sequence, Some(StoredDelivery::default()));
+        } else {
+            self.members += event.identity.members.len();
+            self.events.insert(sequence, Arc::new(event));
+        }
+    }
+
+    fn forget(&mut self, sequence: u64) {
+        if let Some(event) = self.events.remove(&sequence) {
+            self.members -= event.identity.members.len();
+        }
+    }
+
+    fn write_delivery(&mut self, sequence: u64, delivery: Option<StoredDelivery>) {
+        let sink = self.settings.name.clone();
+        self.unsaved.push(Write::Delivery(sink, sequence, delivery));
+    }
+
+    /// Sends what may go.
+    fn send(&mut self, now: Instant, on_their_way: &mut OnTheirWay) -> Result<(), StoreError> {
+        let most = self.settings.parallel;
+        while on_their_way.len() < self.breaker.allows(now, most) && self.paced_until <= now {
+            // A consumer that is tried gets one event.
+            let limit = if self.breaker.is_down() {
+                1
+            } else {
+                self.settings.batch
+            };
+            let parcel = self.lines.take(now, limit);
+            if parcel.is_empty() {
+                break;
+            }
+            let events = match parcel
+                .iter()
+                .map(|sequence| self.event(*sequence))
+                .collect()
+            {
+                Ok(events) => events,
+                Err(cause) => {
+                    for sequence in parcel {
+                        self.lines.failed(sequence, now + delay(0), false);
+                    }
+                    return Err(cause);
+                }
+            };
+            if let Some(rate) = self.settings.max_per_second {
+                let pause = Duration::from_secs_f64(parcel.len() as f64 / rate);
+                self.paced_until = self.paced_until.max(now) + pause;
+            }
+            self.deliver(parcel, events, on_their_way);
+        }
+        Ok(())
+    }
+
+    fn event(&self, sequence: u64) -> Result<Arc<StoredEvent>, StoreError> {
+        match self.events.get(&sequence) {
+            Some(event) => Ok(event.clone()),
+            None => self.read(sequence).map(Arc::new),
+        }
+    }
+
+    fn deliver(
+        &mut self,
+        parcel: Vec<u64>,
+        events: Vec<Arc<StoredEvent>>,
+        on_their_way: &mut OnTheirWay,
+    ) {
+        let (target, settings) = (self.target.clone(), self.settings.clone());
+        let snapshot_until = self.snapshot_until;
+        let task = on_their_way.spawn(async move {
+            let outgoing = events.iter().map(|event| Outgoing {
+                sequence: event.sequence,
+                event: cloud_event(
+                    &settings.tenant,
+                    event,
+                    &settings.mapping,
+                    event.sequence <= snapshot_until,
+                ),
+            });
+            let outgoing = outgoing.collect();
+            let delivered = tokio::time::timeout(settings.timeout, target.deliver(outgoing)).await;
+            delivered.unwrap_or_else(|_| {
+                Err(Failure::unavailable("the consumer did not answer in time"))
+            })
+        });
+        self.parcels.insert(task.id(), parcel);
+    }
+
+    fn take_result(&mut self, delivered: Delivered) {
+        let (task, result) = match delivered {
+            Ok(delivered) => delivered,
+            Err(cause) => (
+                cause.id(),
+                Err(Failure::unavailable("the delivery stopped")),
+            ),
+        };
+        let parcel = self.parcels.remove(&task).unwrap_or_default();
+        match result {
+            Ok(()) => self.delivered(&parcel),
+            Err(failure) => self.failed(&parcel, &failure),
+        }
+    }
+
+    fn delivered(&mut self, parcel: &[u64]) {
+        for sequence in parcel {
+            self.forget(*sequence);
+            self.failed_at.remove(sequence);
+            if self.lines.done(*sequence) {
+                self.write_delivery(*sequence, None);
+            }
+        }
+        self.successes += 1;
+        self.breaker.succeeded();
+        self.failed_attempts = 0;
+        self.last_error.clear();
+        self.meters.delivered.increment(parcel.len() as u64);
+    }
+
+    fn failed(&mut self, parcel: &[u64], failure: &Failure) {
+        let now = Instant::now();
+        let is_rejected = matches!(failure, Failure::Rejected(_));
+        if let Failure::Unavailable { retry_after, .. } = failure {
+            self.breaker.failed(now, *retry_after);
+        }
+        self.note_failure(failure);
+        let is_alone = parcel.len() == 1;
+        for sequence in parcel {
+            // What a consumer that is down does not take is not the event's fault: it is only where others arrived meanwhile.
+            let successes = self.failed_at.insert(*sequence, self.successes);
+            let others_arrived = successes.is_some_and(|successes| successes < self.successes);
+            let counts = is_rejected || others_arrived;
+            let due = now + delay(self.lines.attempts(*sequence));
+            let attempts = self.lines.failed(*sequence, due, counts);
+            let is_dead = is_alone && counts && attempts >= self.settings.max_attempts;
+            if is_dead {
+                self.lines.bury(*sequence);
+                tracing::warn!(
+                    sink = self.settings.name,
+                    sequence,
+                    attempts,
+                    cause = %failure,
+                    "an event is given up and is a dead letter"
+                );
+            }
+            let is_kept = is_dead || (is_alone && is_rejected) || attempts >= STORED_AFTER;
+            if !counts || !is_kept {
+                continue;
+            }
+            for newly in self.lines.store(*sequence) {
+                self.forget(newly);
+                self.write_delivery(newly, Some(StoredDelivery::default()));
+            }
+            let delivery = StoredDelivery {
+                attempts,
+                last_error: failure.to_string(),
+                failed_at_ms: clock::now_ms(),
+                is_dead,
+            };
+            self.write_delivery(*sequence, Some(delivery));
+        }
+    }
+
+    fn note_failure(&mut self, cause: &dyn std::fmt::Display) {
+        self.failed_attempts += 1;
+        self.last_error = cause.to_string();
+        self.meters.failed.increment(1);
+        tracing::warn!(
+            sink = self.settings.name,
+            attempt = self.failed_attempts,
+            %cause,
+            "delivery failed; it is tried again"
+        );
+    }
+
+    fn progress(&self) -> SinkProgress {
+        SinkProgress {
+            cursor: self.lines.cursor(self.last_read),
+            snapshot_until: self.snapshot_until,
+        }
+    }
+
+    /// Writes the cursor and what is kept beside it in one commit. It may lag behind after a crash: what was delivered is then
+    /// delivered again, never lost.
+    fn save(&mut self) -> Result<(), StoreError> {
+        let progress = self.progress();
+        if self.unsaved.is_empty() && progress == self.saved {
+            return Ok(());
+        }
+        let mut writes = self.unsaved.clone();
+        writes.push(Write::SinkProgress(self.settings.name.clone(), progress));
+        let in_force = self.store.in_force(self.tenant());
+        self.store.commit(self.tenant(), in_force, writes)?;
+        self.unsaved.clear();
+        self.saved = progress;
+        Ok(())
+    }
+
+    fn show_state(&self) {
+        let cursor = self.lines.cursor(self.last_read);
+        let (stored, dead) = (self.lines.stored(), self.lines.dead());
+        *self.state.lock() = SinkState {
+            cursor,
+            retries: (stored - dead) as u64,
+            dead_letters: dead as u64,
+            is_down: self.breaker.is_down(),
+            failed_attempts: self.failed_attempts,
+            last_error: self.last_error.clone(),
+        };
+        let lag = self.durable.sequence(self.tenant()).saturating_sub(cursor);
+        self.meters.lag.set(lag as f64);
+        self.meters.retries.set((stored - dead) as f64);
+        self.meters.dead_letters.set(dead as f64);
+        let is_down = u8::from(self.breaker.is_down());
+        self.meters.down.set(f64::from(is_down));
+    }
+
+    /// Carries a command out; nothing is on its way.
+    fn obey(&mut self, command: Command) -> Result<u64, CommandError> {
+        let now = Instant::now();
+        let answer = match command {
+            Command::Redrive(which) => self.each_dead_letter(which, |worker, sequence| {
+                worker.lines.revive(sequence, now);
+                worker.write_delivery(sequence, Some(StoredDelivery::default()));
+            }),
+            Command::Discard(which) => self.each_dead_letter(which, |worker, sequence| {
+                worker.lines.done(sequence);
+                worker.failed_at.remove(&sequence);
+                worker.write_delivery(sequence, None);
+            }),
+            Command::Replay(from) => self.replay(from)?,
+        };
+        self.save()?;
+        self.store.flush()?;
+        // Whoever asks after the answer sees what came of it.
+        self.show_state();
+        Ok(answer)
+    }
+
+    fn each_dead_letter(&mut self, which: DeadLetters, act: impl Fn(&mut Self, u64)) -> u64 {
+        let named = match which {
+            DeadLetters::All => self.lines.dead_letters(),
+            DeadLetters::Of(mut sequences) => {
+                sequences.retain(|sequence| self.lines.is_dead(*sequence));
+                sequences.sort_unstable();
+                sequences.dedup();
+                sequences
+            }
+        };
+        for sequence in &named {
+            act(self, *sequence);
+        }
+        named.len() as u64
+    }
+
+    fn replay(&mut self, from: ReplayFrom) -> Result<u64, StoreError> {
+        let durable = self.durable.sequence(self.tenant());
+        let first = match from {
+            ReplayFrom::Sequence(sequence) => sequence.clamp(1, durable + 1),
+            ReplayFrom::Time(time_ms) => self.first_since(time_ms, durable)?,
+            ReplayFrom::Snapshot => 1,
+        };
+        self.save()?;
+        let mut forgotten = Vec::new();
+        loop {
+            let after = forgotten.last().copied().unwrap_or(first - 1);
+            let known =
+                self.store
+                    .deliveries(self.tenant(), &self.settings.name, after, READ_AT_ONCE)?;
+            if known.is_empty() {
+                break;
+            }
+            forgotten.extend(known.into_iter().map(|(sequence, _)| sequence));
+        }
+        for sequence in forgotten {
+            self.write_delivery(sequence, None);
+        }
+        self.snapshot_until = match from {
+            ReplayFrom::Snapshot => durable,
+            _ => 0,
+        };
+        self.last_read = first - 1;
+        self.lines = Lines::default();
+        self.events.clear();
+        self.members = 0;
+        self.failed_at.clear();
+        self.breaker = Breaker::default();
+        self.target.begin_anew(first);
+        self.save()?;
+        self.enter_stored(Instant::now())?;
+        Ok(first)
+    }
+
+    /// The first event that was decided at a moment or later; events are dated in their order.
+    fn first_since(&self, time_ms: i64, durable: u64) -> Result<u64, StoreError> {
+        let (mut low, mut high) = (1, durable + 1);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if self.read(middle)?.occurred_at_ms < time_ms {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        Ok(low)
+    }
+}
