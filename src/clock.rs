@@ -35,3 +35,8 @@ impl Stopwatch {
         seconds
     }
 }
+
+/// This moment, for waits; also of a runtime whose time stands still.
+pub fn instant() -> tokio::time::Instant {
+    tokio::time::Instant::now()
+}

@@ -53,10 +53,11 @@ impl Breaker {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock;
 
     #[test]
     fn a_consumer_that_is_down_is_tried_with_one_at_a_time_until_it_is_back() {
-        let (mut breaker, start) = (Breaker::default(), Instant::now());
+        let (mut breaker, start) = (Breaker::default(), clock::instant());
         for _ in 1..FAILURES {
             breaker.failed(start, None);
             assert_eq!(breaker.allows(start, 8), 8, "not down yet");
@@ -73,7 +74,7 @@ mod tests {
 
     #[test]
     fn the_consumer_s_own_word_on_when_to_come_again_is_kept() {
-        let (mut breaker, start) = (Breaker::default(), Instant::now());
+        let (mut breaker, start) = (Breaker::default(), clock::instant());
         let asked = Duration::from_secs(90);
         breaker.failed(start, Some(asked));
         assert_eq!(

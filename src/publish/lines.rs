@@ -285,6 +285,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::clock;
 
     fn id(number: u8) -> IdentityId {
         IdentityId([number; 16])
@@ -318,7 +319,7 @@ mod tests {
         #[test]
         fn each_identity_sees_its_events_in_order_and_none_is_lost(steps in prop::collection::vec(step(), 1..120)) {
             let mut lines = Lines::default();
-            let mut now = Instant::now();
+            let mut now = clock::instant();
             let mut identities: BTreeMap<u64, Vec<u8>> = BTreeMap::new();
             let mut delivered: Vec<u64> = Vec::new();
             let mut stored: BTreeSet<u64> = BTreeSet::new();

@@ -103,7 +103,7 @@ impl Worker {
         state: Arc<Mutex<SinkState>>,
     ) -> Result<Self, StoreError> {
         let saved = store.sink_progress(&settings.tenant, &settings.name)?;
-        let now = Instant::now();
+        let now = clock::instant();
         let meters = Meters::new(&settings.name);
         let mut worker = Self {
             settings,
@@ -188,7 +188,7 @@ impl Worker {
         let mut on_their_way: OnTheirWay = JoinSet::new();
         loop {
             self.durable.mark_seen();
-            let now = Instant::now();
+            let now = clock::instant();
             let next = match self.step(now, &mut on_their_way) {
                 Ok(next) => next,
                 Err(cause) => {
@@ -419,7 +419,7 @@ impl Worker {
     }
 
     fn failed(&mut self, parcel: &[u64], failure: &Failure) {
-        let now = Instant::now();
+        let now = clock::instant();
         let is_rejected = matches!(failure, Failure::Rejected(_));
         if let Failure::Unavailable { retry_after, .. } = failure {
             self.breaker.failed(now, *retry_after);
@@ -518,7 +518,7 @@ impl Worker {
 
     /// Carries a command out; nothing is on its way.
     fn obey(&mut self, command: Command) -> Result<u64, CommandError> {
-        let now = Instant::now();
+        let now = clock::instant();
         let answer = match command {
             Command::Redrive(which) => self.each_dead_letter(which, |worker, sequence| {
                 worker.lines.revive(sequence, now);
@@ -588,7 +588,7 @@ impl Worker {
         self.breaker = Breaker::default();
         self.target.begin_anew(first);
         self.save()?;
-        self.enter_stored(Instant::now())?;
+        self.enter_stored(clock::instant())?;
         Ok(first)
     }
 
