@@ -6,16 +6,17 @@ default: check
 check: test fmt clippy doc deny bench-compile
 
 test:
-    cargo test --workspace
+    cargo test --workspace --all-features
 
 fmt:
     cargo fmt --all --check
 
 clippy:
-    cargo clippy --workspace --all-targets -- -D warnings
+    cargo clippy --workspace --all-targets --all-features -- -D warnings
+    cargo clippy --workspace -- -D warnings
 
 doc:
-    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --all-features --no-deps
 
 # Advisories need their database from the network: `just advisories` where it can be had.
 deny:

@@ -80,6 +80,7 @@ impl Service {
                 ingest.durable(),
                 stop.clone(),
             )
+            .await
             .with_context(|| format!("sink {name}"))?;
             running.push(sink);
             sinks.push(task);

@@ -61,6 +61,8 @@ struct WrittenSink {
     path: Option<PathBuf>,
     secret: Option<String>,
     secret_file: Option<PathBuf>,
+    subject: Option<String>,
+    credentials_file: Option<PathBuf>,
     tenant: Option<String>,
     owner: Option<String>,
     #[serde(default)]
@@ -322,30 +324,59 @@ impl Mistakes {
             written.secret,
             written.secret_file,
         );
-        let kind = match (written.kind.as_str(), written.url, written.path) {
-            ("webhook", Some(url), None) => {
+        let given = [
+            ("url", written.url.is_some()),
+            ("path", written.path.is_some()),
+            ("secret", secret.is_some()),
+            ("subject", written.subject.is_some()),
+            ("credentials_file", written.credentials_file.is_some()),
+        ];
+        let (needed, possible): (&[&str], &[&str]) = match written.kind.as_str() {
+            "webhook" => (&["url"], &["secret"]),
+            "file" => (&["path"], &[]),
+            "nats" => (&["url", "subject"], &["credentials_file"]),
+            other => {
+                self.add(
+                    format!("{place}.kind"),
+                    format!("\"{other}\" is unknown; use \"webhook\", \"file\" or \"nats\""),
+                );
+                return None;
+            }
+        };
+        for (field, is_given) in given {
+            if needed.contains(&field) && !is_given {
+                let problem = format!("is missing; a {} sink needs it", written.kind);
+                self.add(format!("{place}.{field}"), problem);
+            }
+            if is_given && !needed.contains(&field) && !possible.contains(&field) {
+                let problem = format!("does not belong to a {} sink", written.kind);
+                self.add(format!("{place}.{field}"), problem);
+            }
+        }
+        let kind = match written.kind.as_str() {
+            "webhook" => {
+                let url = written.url?;
                 if reqwest::Url::parse(&url).is_err() {
                     self.add(format!("{place}.url"), "is no URL");
                 }
                 SinkKind::Webhook { url, secret }
             }
-            ("file", None, Some(path)) => SinkKind::File { path },
-            ("webhook", ..) => {
-                self.add(&place, "a webhook needs url and has no path");
-                return None;
-            }
-            ("file", ..) => {
-                self.add(&place, "a file needs path and has no url");
-                return None;
-            }
-            (other, ..) => {
-                self.add(
-                    format!("{place}.kind"),
-                    format!("\"{other}\" is unknown; use \"webhook\" or \"file\""),
-                );
-                return None;
-            }
+            "file" => SinkKind::File {
+                path: written.path?,
+            },
+            _ => SinkKind::Nats {
+                url: written.url?,
+                subject: written.subject?,
+                credentials_file: written.credentials_file,
+            },
         };
+        if let Some(feature) = kind.missing_feature() {
+            self.add(
+                format!("{place}.kind"),
+                format!("this veridem is built without it; build with --features {feature}"),
+            );
+        }
+        let bounds = kind.bounds();
         let mut settings = SinkSettings::new(written.name, kind);
         if let Some(tenant) = written.tenant {
             settings.tenant = self.tenant(&format!("{place}.tenant"), tenant)?;
@@ -363,16 +394,17 @@ impl Mistakes {
             sources: written.sources,
         };
         settings.batch = written.batch.unwrap_or(settings.batch);
-        if !(1..=1_000).contains(&settings.batch) {
-            self.add(format!("{place}.batch"), "must be 1 to 1000");
-        }
-        let most = match settings.kind {
-            SinkKind::File { .. } => 1,
-            SinkKind::Webhook { .. } => 256,
-        };
         settings.parallel = written.parallel.unwrap_or(settings.parallel);
-        if !(1..=most).contains(&settings.parallel) {
-            self.add(format!("{place}.parallel"), format!("must be 1 to {most}"));
+        for (field, value, most) in [
+            ("batch", settings.batch, bounds.max_batch),
+            ("parallel", settings.parallel, bounds.max_parallel),
+        ] {
+            if !(1..=most).contains(&value) {
+                self.add(
+                    format!("{place}.{field}"),
+                    format!("must be 1 to {most} for a {} sink", written.kind),
+                );
+            }
         }
         settings.max_per_second = written.max_per_second;
         if (settings.max_per_second).is_some_and(|rate| !(0.001..=1e6).contains(&rate)) {

@@ -8,6 +8,15 @@ use veridem_matchers::{Attribute, RecordKey};
 use super::mapping::Mapping;
 use crate::store::{StoredEvent, StoredIdentity, Tenant};
 
+/// The kind under which an event goes out.
+pub(super) fn kind_of(event: &StoredEvent, is_snapshot: bool) -> &'static str {
+    if is_snapshot {
+        "snapshot"
+    } else {
+        event.kind.as_str()
+    }
+}
+
 /// An event as a CloudEvent whose data is mapped for a sink. In a snapshot it tells the identity's state, whatever brought it about.
 pub fn cloud_event(
     tenant: &Tenant,
@@ -16,15 +25,13 @@ pub fn cloud_event(
     is_snapshot: bool,
 ) -> Value {
     let mut data = event_data(event);
-    let kind = if is_snapshot {
-        data["kind"] = json!("snapshot");
-        "snapshot"
-    } else {
-        event.kind.as_str()
-    };
+    let kind = kind_of(event, is_snapshot);
+    data["kind"] = json!(kind);
+    let id = format!("{}-{}", tenant.as_str(), event.sequence);
     json!({
         "specversion": "1.0",
-        "id": format!("{}-{}", tenant.as_str(), event.sequence),
+        // An event has one id, however often it is delivered; a snapshot is another event.
+        "id": if is_snapshot { format!("{id}-snapshot") } else { id },
         "source": format!("/veridem/{}", tenant.as_str()),
         "type": format!("veridem.identity.{kind}.v1"),
         "subject": event.identity.id.to_string(),

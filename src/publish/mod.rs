@@ -6,6 +6,8 @@ mod cloud_event;
 mod file;
 mod lines;
 mod mapping;
+#[cfg(feature = "nats")]
+mod nats;
 mod webhook;
 mod worker;
 
@@ -41,6 +43,15 @@ pub enum SinkKind {
         /// The file.
         path: PathBuf,
     },
+    /// NATS JetStream: one CloudEvent a message. Needs the feature `nats`.
+    Nats {
+        /// The servers, `nats://host:4222`, several separated by commas.
+        url: String,
+        /// Messages go to `<subject>.<kind of event>`, which a stream has to take.
+        subject: String,
+        /// The credentials that a NATS account issued.
+        credentials_file: Option<PathBuf>,
+    },
 }
 
 impl SinkKind {
@@ -49,8 +60,57 @@ impl SinkKind {
         match self {
             Self::Webhook { .. } => "webhook",
             Self::File { .. } => "file",
+            Self::Nats { .. } => "nats",
         }
     }
+
+    /// The feature that this build lacks for such a sink.
+    pub fn missing_feature(&self) -> Option<&'static str> {
+        let needed = match self {
+            Self::Webhook { .. } | Self::File { .. } => return None,
+            Self::Nats { .. } => ("nats", cfg!(feature = "nats")),
+        };
+        (!needed.1).then_some(needed.0)
+    }
+
+    /// Events in one delivery and deliveries at once, where nothing else is asked for, and the most of each.
+    pub fn bounds(&self) -> Bounds {
+        match self {
+            Self::Webhook { .. } => Bounds {
+                batch: 1,
+                parallel: 8,
+                max_batch: 1_000,
+                max_parallel: 256,
+            },
+            // A file has one end.
+            Self::File { .. } => Bounds {
+                batch: 256,
+                parallel: 1,
+                max_batch: 1_000,
+                max_parallel: 1,
+            },
+            // Each message is acknowledged by itself, so that many may be on their way.
+            Self::Nats { .. } => Bounds {
+                batch: 1,
+                parallel: 256,
+                max_batch: 1,
+                max_parallel: 1_024,
+            },
+        }
+    }
+}
+
+/// See [`SinkKind::bounds`].
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Events in one delivery.
+    pub batch: usize,
+    /// Deliveries at once.
+    pub parallel: usize,
+    /// Events in one delivery at most.
+    pub max_batch: usize,
+    /// Deliveries at once at most.
+    pub max_parallel: usize,
 }
 
 /// Which events a sink wants; empty lists: all.
@@ -102,11 +162,7 @@ pub struct SinkSettings {
 impl SinkSettings {
     /// A sink that takes every event of the default tenant as it is.
     pub fn new(name: impl Into<String>, kind: SinkKind) -> Self {
-        let (batch, parallel) = match kind {
-            SinkKind::Webhook { .. } => (1, 8),
-            // A file has one end.
-            SinkKind::File { .. } => (256, 1),
-        };
+        let bounds = kind.bounds();
         Self {
             name: name.into(),
             owner: String::new(),
@@ -115,8 +171,8 @@ impl SinkSettings {
             filter: Filter::default(),
             mapping: Mapping::default(),
             timeout: Duration::from_secs(10),
-            batch,
-            parallel,
+            batch: bounds.batch,
+            parallel: bounds.parallel,
             max_per_second: None,
             max_attempts: 8,
         }
@@ -237,8 +293,16 @@ fn delay(failures_before: u32) -> Duration {
 }
 
 /// An event as it goes out.
+#[cfg_attr(
+    not(feature = "nats"),
+    expect(dead_code, reason = "brokers need all of it")
+)]
 struct Outgoing {
     sequence: u64,
+    /// Of the event, or "snapshot".
+    kind: &'static str,
+    /// The same for each attempt, another one when the event is replayed.
+    delivery_id: String,
     event: serde_json::Value,
 }
 
@@ -270,10 +334,12 @@ impl Failure {
 enum Target {
     Webhook(webhook::Webhook),
     File(Arc<Mutex<file::EventFile>>),
+    #[cfg(feature = "nats")]
+    Nats(nats::Nats),
 }
 
 impl Target {
-    fn open(settings: &SinkSettings) -> anyhow::Result<Self> {
+    async fn open(settings: &SinkSettings) -> anyhow::Result<Self> {
         Ok(match &settings.kind {
             SinkKind::Webhook { url, secret } => Self::Webhook(webhook::Webhook::new(
                 url,
@@ -283,6 +349,17 @@ impl Target {
             SinkKind::File { path } => {
                 Self::File(Arc::new(Mutex::new(file::EventFile::open(path)?)))
             }
+            #[cfg(feature = "nats")]
+            SinkKind::Nats {
+                url,
+                subject,
+                credentials_file,
+            } => {
+                let credentials = credentials_file.as_deref();
+                Self::Nats(nats::Nats::connect(url, subject, credentials).await?)
+            }
+            #[cfg(not(feature = "nats"))]
+            other => anyhow::bail!("this veridem is built without {} sinks", other.as_str()),
         })
     }
 
@@ -307,18 +384,20 @@ impl Target {
                 let appended = tokio::task::spawn_blocking(move || file.lock().append(&events));
                 appended.await.map_err(Failure::unavailable)?
             }
+            #[cfg(feature = "nats")]
+            Self::Nats(nats) => nats.deliver(events).await,
         }
     }
 }
 
 /// Starts a sink; it runs until `stop`.
-pub fn start(
+pub async fn start(
     settings: SinkSettings,
     store: Arc<dyn Store>,
     durable: Durable,
     stop: CancellationToken,
 ) -> anyhow::Result<(Sink, tokio::task::JoinHandle<()>)> {
-    let target = Target::open(&settings)?;
+    let target = Target::open(&settings).await?;
     let state = Arc::new(Mutex::new(SinkState::default()));
     let worker = Worker::new(settings.clone(), store, durable, target, state.clone())?;
     let (commands, received) = mpsc::channel(MAX_COMMANDS);

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::breaker::Breaker;
+use super::cloud_event::kind_of;
 use super::lines::Lines;
 use super::{
     Command, CommandError, DeadLetters, Failure, Outgoing, ReplayFrom, Reply, SinkSettings,
@@ -80,6 +81,7 @@ pub(super) struct Worker {
     members: usize,
     last_read: u64,
     snapshot_until: u64,
+    replays: u64,
     saved: SinkProgress,
     unsaved: Vec<Write>,
     save_due: Instant,
@@ -118,6 +120,7 @@ impl Worker {
             members: 0,
             last_read: saved.cursor,
             snapshot_until: saved.snapshot_until,
+            replays: saved.replays,
             saved,
             unsaved: Vec::new(),
             save_due: now,
@@ -368,16 +371,20 @@ impl Worker {
         on_their_way: &mut OnTheirWay,
     ) {
         let (target, settings) = (self.target.clone(), self.settings.clone());
-        let snapshot_until = self.snapshot_until;
+        let (snapshot_until, replays) = (self.snapshot_until, self.replays);
         let task = on_their_way.spawn(async move {
-            let outgoing = events.iter().map(|event| Outgoing {
-                sequence: event.sequence,
-                event: cloud_event(
-                    &settings.tenant,
-                    event,
-                    &settings.mapping,
-                    event.sequence <= snapshot_until,
-                ),
+            let outgoing = events.iter().map(|event| {
+                let is_snapshot = event.sequence <= snapshot_until;
+                Outgoing {
+                    sequence: event.sequence,
+                    kind: kind_of(event, is_snapshot),
+                    delivery_id: format!(
+                        "{}-{}-{replays}",
+                        settings.tenant.as_str(),
+                        event.sequence
+                    ),
+                    event: cloud_event(&settings.tenant, event, &settings.mapping, is_snapshot),
+                }
             });
             let outgoing = outgoing.collect();
             let delivered = tokio::time::timeout(settings.timeout, target.deliver(outgoing)).await;
@@ -478,6 +485,7 @@ impl Worker {
         SinkProgress {
             cursor: self.lines.cursor(self.last_read),
             snapshot_until: self.snapshot_until,
+            replays: self.replays,
         }
     }
 
@@ -580,6 +588,7 @@ impl Worker {
             ReplayFrom::Snapshot => durable,
             _ => 0,
         };
+        self.replays += 1;
         self.last_read = first - 1;
         self.lines = Lines::default();
         self.events.clear();

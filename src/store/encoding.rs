@@ -29,7 +29,7 @@ pub(super) enum Tag {
     NextModel = b'j',
     ModelChange = b'n',
     SinkCursor = b'u',
-    SinkSnapshot = b'b',
+    SinkReplay = b'b',
     Delivery = b'h',
 }
 

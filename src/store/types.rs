@@ -346,6 +346,8 @@ pub struct SinkProgress {
     pub cursor: u64,
     /// Up to this event only the latest of each living identity is delivered: the sink asked for everything anew.
     pub snapshot_until: u64,
+    /// How often it was asked to deliver anew.
+    pub replays: u64,
 }
 
 /// One state of everything that follows from records and a model: normal forms, keys, pairs. A model that takes the place of another

@@ -1,6 +1,8 @@
 //! What needs more than one crate or a process: one binary, since each further one links everything again.
 
 mod architecture;
+#[cfg(feature = "nats")]
+mod brokers;
 mod bulk;
 mod consumer;
 mod crash;

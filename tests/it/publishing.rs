@@ -140,7 +140,7 @@ async fn every_event_reaches_both_sinks_through_failures_and_a_restart() {
 }
 
 /// Signals that merge and split: people share e-mail addresses now and then.
-async fn churn(running: &Running, range: std::ops::Range<usize>) {
+pub async fn churn(running: &Running, range: std::ops::Range<usize>) {
     for index in range {
         let person = index * 7 % 12;
         let mut signal = update(
@@ -163,11 +163,11 @@ async fn churn(running: &Running, range: std::ops::Range<usize>) {
     }
 }
 
-async fn operations(running: &Running) -> OperationsServiceClient<tonic::transport::Channel> {
+pub async fn operations(running: &Running) -> OperationsServiceClient<tonic::transport::Channel> {
     OperationsServiceClient::new(running.channel.clone())
 }
 
-async fn state(running: &Running) -> v1::Sink {
+pub async fn state(running: &Running) -> v1::Sink {
     let asked = v1::ListSinksRequest {};
     let answer = operations(running)
         .await
@@ -178,7 +178,7 @@ async fn state(running: &Running) -> v1::Sink {
 }
 
 /// Waits until everything is delivered or a dead letter.
-async fn settled(running: &Running) -> v1::Sink {
+pub async fn settled(running: &Running) -> v1::Sink {
     for _ in 0..1_500 {
         let sink = state(running).await;
         if sink.lag == 0 {
@@ -189,7 +189,7 @@ async fn settled(running: &Running) -> v1::Sink {
     panic!("not settled in 30 s: {:?}", state(running).await);
 }
 
-fn store_of(directory: &std::path::Path) -> FjallStore {
+pub fn store_of(directory: &std::path::Path) -> FjallStore {
     FjallStore::open_directory(&directory.join("data/store"), 64 << 20).expect("opens")
 }
 
@@ -394,7 +394,7 @@ async fn what_a_consumer_never_takes_becomes_a_dead_letter_and_holds_up_nobody_e
     assert_eq!(mails, ["pia4@web.org"]);
 }
 
-async fn wait_for_dead_letters(running: &Running, count: u64) {
+pub async fn wait_for_dead_letters(running: &Running, count: u64) {
     for _ in 0..1_000 {
         let sink = state(running).await;
         // What waits behind a dead letter is a retry.

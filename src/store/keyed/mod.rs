@@ -438,13 +438,14 @@ impl<E: Engine> Store for KeyedStore<E> {
     }
 
     fn sink_progress(&self, tenant: &Tenant, sink: &str) -> Result<SinkProgress, StoreError> {
-        let number = |tag| -> Result<u64, StoreError> {
-            let number = self.get("sink progress", self.key(tenant, tag).text(sink).bytes())?;
-            Ok(number.unwrap_or_default())
-        };
+        let key = |tag| self.key(tenant, tag).text(sink).bytes();
+        let cursor: Option<u64> = self.get("sink cursor", key(Tag::SinkCursor))?;
+        let replay: Option<(u64, u64)> = self.get("sink replay", key(Tag::SinkReplay))?;
+        let (snapshot_until, replays) = replay.unwrap_or_default();
         Ok(SinkProgress {
-            cursor: number(Tag::SinkCursor)?,
-            snapshot_until: number(Tag::SinkSnapshot)?,
+            cursor: cursor.unwrap_or_default(),
+            snapshot_until,
+            replays,
         })
     }
 

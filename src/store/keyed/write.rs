@@ -184,10 +184,12 @@ impl<E: Engine> KeyedStore<E> {
             // Written with the batch, see `commit`.
             Write::InForce => {}
             Write::SinkProgress(sink, progress) => {
-                let value = |number: u64| (number > 0).then(|| encode(&number));
                 let key = |tag| key(tag).text(&sink).bytes();
-                batch.push((key(Tag::SinkCursor), value(progress.cursor)));
-                batch.push((key(Tag::SinkSnapshot), value(progress.snapshot_until)));
+                batch.push((key(Tag::SinkCursor), Some(encode(&progress.cursor))));
+                if progress.replays > 0 {
+                    let replay = (progress.snapshot_until, progress.replays);
+                    batch.push((key(Tag::SinkReplay), Some(encode(&replay))));
+                }
             }
             Write::Delivery(sink, sequence, delivery) => batch.push((
                 key(Tag::Delivery).text(&sink).number(sequence).bytes(),
