@@ -74,6 +74,8 @@ impl Lines {
         attempts: u32,
         state: State,
     ) {
+        let last = self.events.last_key_value();
+        debug_assert!(last.is_none_or(|(last, _)| *last < sequence));
         identities.sort_unstable();
         identities.dedup();
         for identity in &identities {

@@ -80,6 +80,8 @@ pub(super) struct Worker {
     /// Records of their identities.
     members: usize,
     last_read: u64,
+    /// What an earlier run could not deliver, of events that are not read yet.
+    beyond: FxHashMap<u64, StoredDelivery>,
     snapshot_until: u64,
     replays: u64,
     saved: SinkProgress,
@@ -119,6 +121,7 @@ impl Worker {
             events: FxHashMap::default(),
             members: 0,
             last_read: saved.cursor,
+            beyond: FxHashMap::default(),
             snapshot_until: saved.snapshot_until,
             replays: saved.replays,
             saved,
@@ -140,7 +143,7 @@ impl Worker {
         &self.settings.tenant
     }
 
-    /// Takes up what an earlier run could not deliver.
+    /// Takes up what an earlier run could not deliver. What lies beyond the cursor has its turn when the outbox is read.
     fn enter_stored(&mut self, now: Instant) -> Result<(), StoreError> {
         let mut after = 0;
         loop {
@@ -152,13 +155,21 @@ impl Worker {
             };
             after = *last;
             for (sequence, delivery) in deliveries {
-                let event = self.read(sequence)?;
-                let identities = self.touched_by(&event);
-                let (attempts, is_dead) = (delivery.attempts, delivery.is_dead);
-                self.lines
-                    .enter_stored(sequence, identities, now, attempts, is_dead);
+                if sequence > self.last_read {
+                    self.beyond.insert(sequence, delivery);
+                } else {
+                    let event = self.read(sequence)?;
+                    self.enter_again(&event, &delivery, now);
+                }
             }
         }
+    }
+
+    fn enter_again(&mut self, event: &StoredEvent, delivery: &StoredDelivery, now: Instant) {
+        let identities = self.touched_by(event);
+        let (attempts, is_dead) = (delivery.attempts, delivery.is_dead);
+        self.lines
+            .enter_stored(event.sequence, identities, now, attempts, is_dead);
     }
 
     fn read(&self, sequence: u64) -> Result<StoredEvent, StoreError> {
@@ -274,7 +285,9 @@ impl Worker {
                     break;
                 }
                 self.last_read = event.sequence;
-                if self.wants(&event)? {
+                if let Some(delivery) = self.beyond.remove(&event.sequence) {
+                    self.enter_again(&event, &delivery, now);
+                } else if self.wants(&event)? {
                     self.enter(event, now);
                 }
             }
@@ -594,6 +607,7 @@ impl Worker {
         self.events.clear();
         self.members = 0;
         self.failed_at.clear();
+        self.beyond.clear();
         self.breaker = Breaker::default();
         self.target.begin_anew(first);
         self.save()?;

@@ -1,10 +1,6 @@
 //! Killed processes: what was acknowledged is there, once.
 
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use tokio_stream::StreamExt;
@@ -16,68 +12,16 @@ use veridem_proto::v1::operations_service_client::OperationsServiceClient;
 use veridem_proto::v1::resolution_service_client::ResolutionServiceClient;
 use veridem_proto::v1::submit_signals_response::Outcome;
 
+use crate::process::Process;
 use crate::support::*;
 
-pub struct Process {
-    child: Child,
-    pub channel: Channel,
-}
-
-impl Process {
-    pub async fn start(directory: &Path, engine: &str) -> Self {
-        let config = directory.join("veridem.toml");
-        let text = format!(
-            "data_directory = {:?}\nstore_engine = {engine:?}\ngrpc_address = \"127.0.0.1:0\"\nhttp_address = \"127.0.0.1:0\"\nlog_format = \"json\"\nlog_filter = \"info\"\nindex_commit_interval = \"50ms\"\n",
-            directory.join("data")
-        );
-        std::fs::write(&config, text).expect("the configuration is written");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_veridem"));
-        let mut child = command
-            .arg("serve")
-            .arg("--config")
-            .arg(&config)
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the binary runs");
-        let mut log = BufReader::new(child.stderr.take().expect("its log")).lines();
-        let mut said = Vec::new();
-        let address = log.find_map(|line| {
-            said.push(line.expect("a log line"));
-            grpc_address(said.last().expect("a line"))
-        });
-        let address = address.unwrap_or_else(|| panic!("it does not listen: {said:?}"));
-        // Someone has to read on, or the process would stop at a full pipe.
-        std::thread::spawn(move || log.for_each(drop));
-        let channel = Channel::from_shared(format!("http://{address}"))
-            .expect("an address")
-            .connect()
-            .await
-            .expect("it listens");
-        Self { child, channel }
-    }
-
-    pub fn id(&self) -> u32 {
-        self.child.id()
-    }
-
-    pub fn kill(mut self) {
-        self.child.kill().expect("it runs");
-        self.child.wait().expect("it ends");
-    }
-
-    async fn last_sequence(&self) -> u64 {
-        OperationsServiceClient::new(self.channel.clone())
-            .get_statistics(v1::GetStatisticsRequest {})
-            .await
-            .expect("counts")
-            .into_inner()
-            .last_sequence
-    }
-}
-
-fn grpc_address(line: &str) -> Option<SocketAddr> {
-    let parsed: serde_json::Value = serde_json::from_str(line).ok()?;
-    parsed["fields"]["grpc_address"].as_str()?.parse().ok()
+async fn last_sequence(process: &Process) -> u64 {
+    OperationsServiceClient::new(process.channel.clone())
+        .get_statistics(v1::GetStatisticsRequest {})
+        .await
+        .expect("counts")
+        .into_inner()
+        .last_sequence
 }
 
 /// Sends signals until all are acknowledged or the process is gone; returns the acknowledged ids.
@@ -158,13 +102,13 @@ async fn kill_9_loses_nothing_and_repeats_nothing(engine: &str, rounds: u64) {
             .filter(|signal| acknowledged.contains(&signal.signal_id))
             .cloned()
             .collect();
-        let before = process.last_sequence().await;
+        let before = last_sequence(&process).await;
         assert_eq!(
             send(process.channel.clone(), &known).await.len(),
             known.len()
         );
         assert_eq!(
-            process.last_sequence().await,
+            last_sequence(&process).await,
             before,
             "a repetition changes nothing"
         );

@@ -9,7 +9,10 @@ mod crash;
 mod histories;
 mod laws;
 mod models;
+#[cfg(feature = "nats")]
+mod nats_server;
 mod power_loss;
+mod process;
 mod publishing;
 mod refusals;
 mod sample;

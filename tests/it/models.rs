@@ -13,7 +13,8 @@ use veridem_proto::v1::ModelPhase;
 use veridem_proto::v1::operations_service_client::OperationsServiceClient;
 
 use crate::bulk::{bad, good};
-use crate::crash::{Process, send};
+use crate::crash::send;
+use crate::process::Process;
 use crate::support::*;
 
 /// The retail rules, but more has to speak for a match.

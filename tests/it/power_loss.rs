@@ -14,7 +14,8 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use veridem::resolver::Signal;
 
 use crate::bulk::good;
-use crate::crash::{Process, acknowledged_of, repeated, send};
+use crate::crash::{acknowledged_of, repeated, send};
+use crate::process::Process;
 use crate::support::*;
 
 const ROUNDS: usize = 20;

@@ -1,0 +1,329 @@
+//! Everything fails at once: sinks refuse, stall and cut connections, the broker is killed, Veridem is killed, and signals go on. In the
+//! end each consumer's picture, made of nothing but what it received, is what the store holds.
+//!
+//! 5,000 signals, or as many as `VERIDEM_CHAOS_SIGNALS` says; `VERIDEM_CHAOS_SEED` brings a run back as far as clocks allow.
+
+#[path = "../it/consumer.rs"]
+mod consumer;
+#[cfg(feature = "nats")]
+#[path = "../it/nats_server.rs"]
+mod nats_server;
+#[path = "../it/process.rs"]
+mod process;
+#[allow(dead_code, reason = "shared with the other tests")]
+#[path = "../it/support.rs"]
+mod support;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+use serde_json::Value;
+use tokio_stream::StreamExt;
+use tonic::transport::Channel;
+use veridem::resolver::{Signal, SignalKind};
+use veridem::store::{FjallStore, Tenant};
+use veridem_proto::v1;
+use veridem_proto::v1::operations_service_client::OperationsServiceClient;
+use veridem_proto::v1::resolution_service_client::ResolutionServiceClient;
+
+use consumer::*;
+use process::Process;
+use support::*;
+
+/// A deadline of sinks that the consumer's late answers miss.
+const TIMEOUT: Duration = Duration::from_millis(300);
+/// Senders at once.
+const SENDERS: usize = 4;
+
+fn setting(name: &str, standard: u64) -> u64 {
+    let text = std::env::var(name).ok();
+    text.map_or(standard, |text| text.parse().expect("a number"))
+}
+
+struct Chance(ChaCha8Rng);
+
+impl Chance {
+    fn new(seed: u64) -> Self {
+        Self(ChaCha8Rng::seed_from_u64(seed))
+    }
+
+    /// A number below `end`.
+    fn below(&mut self, end: u64) -> u64 {
+        self.0.next_u64() % end
+    }
+}
+
+/// People of four records each, who share addresses now and then, move, and are forgotten; some of it late, some of it twice.
+fn signals(count: u64, seed: u64) -> Vec<Signal> {
+    let mut chance = Chance::new(seed);
+    let people = (count / 10).max(4);
+    let mut signals: Vec<Signal> = Vec::new();
+    for index in 0..count {
+        if index > 0 && chance.below(50) == 0 {
+            let again = chance.below(index) as usize;
+            signals.push(signals[again].clone());
+            continue;
+        }
+        let person = chance.below(people);
+        let record = chance.below(4);
+        // Two people of one household write each other's address from time to time.
+        let mailbox = if chance.below(8) == 0 {
+            person ^ 1
+        } else {
+            person
+        };
+        let source = ["pos", "web", "loyalty", "erp"][record as usize];
+        let mut signal = update(
+            &format!("s{index}"),
+            &format!("{source}/{person}"),
+            vec![
+                name(
+                    ["Ann", "Bob", "Eva", "Kim"][person as usize % 4],
+                    &format!("Quist{}", letters(person)),
+                ),
+                email(&format!("m{mailbox}@web.org")),
+                phone(&format!("+61 4{:08}", person * 100 + chance.below(3))),
+            ],
+        );
+        let late = chance.below(40) * u64::from(chance.below(10) == 0);
+        signal.event_time_ms += index.saturating_sub(late) as i64;
+        if chance.below(25) == 0 {
+            signal.kind = SignalKind::Delete;
+            signal.attributes.clear();
+        }
+        signals.push(signal);
+    }
+    signals
+}
+
+fn letters(mut number: u64) -> String {
+    let mut letters = String::new();
+    loop {
+        letters.push((b'a' + (number % 26) as u8) as char);
+        number /= 26;
+        if number == 0 {
+            return letters;
+        }
+    }
+}
+
+/// Sends until every signal is acknowledged, by whichever process runs.
+async fn send_all(
+    signals: Vec<Signal>,
+    channel: Arc<Mutex<Channel>>,
+    acknowledged: Arc<AtomicU64>,
+) {
+    for chunk in signals.chunks(50) {
+        loop {
+            let running = channel.lock().clone();
+            if send(chunk, running).await {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        acknowledged.fetch_add(chunk.len() as u64, Ordering::Relaxed);
+    }
+}
+
+async fn send(chunk: &[Signal], channel: Channel) -> bool {
+    let requests: Vec<_> = (chunk.iter().map(message))
+        .map(|signal| v1::SubmitSignalsRequest {
+            signal: Some(signal),
+        })
+        .collect();
+    let mut client = ResolutionServiceClient::new(channel);
+    let Ok(answers) = client.submit_signals(tokio_stream::iter(requests)).await else {
+        return false;
+    };
+    let mut answers = answers.into_inner();
+    let mut acknowledged = 0;
+    while let Some(Ok(answer)) = answers.next().await {
+        let outcome = answer.outcome;
+        let is_ack = matches!(outcome, Some(v1::submit_signals_response::Outcome::Ack(_)));
+        assert!(is_ack, "{outcome:?}");
+        acknowledged += 1;
+    }
+    acknowledged == chunk.len()
+}
+
+/// What the consumer does while everything fails; some events it refuses for good.
+fn unruly(seed: u64) -> impl FnMut(&[Value]) -> Answer + Send {
+    let mut chance = Chance::new(seed);
+    move |events| {
+        if events.iter().any(|event| sequence_of(event) % 211 == 0) {
+            return Answer::Status(422);
+        }
+        match chance.below(60) {
+            0..4 => Answer::Status(500),
+            4..6 => Answer::Reset,
+            6..8 => Answer::Status(503),
+            8 => Answer::RetryAfter(1),
+            9 => Answer::Late(TIMEOUT * 2),
+            _ => Answer::Ok,
+        }
+    }
+}
+
+fn settings(consumer: &Consumer, directory: &Path, nats: Option<&str>) -> String {
+    let mut settings = format!(
+        r#"
+[[sinks]]
+name = "erp"
+kind = "webhook"
+url = {:?}
+secret = {SECRET:?}
+timeout = "300ms"
+batch = 8
+max_attempts = 3
+
+[[sinks]]
+name = "file"
+kind = "file"
+path = {:?}
+"#,
+        consumer.url,
+        directory.join("feed.jsonl")
+    );
+    if let Some(url) = nats {
+        settings.push_str(&format!(
+            "\n[[sinks]]\nname = \"bus\"\nkind = \"nats\"\nurl = {url:?}\nsubject = \"retail.identity\"\ntimeout = \"1s\"\n"
+        ));
+    }
+    settings
+}
+
+async fn sinks(channel: &Channel) -> Vec<v1::Sink> {
+    let mut client = OperationsServiceClient::new(channel.clone());
+    let listed = client.list_sinks(v1::ListSinksRequest {}).await;
+    listed.map_or_else(|_| Vec::new(), |listed| listed.into_inner().sinks)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_lost_and_nothing_comes_out_of_order_though_everything_fails() {
+    let (count, seed) = (
+        setting("VERIDEM_CHAOS_SIGNALS", 5_000),
+        setting("VERIDEM_CHAOS_SEED", 20_261_125),
+    );
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let consumer = Consumer::start(unruly(seed)).await;
+    #[cfg(feature = "nats")]
+    let mut broker = nats_server::NatsServer::start(directory.path(), 1 << 20);
+    #[cfg(feature = "nats")]
+    let nats_url = match &broker {
+        Some(broker) => {
+            broker.stream().await;
+            Some(broker.url.clone())
+        }
+        None => None,
+    };
+    #[cfg(not(feature = "nats"))]
+    let nats_url: Option<String> = None;
+    let settings = settings(&consumer, directory.path(), nats_url.as_deref());
+    let mut process = Process::start_with(directory.path(), &settings).await;
+    let channel = Arc::new(Mutex::new(process.channel.clone()));
+    let acknowledged = Arc::new(AtomicU64::new(0));
+    let all = signals(count, seed);
+    let mut senders = tokio::task::JoinSet::new();
+    for sender in 0..SENDERS {
+        let own = all.iter().skip(sender).step_by(SENDERS).cloned().collect();
+        senders.spawn(send_all(own, channel.clone(), acknowledged.clone()));
+    }
+    let is_over = Arc::new(AtomicBool::new(false));
+    let watch = tokio::spawn({
+        let is_over = is_over.clone();
+        async move {
+            while let Some(sent) = senders.join_next().await {
+                sent.expect("the sender ends");
+            }
+            is_over.store(true, Ordering::Relaxed);
+        }
+    });
+
+    let (mut chance, mut kills) = (Chance::new(seed + 1), 0);
+    while !is_over.load(Ordering::Relaxed) {
+        tokio::time::sleep(Duration::from_millis(300 + chance.below(1_500))).await;
+        #[cfg(feature = "nats")]
+        if let Some(broker) = &mut broker
+            && chance.below(2) == 0
+        {
+            broker.kill();
+            tokio::time::sleep(Duration::from_millis(chance.below(500))).await;
+            broker.start_again();
+        }
+        process.kill();
+        kills += 1;
+        process = Process::start_with(directory.path(), &settings).await;
+        *channel.lock() = process.channel.clone();
+    }
+    watch.await.expect("all are sent");
+    assert_eq!(acknowledged.load(Ordering::Relaxed), count);
+
+    // The consumers come to themselves, and what was given up is sent again.
+    consumer.now(|_| Answer::Ok);
+    let mut redriven = 0;
+    for round in 0.. {
+        assert!(
+            round < 600,
+            "not settled in 60 s: {:?}",
+            sinks(&process.channel).await
+        );
+        let listed = sinks(&process.channel).await;
+        for sink in listed.iter().filter(|sink| sink.dead_letters > 0) {
+            let mut client = OperationsServiceClient::new(process.channel.clone());
+            let asked = v1::RedriveDeadLettersRequest {
+                sink: sink.name.clone(),
+                sequences: Vec::new(),
+                all: true,
+            };
+            let answer = client.redrive_dead_letters(asked).await.expect("answers");
+            redriven += answer.into_inner().redriven;
+        }
+        if listed
+            .iter()
+            .all(|sink| sink.lag == 0 && sink.dead_letters == 0)
+        {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    process.stop();
+
+    let store = FjallStore::open_directory(&directory.path().join("data/store"), 64 << 20);
+    let wanted = view_of_store(&store.expect("opens"), &Tenant::default_tenant());
+    let text = std::fs::read_to_string(directory.path().join("feed.jsonl")).expect("the feed");
+    let lines = text
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"));
+    let file: Vec<Value> = lines.collect();
+    let webhook = consumer.received.lock().clone();
+    println!(
+        "seed {seed}: {count} signals, {kills} kills, {} events, {} identities; webhook {} requests, {} events taken, {redriven} redriven",
+        file.len(),
+        wanted.len(),
+        consumer.requests.lock().len(),
+        webhook.len(),
+    );
+    assert!(
+        kills > 0 && redriven > 0,
+        "it was too quiet to prove anything"
+    );
+    assert!(
+        file.iter().map(sequence_of).eq(1..=file.len() as u64),
+        "the file has every event once, in order"
+    );
+    assert_eq!(view_of(&file), wanted);
+    assert_in_order_per_identity(&webhook);
+    assert_eq!(view_of(&webhook), wanted);
+    #[cfg(feature = "nats")]
+    if let Some(broker) = &broker {
+        let messages = broker.messages().await;
+        let bus: Vec<Value> = messages.into_iter().map(|(_, event)| event).collect();
+        assert_in_order_per_identity(&bus);
+        assert_eq!(view_of(&bus), wanted);
+    }
+}
