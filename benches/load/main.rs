@@ -15,6 +15,7 @@ mod chart;
 mod client;
 mod drive;
 mod server;
+mod sinks;
 mod workload;
 
 use std::path::{Path, PathBuf};
@@ -26,6 +27,7 @@ use veridem_proto::v1;
 
 use drive::{Measured, call_in_turn, drive, drive_count, histogram, stream};
 use server::{Server, copy_all, write_config};
+use sinks::Sinks;
 use workload::{prepare, worst_signals};
 
 /// As the service: what is measured is not the system's allocator.
@@ -49,6 +51,9 @@ struct Arguments {
     /// Seconds that each row is driven.
     #[arg(long, default_value_t = 10)]
     seconds: u64,
+    /// Publish every event into a webhook and, with the feature `nats`, into NATS, while the rows are driven.
+    #[arg(long)]
+    sinks: bool,
     /// Drive only the rows whose name contains this.
     #[arg(long, value_name = "TEXT")]
     only: Option<String>,
@@ -194,6 +199,15 @@ async fn main() -> anyhow::Result<()> {
         }
         None => load_seconds = Some(load(&config, &files)?),
     }
+    let sinks = match arguments.sinks {
+        true => Some(Sinks::start(directory.path()).await?),
+        false => None,
+    };
+    if let Some(sinks) = &sinks {
+        let mut text = std::fs::read_to_string(&config)?;
+        text.push_str(&sinks.settings);
+        std::fs::write(&config, text)?;
+    }
     let server = Server::start(directory.path(), &config, records as u64).await?;
     println!(
         "the server answers over {records} records after {:.2} s with {:.0} MB",
@@ -212,6 +226,17 @@ async fn main() -> anyhow::Result<()> {
         rows.add(&server, "veridem load", 0.0, measured);
     }
 
+    if let Some(sinks) = &sinks {
+        // One after the other: each has the machine to itself.
+        sinks::settle(&server.channels[0]).await?;
+        for name in ["webhook", "nats"] {
+            if rows.wants("publish") && sinks.settings.contains(&format!("name = {name:?}")) {
+                let rate = sinks::drain(&server.channels[0], name).await?;
+                let name = format!("publish into {name}");
+                rows.add(&server, &name, 0.0, (rate, histogram(), 0));
+            }
+        }
+    }
     let client = |index: usize| server.clients[index % server.clients.len()].clone();
     let questions = &workload.questions;
     let resolve = |index: usize| {

@@ -8,6 +8,7 @@ mod consumer;
 #[cfg(feature = "nats")]
 #[path = "../it/nats_server.rs"]
 mod nats_server;
+#[allow(dead_code, reason = "shared with the other tests")]
 #[path = "../it/process.rs"]
 mod process;
 #[allow(dead_code, reason = "shared with the other tests")]
@@ -155,7 +156,7 @@ async fn send(chunk: &[Signal], channel: Channel) -> bool {
 fn unruly(seed: u64) -> impl FnMut(&[Value]) -> Answer + Send {
     let mut chance = Chance::new(seed);
     move |events| {
-        if events.iter().any(|event| sequence_of(event) % 211 == 0) {
+        if (events.iter()).any(|event| sequence_of(event).is_multiple_of(211)) {
             return Answer::Status(422);
         }
         match chance.below(60) {

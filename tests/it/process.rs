@@ -60,6 +60,7 @@ impl Process {
     }
 
     /// Asks it to stop, and waits until it has.
+    #[allow(dead_code, reason = "for the test of chaos")]
     pub fn stop(mut self) {
         let id = self.child.id().to_string();
         let asked = Command::new("kill").arg(&id).status().expect("kill runs");
