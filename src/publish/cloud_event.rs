@@ -17,6 +17,12 @@ pub(super) fn kind_of(event: &StoredEvent, is_snapshot: bool) -> &'static str {
     }
 }
 
+/// An event has one id, however often it is delivered; a snapshot is another event.
+pub(super) fn id_of(tenant: &Tenant, event: &StoredEvent, is_snapshot: bool) -> String {
+    let suffix = if is_snapshot { "-snapshot" } else { "" };
+    format!("{}-{}{suffix}", tenant.as_str(), event.sequence)
+}
+
 /// An event as a CloudEvent whose data is mapped for a sink. In a snapshot it tells the identity's state, whatever brought it about.
 pub fn cloud_event(
     tenant: &Tenant,
@@ -27,18 +33,16 @@ pub fn cloud_event(
     let mut data = event_data(event);
     let kind = kind_of(event, is_snapshot);
     data["kind"] = json!(kind);
-    let id = format!("{}-{}", tenant.as_str(), event.sequence);
     json!({
         "specversion": "1.0",
-        // An event has one id, however often it is delivered; a snapshot is another event.
-        "id": if is_snapshot { format!("{id}-snapshot") } else { id },
+        "id": id_of(tenant, event, is_snapshot),
         "source": format!("/veridem/{}", tenant.as_str()),
         "type": format!("veridem.identity.{kind}.v1"),
         "subject": event.identity.id.to_string(),
         "time": time_text(event.occurred_at_ms),
         "datacontenttype": "application/json",
         "sequence": event.sequence.to_string(),
-        "data": mapping.apply(&data),
+        "data": mapping.apply(data),
     })
 }
 

@@ -78,13 +78,13 @@ impl Mapping {
     }
 
     /// The event's data under the consumer's names; what the event does not have becomes null.
-    pub fn apply(&self, data: &Value) -> Value {
+    pub fn apply(&self, data: Value) -> Value {
         if self.0.is_empty() {
-            return data.clone();
+            return data;
         }
         let mut mapped = Map::new();
         for (target, path) in &self.0 {
-            let mut value = data;
+            let mut value = &data;
             for step in path_steps(path) {
                 value = value.get(step).unwrap_or(&Value::Null);
             }
@@ -140,7 +140,7 @@ mod tests {
             ("mail", "identity.golden.email"),
         ]);
         assert_eq!(
-            mapped.expect("known paths").apply(&data),
+            mapped.expect("known paths").apply(data),
             json!({ "KNA1": { "NAME1": "Lee", "CARD": "L1" }, "op": "merged", "mail": null })
         );
     }

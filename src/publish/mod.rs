@@ -303,7 +303,10 @@ struct Outgoing {
     kind: &'static str,
     /// The same for each attempt, another one when the event is replayed.
     delivery_id: String,
-    event: serde_json::Value,
+    /// Of the CloudEvent.
+    id: String,
+    /// The CloudEvent as JSON.
+    body: String,
 }
 
 /// Why a delivery failed; never holds what was to be delivered.

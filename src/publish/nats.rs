@@ -45,7 +45,7 @@ impl Nats {
             // The stream drops what comes again within its window.
             headers.insert(NATS_MESSAGE_ID, outgoing.delivery_id.as_str());
             let subject = format!("{}.{}", self.subject, outgoing.kind);
-            let message = outgoing.event.to_string().into();
+            let message = outgoing.body.into();
             let sent = self
                 .jetstream
                 .publish_with_headers(subject, headers, message);

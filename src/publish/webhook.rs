@@ -8,7 +8,6 @@ use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 use reqwest::StatusCode;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
-use serde_json::Value;
 use sha2::Sha256;
 
 use super::{Failure, Outgoing};
@@ -52,26 +51,22 @@ impl Webhook {
 
     /// Delivers in one request; any answer but a 2xx is a failure.
     pub(super) async fn deliver(&self, events: Vec<Outgoing>) -> Result<(), Failure> {
-        let id_of = |outgoing: Option<&Outgoing>| {
-            let id = outgoing.and_then(|outgoing| outgoing.event.get("id")?.as_str());
-            id.unwrap_or_default().to_owned()
-        };
+        let first_id = events.first().map_or("", |outgoing| outgoing.id.as_str());
         // The same events come under the same id when they are sent again.
         let (id, content_type, body) = match events.as_slice() {
             [one] => (
-                id_of(Some(one)),
+                first_id.to_owned(),
                 "application/cloudevents+json",
-                one.event.to_string(),
+                one.body.clone(),
             ),
-            several => (
-                format!("{}+{}", id_of(several.first()), several.len() - 1),
-                "application/cloudevents-batch+json",
-                several
-                    .iter()
-                    .map(|outgoing| outgoing.event.clone())
-                    .collect::<Value>()
-                    .to_string(),
-            ),
+            several => {
+                let bodies: Vec<&str> = several.iter().map(|one| one.body.as_str()).collect();
+                (
+                    format!("{first_id}+{}", several.len() - 1),
+                    "application/cloudevents-batch+json",
+                    format!("[{}]", bodies.join(",")),
+                )
+            }
         };
         let timestamp_seconds = clock::now_ms() / 1_000;
         let mut request = self

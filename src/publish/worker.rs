@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::breaker::Breaker;
-use super::cloud_event::kind_of;
+use super::cloud_event::{id_of, kind_of};
 use super::lines::Lines;
 use super::{
     Command, CommandError, DeadLetters, Failure, Outgoing, ReplayFrom, Reply, SinkSettings,
@@ -254,8 +254,11 @@ impl Worker {
             self.save()?;
             self.save_due = now + SAVE_INTERVAL;
         }
-        self.fill(now)?;
+        let reads_on = self.fill(now)?;
         self.send(now, on_their_way)?;
+        if reads_on {
+            return Ok(Some(now));
+        }
         let has_changes = !self.unsaved.is_empty() || self.progress() != self.saved;
         let save = has_changes.then_some(self.save_due);
         let has_room = on_their_way.len() < self.settings.parallel;
@@ -268,34 +271,28 @@ impl Worker {
         Ok(save.into_iter().chain(due).min())
     }
 
-    /// Reads the outbox as far as there is room.
-    fn fill(&mut self, now: Instant) -> Result<(), StoreError> {
+    /// Reads a piece of the outbox, where there is room; whether there may be more to read at once.
+    fn fill(&mut self, now: Instant) -> Result<bool, StoreError> {
         let durable = self.durable.sequence(self.tenant());
-        while self.last_read < durable
-            && self.lines.unstored() + READ_AT_ONCE <= MAX_UNSTORED
+        let has_room = self.lines.unstored() + READ_AT_ONCE <= MAX_UNSTORED
             && self.lines.stored() < MAX_STORED
-            && self.members <= MAX_MEMBERS
-        {
-            let events = self
-                .store
-                .events(self.tenant(), self.last_read + 1, READ_AT_ONCE)?;
-            let before = self.last_read;
-            for event in events {
-                if event.sequence > durable || self.members > MAX_MEMBERS {
-                    break;
-                }
-                self.last_read = event.sequence;
-                if let Some(delivery) = self.beyond.remove(&event.sequence) {
-                    self.enter_again(&event, &delivery, now);
-                } else if self.wants(&event)? {
-                    self.enter(event, now);
-                }
-            }
-            if self.last_read == before {
+            && self.members <= MAX_MEMBERS;
+        if self.last_read >= durable || !has_room {
+            return Ok(false);
+        }
+        let first = self.last_read + 1;
+        for event in self.store.events(self.tenant(), first, READ_AT_ONCE)? {
+            if event.sequence > durable || self.members > MAX_MEMBERS {
                 break;
             }
+            self.last_read = event.sequence;
+            if let Some(delivery) = self.beyond.remove(&event.sequence) {
+                self.enter_again(&event, &delivery, now);
+            } else if self.wants(&event)? {
+                self.enter(event, now);
+            }
         }
-        Ok(())
+        Ok(self.last_read >= first)
     }
 
     fn wants(&self, event: &StoredEvent) -> Result<bool, StoreError> {
@@ -388,15 +385,13 @@ impl Worker {
         let task = on_their_way.spawn(async move {
             let outgoing = events.iter().map(|event| {
                 let is_snapshot = event.sequence <= snapshot_until;
+                let (tenant, mapping) = (&settings.tenant, &settings.mapping);
                 Outgoing {
                     sequence: event.sequence,
                     kind: kind_of(event, is_snapshot),
-                    delivery_id: format!(
-                        "{}-{}-{replays}",
-                        settings.tenant.as_str(),
-                        event.sequence
-                    ),
-                    event: cloud_event(&settings.tenant, event, &settings.mapping, is_snapshot),
+                    delivery_id: format!("{}-{}-{replays}", tenant.as_str(), event.sequence),
+                    id: id_of(tenant, event, is_snapshot),
+                    body: cloud_event(tenant, event, mapping, is_snapshot).to_string(),
                 }
             });
             let outgoing = outgoing.collect();
