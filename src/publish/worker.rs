@@ -32,8 +32,6 @@ const MAX_UNSTORED: usize = 2_048;
 const MAX_MEMBERS: usize = 100_000;
 /// Events that may be kept beside the cursor; then the sink reads no further until some are delivered or discarded.
 const MAX_STORED: usize = 100_000;
-/// Failures after which an event is kept beside the cursor, so that it does not hold up others.
-const STORED_AFTER: u32 = 3;
 /// How often the cursor is written while events go out.
 const SAVE_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -459,10 +457,10 @@ impl Worker {
                     "an event is given up and is a dead letter"
                 );
             }
-            let is_kept = is_dead || (is_alone && is_rejected) || attempts >= STORED_AFTER;
-            if !counts || !is_kept {
+            if !counts {
                 continue;
             }
+            // Kept beside the cursor, which others have passed.
             for newly in self.lines.store(*sequence) {
                 self.forget(newly);
                 self.write_delivery(newly, Some(StoredDelivery::default()));
