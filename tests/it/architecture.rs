@@ -59,6 +59,10 @@ fn only_the_rooms_that_may_name_a_thing_name_it() {
         files_with("src", &["ThreadPoolBuilder"]),
         ["src/executor.rs"]
     );
+    assert_eq!(
+        files_with("src", &["async_nats::"]),
+        ["src/publish/nats.rs"]
+    );
     assert_eq!(files_with("src", &["env::var"]), ["src/config/mod.rs"]);
 }
 
