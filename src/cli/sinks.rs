@@ -121,7 +121,7 @@ async fn list(remote: &RemoteArguments) -> anyhow::Result<()> {
 
 async fn dead_letters(arguments: SinkArguments) -> anyhow::Result<()> {
     let mut client = arguments.remote.operations().await?;
-    let mut page_token = String::new();
+    let (mut page_token, mut count) = (String::new(), 0);
     loop {
         let asked = arguments.remote.request(v1::ListDeadLettersRequest {
             sink: arguments.sink.clone(),
@@ -130,6 +130,7 @@ async fn dead_letters(arguments: SinkArguments) -> anyhow::Result<()> {
         })?;
         let page = client.list_dead_letters(asked).await.map_err(told)?;
         let page = page.into_inner();
+        count += page.dead_letters.len();
         for letter in page.dead_letters {
             let failed_at_ms = u64::try_from(letter.failed_at_ms).unwrap_or(0);
             let failed_at = UNIX_EPOCH + std::time::Duration::from_millis(failed_at_ms);
@@ -145,6 +146,9 @@ async fn dead_letters(arguments: SinkArguments) -> anyhow::Result<()> {
         }
         page_token = page.next_page_token;
         if page_token.is_empty() {
+            if count == 0 {
+                println!("no dead letters");
+            }
             return Ok(());
         }
     }
