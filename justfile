@@ -13,7 +13,7 @@ fmt:
 
 clippy:
     cargo clippy --workspace --all-targets --all-features -- -D warnings
-    cargo clippy --workspace -- -D warnings
+    cargo clippy --workspace --all-targets -- -D warnings
 
 doc:
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --all-features --no-deps

@@ -1,7 +1,7 @@
 //! Sinks that take everything: a webhook in this process, and NATS where a server is installed.
 
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -51,7 +51,10 @@ async fn start_nats(_: &Path, _: &mut String) -> anyhow::Result<Option<Child>> {
 
 #[cfg(feature = "nats")]
 async fn start_nats(directory: &Path, settings: &mut String) -> anyhow::Result<Option<Child>> {
+    use std::process::{Command, Stdio};
+
     use async_nats::jetstream;
+
     let port = std::net::TcpListener::bind("127.0.0.1:0")?
         .local_addr()?
         .port();
