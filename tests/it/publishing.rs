@@ -534,3 +534,41 @@ async fn a_sink_gets_only_what_its_filter_takes() {
     );
     running.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_kept_beyond_the_cursor_stands_in_line_once_after_a_restart() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let consumer = Consumer::start(|events| {
+        if is_of(events, "Slow") {
+            Answer::Late(Duration::from_secs(2))
+        } else {
+            Answer::Status(422)
+        }
+    })
+    .await;
+    let mut config = config(directory.path());
+    config.sinks = vec![webhook(&consumer)];
+    let running = Running::start_with(config.clone()).await;
+    for (index, family) in ["Slow", "Refused"].into_iter().enumerate() {
+        let attributes = vec![name("Sam", family), email(&format!("{family}@web.org"))];
+        let signal = update(&format!("k{index}"), &format!("web/{index}"), attributes);
+        crate::support::submit(&running, signal)
+            .await
+            .expect("accepted");
+    }
+    // The second is kept, while the first holds the cursor.
+    while state(&running).await.retries == 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(state(&running).await.cursor, 0);
+    running.stop().await;
+    consumer.now(|_| Answer::Ok);
+    consumer.received.lock().clear();
+    let running = Running::start_with(config).await;
+    settled(&running).await;
+    running.stop().await;
+    let received = consumer.received.lock().clone();
+    let numbers: BTreeSet<u64> = received.iter().map(sequence_of).collect();
+    assert_eq!(numbers, BTreeSet::from([1, 2]));
+    assert_eq!(received.len(), 2, "none twice");
+}
