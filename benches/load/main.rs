@@ -14,6 +14,10 @@
 mod chart;
 mod client;
 mod drive;
+#[cfg(feature = "nats")]
+#[allow(dead_code, reason = "shared with the tests")]
+#[path = "../../tests/it/nats_server.rs"]
+mod nats_server;
 mod server;
 mod sinks;
 mod workload;
@@ -231,7 +235,7 @@ async fn main() -> anyhow::Result<()> {
         sinks::settle(&server.channels[0]).await?;
         for name in ["webhook", "nats"] {
             if rows.wants("publish") && sinks.settings.contains(&format!("name = {name:?}")) {
-                let rate = sinks::drain(&server.channels[0], name).await?;
+                let rate = sinks::replay(&server.channels[0], name).await?;
                 let name = format!("publish into {name}");
                 rows.add(&server, &name, 0.0, (rate, histogram(), 0));
             }

@@ -371,12 +371,11 @@ fn dead_letters(
     engine: &Engine,
     tenant: &Tenant,
     sink: &str,
-    after: u64,
+    mut after: u64,
     size: usize,
 ) -> Result<v1::ListDeadLettersResponse, EngineError> {
     let store = engine.store();
     let mut response = v1::ListDeadLettersResponse::default();
-    let mut after = after;
     loop {
         // Those that are tried again lie between them.
         let deliveries = store.deliveries(tenant, sink, after, size)?;

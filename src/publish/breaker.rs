@@ -18,12 +18,14 @@ pub(super) struct Breaker {
 
 impl Breaker {
     /// How many deliveries may be on their way now.
-    pub(super) fn allows(&self, now: Instant, most: usize) -> usize {
-        match self.down_until {
-            None => most,
-            Some(until) if until <= now => 1,
-            Some(_) => 0,
-        }
+    pub(super) fn allows(&self, now: Instant, parallel: usize) -> usize {
+        let waits = self.down_until.is_some_and(|until| now < until);
+        if waits { 0 } else { self.most(parallel) }
+    }
+
+    /// How many deliveries may be on their way at all.
+    pub(super) fn most(&self, parallel: usize) -> usize {
+        if self.is_down() { 1 } else { parallel }
     }
 
     /// When the consumer is tried next, where it counts as down.

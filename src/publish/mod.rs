@@ -301,8 +301,8 @@ struct Outgoing {
     sequence: u64,
     /// Of the event, or "snapshot".
     kind: &'static str,
-    /// The same for each attempt, another one when the event is replayed.
-    delivery_id: String,
+    /// How often the sink was asked to deliver anew.
+    replays: u64,
     /// Of the CloudEvent.
     id: String,
     /// The CloudEvent as JSON.

@@ -42,8 +42,9 @@ impl Nats {
         for outgoing in events {
             let mut headers = HeaderMap::new();
             headers.insert("content-type", "application/cloudevents+json");
-            // The stream drops what comes again within its window.
-            headers.insert(NATS_MESSAGE_ID, outgoing.delivery_id.as_str());
+            // The stream drops what comes again within its window, unless it is replayed.
+            let message_id = format!("{}-{}", outgoing.id, outgoing.replays);
+            headers.insert(NATS_MESSAGE_ID, message_id);
             let subject = format!("{}.{}", self.subject, outgoing.kind);
             let message = outgoing.body.into();
             let sent = self

@@ -193,6 +193,17 @@ pub fn store_of(directory: &std::path::Path) -> FjallStore {
     FjallStore::open_directory(&directory.join("data/store"), 64 << 20).expect("opens")
 }
 
+/// Everything that the store holds arrived, in order for each identity.
+fn assert_has_everything(consumer: &Consumer, directory: &std::path::Path) {
+    let received = consumer.received.lock().clone();
+    assert_in_order_per_identity(&received);
+    let store = store_of(directory);
+    assert_eq!(
+        view_of(&received),
+        view_of_store(&store, &Tenant::default_tenant())
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_consumer_that_fails_in_every_way_gets_everything_in_order() {
     let directory = tempfile::tempdir().expect("a temporary directory");
@@ -213,13 +224,7 @@ async fn a_consumer_that_fails_in_every_way_gets_everything_in_order() {
     let sink = settled(&running).await;
     assert_eq!((sink.dead_letters, sink.down), (0, false), "{sink:?}");
     running.stop().await;
-    let received = consumer.received.lock().clone();
-    assert_in_order_per_identity(&received);
-    let store = store_of(directory.path());
-    assert_eq!(
-        view_of(&received),
-        view_of_store(&store, &Tenant::default_tenant())
-    );
+    assert_has_everything(&consumer, directory.path());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -245,14 +250,7 @@ async fn a_consumer_that_is_down_is_left_alone_and_then_gets_everything() {
     let sink = settled(&running).await;
     assert_eq!((sink.down, sink.last_error.as_str()), (false, ""));
     running.stop().await;
-    let received = consumer.received.lock().clone();
-    assert_in_order_per_identity(&received);
-    let store = store_of(directory.path());
-    // Dead letters of the first moments would be missing here.
-    assert_eq!(
-        view_of(&received),
-        view_of_store(&store, &Tenant::default_tenant())
-    );
+    assert_has_everything(&consumer, directory.path());
 }
 
 /// Whether a request holds an event of a person.

@@ -1,5 +1,7 @@
 //! One sink at work: it reads the outbox, delivers what may go, and keeps what could not be delivered.
 
+mod commands;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,8 +17,7 @@ use super::breaker::Breaker;
 use super::cloud_event::{id_of, kind_of};
 use super::lines::Lines;
 use super::{
-    Command, CommandError, DeadLetters, Failure, Outgoing, ReplayFrom, Reply, SinkSettings,
-    SinkState, Target, cloud_event, delay,
+    Command, Failure, Outgoing, Reply, SinkSettings, SinkState, Target, cloud_event, delay,
 };
 use crate::clock;
 use crate::resolver::Durable;
@@ -64,7 +65,7 @@ impl Meters {
 }
 
 pub(super) struct Worker {
-    settings: SinkSettings,
+    settings: Arc<SinkSettings>,
     store: Arc<dyn Store>,
     durable: Durable,
     target: Arc<Target>,
@@ -108,7 +109,7 @@ impl Worker {
         let now = clock::instant();
         let meters = Meters::new(&settings.name);
         let mut worker = Self {
-            settings,
+            settings: Arc::new(settings),
             store,
             durable,
             target: Arc::new(target),
@@ -143,24 +144,21 @@ impl Worker {
 
     /// Takes up what an earlier run could not deliver. What lies beyond the cursor has its turn when the outbox is read.
     fn enter_stored(&mut self, now: Instant) -> Result<(), StoreError> {
-        let mut after = 0;
-        loop {
-            let deliveries =
-                self.store
-                    .deliveries(self.tenant(), &self.settings.name, after, READ_AT_ONCE)?;
-            let Some((last, _)) = deliveries.last() else {
-                return Ok(());
-            };
-            after = *last;
-            for (sequence, delivery) in deliveries {
-                if sequence > self.last_read {
-                    self.beyond.insert(sequence, delivery);
-                } else {
-                    let event = self.read(sequence)?;
-                    self.enter_again(&event, &delivery, now);
-                }
+        for (sequence, delivery) in self.stored_after(0)? {
+            if sequence > self.last_read {
+                self.beyond.insert(sequence, delivery);
+            } else {
+                let event = self.read(sequence)?;
+                self.enter_again(&event, &delivery, now);
             }
         }
+        Ok(())
+    }
+
+    /// What could not be delivered, after an event; [`MAX_STORED`] bounds it.
+    fn stored_after(&self, sequence: u64) -> Result<Vec<(u64, StoredDelivery)>, StoreError> {
+        self.store
+            .deliveries(self.tenant(), &self.settings.name, sequence, usize::MAX)
     }
 
     fn enter_again(&mut self, event: &StoredEvent, delivery: &StoredDelivery, now: Instant) {
@@ -259,13 +257,12 @@ impl Worker {
         }
         let has_changes = !self.unsaved.is_empty() || self.progress() != self.saved;
         let save = has_changes.then_some(self.save_due);
-        let has_room = on_their_way.len() < self.settings.parallel;
+        // Where nothing more may be on its way, the next answer wakes us.
+        let has_room = on_their_way.len() < self.breaker.most(self.settings.parallel);
         let due = (self.lines.next_due()).filter(|_| has_room).map(|due| {
-            let down = self.breaker.next_try().filter(|_| on_their_way.is_empty());
-            due.max(self.paced_until).max(down.unwrap_or(due))
+            let next_try = self.breaker.next_try().unwrap_or(due);
+            due.max(self.paced_until).max(next_try)
         });
-        // While the consumer counts as down and one delivery tries it, the answer wakes us.
-        let due = due.filter(|_| !self.breaker.is_down() || on_their_way.is_empty());
         Ok(save.into_iter().chain(due).min())
     }
 
@@ -331,8 +328,8 @@ impl Worker {
 
     /// Sends what may go.
     fn send(&mut self, now: Instant, on_their_way: &mut OnTheirWay) -> Result<(), StoreError> {
-        let most = self.settings.parallel;
-        while on_their_way.len() < self.breaker.allows(now, most) && self.paced_until <= now {
+        let parallel = self.settings.parallel;
+        while on_their_way.len() < self.breaker.allows(now, parallel) && self.paced_until <= now {
             // A consumer that is tried gets one event.
             let limit = if self.breaker.is_down() {
                 1
@@ -387,7 +384,7 @@ impl Worker {
                 Outgoing {
                     sequence: event.sequence,
                     kind: kind_of(event, is_snapshot),
-                    delivery_id: format!("{}-{}-{replays}", tenant.as_str(), event.sequence),
+                    replays,
                     id: id_of(tenant, event, is_snapshot),
                     body: cloud_event(tenant, event, mapping, is_snapshot).to_string(),
                 }
@@ -528,97 +525,5 @@ impl Worker {
         self.meters.dead_letters.set(dead as f64);
         let is_down = u8::from(self.breaker.is_down());
         self.meters.down.set(f64::from(is_down));
-    }
-
-    /// Carries a command out; nothing is on its way.
-    fn obey(&mut self, command: Command) -> Result<u64, CommandError> {
-        let now = clock::instant();
-        let answer = match command {
-            Command::Redrive(which) => self.each_dead_letter(which, |worker, sequence| {
-                worker.lines.revive(sequence, now);
-                worker.write_delivery(sequence, Some(StoredDelivery::default()));
-            }),
-            Command::Discard(which) => self.each_dead_letter(which, |worker, sequence| {
-                worker.lines.done(sequence);
-                worker.failed_at.remove(&sequence);
-                worker.write_delivery(sequence, None);
-            }),
-            Command::Replay(from) => self.replay(from)?,
-        };
-        self.save()?;
-        self.store.flush()?;
-        // Whoever asks after the answer sees what came of it.
-        self.show_state();
-        Ok(answer)
-    }
-
-    fn each_dead_letter(&mut self, which: DeadLetters, act: impl Fn(&mut Self, u64)) -> u64 {
-        let named = match which {
-            DeadLetters::All => self.lines.dead_letters(),
-            DeadLetters::Of(mut sequences) => {
-                sequences.retain(|sequence| self.lines.is_dead(*sequence));
-                sequences.sort_unstable();
-                sequences.dedup();
-                sequences
-            }
-        };
-        for sequence in &named {
-            act(self, *sequence);
-        }
-        named.len() as u64
-    }
-
-    fn replay(&mut self, from: ReplayFrom) -> Result<u64, StoreError> {
-        let durable = self.durable.sequence(self.tenant());
-        let first = match from {
-            ReplayFrom::Sequence(sequence) => sequence.clamp(1, durable + 1),
-            ReplayFrom::Time(time_ms) => self.first_since(time_ms, durable)?,
-            ReplayFrom::Snapshot => 1,
-        };
-        self.save()?;
-        let mut forgotten = Vec::new();
-        loop {
-            let after = forgotten.last().copied().unwrap_or(first - 1);
-            let known =
-                self.store
-                    .deliveries(self.tenant(), &self.settings.name, after, READ_AT_ONCE)?;
-            if known.is_empty() {
-                break;
-            }
-            forgotten.extend(known.into_iter().map(|(sequence, _)| sequence));
-        }
-        for sequence in forgotten {
-            self.write_delivery(sequence, None);
-        }
-        self.snapshot_until = match from {
-            ReplayFrom::Snapshot => durable,
-            _ => 0,
-        };
-        self.replays += 1;
-        self.last_read = first - 1;
-        self.lines = Lines::default();
-        self.events.clear();
-        self.members = 0;
-        self.failed_at.clear();
-        self.beyond.clear();
-        self.breaker = Breaker::default();
-        self.target.begin_anew(first);
-        self.save()?;
-        self.enter_stored(clock::instant())?;
-        Ok(first)
-    }
-
-    /// The first event that was decided at a moment or later; events are dated in their order.
-    fn first_since(&self, time_ms: i64, durable: u64) -> Result<u64, StoreError> {
-        let (mut low, mut high) = (1, durable + 1);
-        while low < high {
-            let middle = low + (high - low) / 2;
-            if self.read(middle)?.occurred_at_ms < time_ms {
-                low = middle + 1;
-            } else {
-                high = middle;
-            }
-        }
-        Ok(low)
     }
 }
