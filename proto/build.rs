@@ -8,6 +8,7 @@ use prost::Message as _;
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let files = [
         "common",
+        "feed",
         "resolution",
         "stewardship",
         "operations",

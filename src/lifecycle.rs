@@ -20,7 +20,7 @@ use crate::config::Config;
 use crate::index::TantivyIndexes;
 use crate::resolver::{Engine, Ingest, Matcher, ModelChanges, Writer};
 use crate::store::{Store, Tenant, open_store};
-use crate::{publish, telemetry};
+use crate::{gateway, publish, telemetry};
 
 /// Where the store lies in the data directory.
 pub const STORE_DIRECTORY: &str = "store";
@@ -37,7 +37,7 @@ const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
 pub struct Service {
     /// Where gRPC listens.
     pub grpc_address: SocketAddr,
-    /// Where metrics and health are.
+    /// Where the JSON gateway, metrics and health are.
     pub http_address: SocketAddr,
     stop: CancellationToken,
     servers: Vec<JoinHandle<()>>,
@@ -102,9 +102,10 @@ impl Service {
             stop: stop.clone(),
         };
         let routes = api.routes().await?;
+        let gateway = gateway::router(routes.clone(), config.principals.is_empty());
         let servers = vec![
             tokio::spawn(serve_grpc(routes, grpc, stop.clone())),
-            tokio::spawn(serve_http(metrics, http, stop.clone())),
+            tokio::spawn(serve_http(gateway, metrics, http, stop.clone())),
         ];
         tracing::info!(%grpc_address, %http_address, "serving");
         Ok(Self {
@@ -232,9 +233,14 @@ async fn serve_grpc(
     }
 }
 
-async fn serve_http(metrics: PrometheusHandle, listener: TcpListener, stop: CancellationToken) {
+async fn serve_http(
+    gateway: Router,
+    metrics: PrometheusHandle,
+    listener: TcpListener,
+    stop: CancellationToken,
+) {
     let ready = stop.clone();
-    let router = Router::new()
+    let router = gateway
         .route(
             "/metrics",
             get(move || std::future::ready(metrics.render())),

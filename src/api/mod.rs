@@ -28,10 +28,10 @@ use crate::publish::Sink;
 use crate::resolver::{Engine, EngineError, Ingest, ModelChanges};
 
 /// The largest message that is taken, bytes.
-const MAX_MESSAGE_BYTES: usize = 1 << 20;
+pub(crate) const MAX_MESSAGE_BYTES: usize = 1 << 20;
 
 /// The largest message with a model, bytes.
-const MAX_MODEL_BYTES: usize = 64 << 20;
+pub(crate) const MAX_MODEL_BYTES: usize = 64 << 20;
 
 /// Questions that may wait for their turn.
 const MAX_WAITING: usize = 1_024;

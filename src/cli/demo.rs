@@ -94,6 +94,7 @@ async fn demo(arguments: &DemoArguments) -> anyhow::Result<()> {
             SinkKind::Webhook {
                 url: erp.url.clone(),
                 secret: Some(WEBHOOK_SECRET.to_owned()),
+                authorization_file: None,
             },
             ERP_MAPPING,
         )?,
@@ -169,7 +170,7 @@ fn sink(name: &str, kind: SinkKind, mapping: &[(&str, &str)]) -> anyhow::Result<
         .iter()
         .map(|(target, path)| ((*target).to_owned(), (*path).to_owned()))
         .collect();
-    let mapping = Mapping::new(fields).map_err(anyhow::Error::msg)?;
+    let mapping = Mapping::of_fields(fields).map_err(anyhow::Error::msg)?;
     Ok(SinkSettings {
         mapping,
         ..SinkSettings::new(name, kind)

@@ -8,9 +8,11 @@ mod explain;
 mod generate;
 mod job;
 mod load;
+mod mapping;
 mod model;
 mod remote;
 mod replay;
+mod schemas;
 mod serve;
 mod sinks;
 mod train;
@@ -37,6 +39,8 @@ enum Command {
     Generate(generate::GenerateArguments),
     Model(model::ModelArguments),
     Sinks(sinks::SinksArguments),
+    Mapping(mapping::MappingArguments),
+    Schemas(schemas::SchemasArguments),
     Replay(replay::ReplayArguments),
     Backup(backup::BackupArguments),
     Restore(backup::RestoreArguments),
@@ -57,6 +61,8 @@ impl Arguments {
             Command::Generate(arguments) => generate::run(&arguments),
             Command::Model(arguments) => model::run(arguments),
             Command::Sinks(arguments) => sinks::run(arguments),
+            Command::Mapping(arguments) => mapping::run(arguments),
+            Command::Schemas(arguments) => schemas::run(&arguments),
             Command::Replay(arguments) => replay::run(&arguments),
             Command::Backup(arguments) => backup::backup(&arguments),
             Command::Restore(arguments) => backup::restore(&arguments),

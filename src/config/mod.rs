@@ -74,8 +74,19 @@ struct WrittenSink {
     parallel: Option<usize>,
     max_per_second: Option<f64>,
     max_attempts: Option<u32>,
+    authorization_file: Option<PathBuf>,
+    mapping: Option<WrittenMapping>,
     #[serde(default)]
-    mapping: BTreeMap<String, String>,
+    mapping_settings: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+enum WrittenMapping {
+    /// A mapping that ships, or a file.
+    Named(String),
+    /// The consumer's field = an expression.
+    Fields(BTreeMap<String, String>),
 }
 
 /// Someone who may call.
@@ -330,9 +341,10 @@ impl Mistakes {
             ("secret", secret.is_some()),
             ("subject", written.subject.is_some()),
             ("credentials_file", written.credentials_file.is_some()),
+            ("authorization_file", written.authorization_file.is_some()),
         ];
         let (needed, possible): (&[&str], &[&str]) = match written.kind.as_str() {
-            "webhook" => (&["url"], &["secret"]),
+            "webhook" => (&["url"], &["secret", "authorization_file"]),
             "file" => (&["path"], &[]),
             "nats" => (&["url", "subject"], &["credentials_file"]),
             other => {
@@ -359,7 +371,11 @@ impl Mistakes {
                 if reqwest::Url::parse(&url).is_err() {
                     self.add(format!("{place}.url"), "is no URL");
                 }
-                SinkKind::Webhook { url, secret }
+                SinkKind::Webhook {
+                    url,
+                    secret,
+                    authorization_file: written.authorization_file,
+                }
             }
             "file" => SinkKind::File {
                 path: written.path?,
@@ -417,9 +433,22 @@ impl Mistakes {
         if settings.max_attempts == 0 {
             self.add(format!("{place}.max_attempts"), "must be at least 1");
         }
-        settings.mapping = Mapping::new(written.mapping)
+        settings.mapping = read_mapping(written.mapping, written.mapping_settings)
             .map_err(|problem| self.add(format!("{place}.mapping"), problem))
             .ok()?;
+        if settings.mapping.is_requests() {
+            if written.kind != "webhook" {
+                self.add(
+                    format!("{place}.mapping"),
+                    "makes HTTP requests, which only a webhook sink can send; give a table of fields",
+                );
+            } else if settings.batch > 1 {
+                self.add(
+                    format!("{place}.batch"),
+                    "must be 1 where the mapping makes requests of each event",
+                );
+            }
+        }
         Some(settings)
     }
 
@@ -438,6 +467,35 @@ impl Mistakes {
             self.add("sinks", format!("two are named \"{}\"", repeated[0]));
         }
     }
+}
+
+fn read_mapping(
+    written: Option<WrittenMapping>,
+    settings: BTreeMap<String, String>,
+) -> Result<Mapping, String> {
+    match written {
+        Some(WrittenMapping::Named(name)) => mapping_named(&name, settings),
+        _ if !settings.is_empty() => {
+            Err("mapping_settings belong to a mapping that ships or a file".to_owned())
+        }
+        Some(WrittenMapping::Fields(fields)) => Mapping::of_fields(fields),
+        None => Ok(Mapping::None),
+    }
+}
+
+/// A mapping that ships, or that a file holds.
+pub fn mapping_named(name: &str, settings: BTreeMap<String, String>) -> Result<Mapping, String> {
+    if let Some(text) = Mapping::shipped(name) {
+        return Mapping::of_requests(text, settings);
+    }
+    let text = std::fs::read_to_string(name).map_err(|cause| {
+        let shipped: Vec<&str> = Mapping::shipped_names().collect();
+        format!(
+            "{name}: {cause}; name a file, or one that ships: {}",
+            shipped.join(", ")
+        )
+    })?;
+    Mapping::of_requests(&text, settings).map_err(|problem| format!("{name}: {problem}"))
 }
 
 #[cfg(test)]

@@ -5,16 +5,23 @@ use std::time::{Duration, UNIX_EPOCH};
 use serde_json::{Map, Value, json};
 use veridem_matchers::{Attribute, RecordKey};
 
-use super::mapping::Mapping;
 use crate::store::{StoredEvent, StoredIdentity, Tenant};
+
+/// The kind of an event that tells the state of an identity, whatever brought it about.
+pub(super) const SNAPSHOT: &str = "snapshot";
 
 /// The kind under which an event goes out.
 pub(super) fn kind_of(event: &StoredEvent, is_snapshot: bool) -> &'static str {
     if is_snapshot {
-        "snapshot"
+        SNAPSHOT
     } else {
         event.kind.as_str()
     }
+}
+
+/// The type of a CloudEvent, versioned.
+pub(super) fn event_type(kind: &str) -> String {
+    format!("veridem.identity.{kind}.v1")
 }
 
 /// An event has one id, however often it is delivered; a snapshot is another event.
@@ -23,26 +30,18 @@ pub(super) fn id_of(tenant: &Tenant, event: &StoredEvent, is_snapshot: bool) -> 
     format!("{}-{}{suffix}", tenant.as_str(), event.sequence)
 }
 
-/// An event as a CloudEvent whose data is mapped for a sink. In a snapshot it tells the identity's state, whatever brought it about.
-pub fn cloud_event(
-    tenant: &Tenant,
-    event: &StoredEvent,
-    mapping: &Mapping,
-    is_snapshot: bool,
-) -> Value {
-    let mut data = event_data(event);
-    let kind = kind_of(event, is_snapshot);
-    data["kind"] = json!(kind);
+/// An event as a CloudEvent around its data, which may have been mapped.
+pub fn cloud_event(tenant: &Tenant, event: &StoredEvent, data: Value, is_snapshot: bool) -> Value {
     json!({
         "specversion": "1.0",
         "id": id_of(tenant, event, is_snapshot),
         "source": format!("/veridem/{}", tenant.as_str()),
-        "type": format!("veridem.identity.{kind}.v1"),
+        "type": event_type(kind_of(event, is_snapshot)),
         "subject": event.identity.id.to_string(),
         "time": time_text(event.occurred_at_ms),
         "datacontenttype": "application/json",
         "sequence": event.sequence.to_string(),
-        "data": mapping.apply(data),
+        "data": data,
     })
 }
 

@@ -3,6 +3,7 @@
 
 mod breaker;
 mod cloud_event;
+mod event_schema;
 mod file;
 mod lines;
 mod mapping;
@@ -12,7 +13,8 @@ mod webhook;
 mod worker;
 
 pub use cloud_event::{cloud_event, event_data};
-pub use mapping::Mapping;
+pub use event_schema::event_schemas;
+pub use mapping::{MappedRequest, Mapping, samples};
 pub use webhook::sign;
 
 use std::path::PathBuf;
@@ -26,17 +28,20 @@ use tokio_util::sync::CancellationToken;
 
 use crate::resolver::Durable;
 use crate::store::{EventKind, Store, StoredEvent, Tenant};
+use cloud_event::{id_of, kind_of};
 use worker::Worker;
 
 /// Where a sink delivers.
 #[derive(Clone, Debug, PartialEq)]
 pub enum SinkKind {
-    /// HTTP POST of one CloudEvent, or of a batch of them.
+    /// HTTP POST of one CloudEvent, or of a batch of them; with a mapping to requests, those.
     Webhook {
         /// The address.
         url: String,
         /// Signs each delivery with HMAC-SHA256.
         secret: Option<String>,
+        /// Holds the value of the header `authorization`; read for each request, so that another process can renew it.
+        authorization_file: Option<PathBuf>,
     },
     /// One CloudEvent a line, appended.
     File {
@@ -305,8 +310,59 @@ struct Outgoing {
     replays: u64,
     /// Of the CloudEvent.
     id: String,
-    /// The CloudEvent as JSON.
-    body: String,
+    content: Content,
+}
+
+/// What the consumer gets of an event.
+enum Content {
+    /// A CloudEvent as JSON.
+    CloudEvent(String),
+    /// Requests in the consumer's own API.
+    Requests(Vec<MappedRequest>),
+}
+
+impl Outgoing {
+    /// Maps an event; what a mapping cannot make anything of is rejected.
+    fn of(
+        settings: &SinkSettings,
+        event: &StoredEvent,
+        is_snapshot: bool,
+        replays: u64,
+    ) -> Result<Self, Failure> {
+        let (tenant, mapping) = (&settings.tenant, &settings.mapping);
+        let (id, kind) = (
+            id_of(tenant, event, is_snapshot),
+            kind_of(event, is_snapshot),
+        );
+        let mut data = event_data(event);
+        data["kind"] = kind.into();
+        let failed =
+            |problem| Failure::Rejected(format!("the mapping cannot take the event: {problem}"));
+        let content = match mapping.requests(&data, &id).map_err(failed)? {
+            Some(requests) => Content::Requests(requests),
+            None => {
+                let data = mapping.data(data, &id).map_err(failed)?;
+                Content::CloudEvent(cloud_event(tenant, event, data, is_snapshot).to_string())
+            }
+        };
+        Ok(Self {
+            sequence: event.sequence,
+            kind,
+            replays,
+            id,
+            content,
+        })
+    }
+
+    /// The CloudEvent. The configuration refuses requests for sinks that take nothing else.
+    fn cloud_event(&self) -> Result<&str, Failure> {
+        match &self.content {
+            Content::CloudEvent(text) => Ok(text),
+            Content::Requests(_) => Err(Failure::Rejected(
+                "the mapping makes requests, which this kind of sink cannot send".to_owned(),
+            )),
+        }
+    }
 }
 
 /// Why a delivery failed; never holds what was to be delivered.
@@ -344,9 +400,14 @@ enum Target {
 impl Target {
     async fn open(settings: &SinkSettings) -> anyhow::Result<Self> {
         Ok(match &settings.kind {
-            SinkKind::Webhook { url, secret } => Self::Webhook(webhook::Webhook::new(
+            SinkKind::Webhook {
+                url,
+                secret,
+                authorization_file,
+            } => Self::Webhook(webhook::Webhook::new(
                 url,
                 secret.clone(),
+                authorization_file.clone(),
                 settings.timeout,
             )?),
             SinkKind::File { path } => {

@@ -46,7 +46,7 @@ impl Nats {
             let message_id = format!("{}-{}", outgoing.id, outgoing.replays);
             headers.insert(NATS_MESSAGE_ID, message_id);
             let subject = format!("{}.{}", self.subject, outgoing.kind);
-            let message = outgoing.body.into();
+            let message = outgoing.cloud_event()?.to_owned().into();
             let sent = self
                 .jetstream
                 .publish_with_headers(subject, headers, message);

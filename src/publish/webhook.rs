@@ -1,16 +1,20 @@
 //! HTTP delivery, signed after the Standard Webhooks specification: `webhook-id`, `webhook-timestamp`, `webhook-signature`. One
-//! event goes out as a structured CloudEvent, several as a CloudEvents batch.
+//! event goes out as a structured CloudEvent, several as a CloudEvents batch. An event that is mapped to requests goes out as those.
 
+use std::path::PathBuf;
 use std::time::{Duration, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
-use reqwest::StatusCode;
-use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::header::{
+    AUTHORIZATION, CONTENT_TYPE, COOKIE, HeaderMap, HeaderValue, RETRY_AFTER, SET_COOKIE,
+};
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use sha2::Sha256;
+use tokio::sync::Mutex;
 
-use super::{Failure, Outgoing};
+use super::{Content, Failure, MappedRequest, Outgoing};
 use crate::clock;
 
 /// A consumer that wants to be left alone for longer is tried after this.
@@ -20,6 +24,23 @@ pub(super) struct Webhook {
     client: reqwest::Client,
     url: String,
     secret: Option<String>,
+    authorization_file: Option<PathBuf>,
+    csrf: Mutex<Option<CsrfToken>>,
+}
+
+/// A token against cross-site request forgery, with the session in which it holds.
+#[derive(Clone, PartialEq)]
+struct CsrfToken {
+    token: HeaderValue,
+    cookies: HeaderValue,
+}
+
+const CSRF_TOKEN: &str = "x-csrf-token";
+
+fn is_required(headers: &HeaderMap) -> bool {
+    headers
+        .get(CSRF_TOKEN)
+        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"required"))
 }
 
 /// The signature header of a message: HMAC-SHA256 over `id.timestamp.body`, base64, after `v1,`.
@@ -35,6 +56,7 @@ impl Webhook {
     pub(super) fn new(
         url: &str,
         secret: Option<String>,
+        authorization_file: Option<PathBuf>,
         timeout: Duration,
     ) -> anyhow::Result<Self> {
         let client = reqwest::Client::builder()
@@ -46,21 +68,162 @@ impl Webhook {
             client,
             url: url.to_owned(),
             secret,
+            authorization_file,
+            csrf: Mutex::default(),
         })
     }
 
-    /// Delivers in one request; any answer but a 2xx is a failure.
+    /// Delivers; any answer but a 2xx is a failure.
     pub(super) async fn deliver(&self, events: Vec<Outgoing>) -> Result<(), Failure> {
+        if !events
+            .iter()
+            .any(|event| matches!(event.content, Content::Requests(_)))
+        {
+            return self.deliver_cloud_events(&events).await;
+        }
+        for event in &events {
+            match &event.content {
+                Content::CloudEvent(_) => {
+                    self.deliver_cloud_events(std::slice::from_ref(event))
+                        .await?
+                }
+                // In their order: a later one may build upon an earlier one.
+                Content::Requests(requests) => {
+                    for request in requests {
+                        self.send(request).await?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends a request of the consumer's own API.
+    async fn send(&self, mapped: &MappedRequest) -> Result<(), Failure> {
+        let mut csrf = match &mapped.csrf_token_path {
+            Some(path) => Some(self.csrf_token(path, None).await?),
+            None => None,
+        };
+        let mut response = self.answer_to(self.request(mapped, csrf.as_ref())?).await?;
+        // The token has a session's life.
+        if let (Some(path), Some(old)) = (&mapped.csrf_token_path, csrf.take())
+            && response.status() == StatusCode::FORBIDDEN
+            && is_required(response.headers())
+        {
+            let new = self.csrf_token(path, Some(&old)).await?;
+            response = self.answer_to(self.request(mapped, Some(&new))?).await?;
+        }
+        match response.status() {
+            status if mapped.also_done.contains(&status.as_u16()) => Ok(()),
+            // Here it is about one record, not about the address.
+            status @ (StatusCode::NOT_FOUND | StatusCode::GONE) => {
+                Err(Failure::Rejected(answered(status)))
+            }
+            status => judge(status, response.headers()),
+        }
+    }
+
+    fn request(
+        &self,
+        mapped: &MappedRequest,
+        csrf: Option<&CsrfToken>,
+    ) -> Result<RequestBuilder, Failure> {
+        let rejected = |cause: &dyn std::fmt::Display| Failure::Rejected(cause.to_string());
+        let method =
+            Method::from_bytes(mapped.method.as_bytes()).map_err(|cause| rejected(&cause))?;
+        let mut request = self.client.request(method, self.below(&mapped.path)?);
+        for (name, value) in &mapped.headers {
+            let value = HeaderValue::try_from(value)
+                .map_err(|_| rejected(&format_args!("the header {name} has no valid value")))?;
+            request = request.header(name, value);
+        }
+        if let Some(body) = &mapped.body {
+            request = request
+                .header(CONTENT_TYPE, "application/json")
+                .body(body.clone());
+        }
+        if let Some(csrf) = csrf {
+            request = request
+                .header(CSRF_TOKEN, &csrf.token)
+                .header(COOKIE, &csrf.cookies);
+        }
+        Ok(request)
+    }
+
+    /// The address of a path below the sink's URL.
+    fn below(&self, path: &str) -> Result<reqwest::Url, Failure> {
+        let url = format!("{}{path}", self.url.trim_end_matches('/'));
+        reqwest::Url::parse(&url).map_err(|cause| Failure::Rejected(cause.to_string()))
+    }
+
+    /// The token of the session, a new one in the place of one that is no longer taken.
+    async fn csrf_token(
+        &self,
+        path: &str,
+        refused: Option<&CsrfToken>,
+    ) -> Result<CsrfToken, Failure> {
+        let mut known = self.csrf.lock().await;
+        if let Some(token) = known.as_ref().filter(|known| refused != Some(*known)) {
+            return Ok(token.clone());
+        }
+        let request = self
+            .client
+            .get(self.below(path)?)
+            .header(CSRF_TOKEN, "Fetch");
+        let response = self.answer_to(request).await?;
+        let token = response.headers().get(CSRF_TOKEN).cloned().ok_or_else(|| {
+            let status = response.status().as_u16();
+            Failure::unavailable(format_args!(
+                "the consumer gave no {CSRF_TOKEN} (it answered {status})"
+            ))
+        })?;
+        let cookies = response.headers().get_all(SET_COOKIE).iter();
+        let pairs = cookies.filter_map(|cookie| cookie.to_str().ok()?.split(';').next());
+        let cookies = HeaderValue::try_from(pairs.collect::<Vec<_>>().join("; "));
+        let mut cookies = cookies.map_err(Failure::unavailable)?;
+        cookies.set_sensitive(true);
+        let new = CsrfToken { token, cookies };
+        *known = Some(new.clone());
+        Ok(new)
+    }
+
+    async fn answer_to(&self, request: RequestBuilder) -> Result<Response, Failure> {
+        let request = match &self.authorization_file {
+            None => request,
+            Some(path) => {
+                let told = |cause: &dyn std::fmt::Display| {
+                    Failure::unavailable(format_args!(
+                        "authorization_file {}: {cause}",
+                        path.display()
+                    ))
+                };
+                let text = tokio::fs::read_to_string(path)
+                    .await
+                    .map_err(|cause| told(&cause))?;
+                let value = HeaderValue::try_from(text.trim());
+                let mut value = value.map_err(|_| told(&"holds no valid header value"))?;
+                value.set_sensitive(true);
+                request.header(AUTHORIZATION, value)
+            }
+        };
+        let response = request.send().await;
+        response.map_err(|cause| Failure::unavailable(cause.without_url()))
+    }
+
+    async fn deliver_cloud_events(&self, events: &[Outgoing]) -> Result<(), Failure> {
         let first_id = events.first().map_or("", |outgoing| outgoing.id.as_str());
         // The same events come under the same id when they are sent again.
-        let (id, content_type, body) = match events.as_slice() {
+        let (id, content_type, body) = match events {
             [one] => (
                 first_id.to_owned(),
                 "application/cloudevents+json",
-                one.body.clone(),
+                one.cloud_event()?.to_owned(),
             ),
             several => {
-                let bodies: Vec<&str> = several.iter().map(|one| one.body.as_str()).collect();
+                let bodies: Vec<&str> = several
+                    .iter()
+                    .map(Outgoing::cloud_event)
+                    .collect::<Result<_, _>>()?;
                 (
                     format!("{first_id}+{}", several.len() - 1),
                     "application/cloudevents-batch+json",
@@ -81,19 +244,19 @@ impl Webhook {
                 sign(secret, &id, timestamp_seconds, body.as_bytes()),
             );
         }
-        let response = request
-            .body(body)
-            .send()
-            .await
-            .map_err(|cause| Failure::unavailable(cause.without_url()))?;
+        let response = self.answer_to(request.body(body)).await?;
         judge(response.status(), response.headers())
     }
+}
+
+fn answered(status: StatusCode) -> String {
+    format!("the consumer answered {}", status.as_u16())
 }
 
 /// What an answer means. Only answers that are about what was sent are held against it: one that says that the address, the
 /// credentials or the consumer itself is not in order would meet every event.
 fn judge(status: StatusCode, headers: &HeaderMap) -> Result<(), Failure> {
-    let cause = format!("the consumer answered {}", status.as_u16());
+    let cause = answered(status);
     match status {
         status if status.is_success() => Ok(()),
         StatusCode::BAD_REQUEST
@@ -129,7 +292,7 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 mod tests {
     use super::*;
 
-    fn answered(status: u16, retry_after: Option<&str>) -> Result<(), Failure> {
+    fn judged(status: u16, retry_after: Option<&str>) -> Result<(), Failure> {
         let mut headers = HeaderMap::new();
         if let Some(text) = retry_after {
             headers.insert(RETRY_AFTER, text.parse().expect("a header"));
@@ -139,20 +302,20 @@ mod tests {
 
     #[test]
     fn only_what_is_about_the_event_is_held_against_it() {
-        assert!(answered(204, None).is_ok());
+        assert!(judged(204, None).is_ok());
         for status in [400, 409, 413, 422] {
-            let rejected = matches!(answered(status, None), Err(Failure::Rejected(_)));
+            let rejected = matches!(judged(status, None), Err(Failure::Rejected(_)));
             assert!(rejected, "{status}");
         }
         for status in [301, 401, 403, 404, 408, 429, 500, 503] {
-            let unavailable = matches!(answered(status, None), Err(Failure::Unavailable { .. }));
+            let unavailable = matches!(judged(status, None), Err(Failure::Unavailable { .. }));
             assert!(unavailable, "{status}");
         }
     }
 
     #[test]
     fn the_wait_that_a_consumer_asks_for_is_read_in_both_forms() {
-        let wait = |text| match answered(429, Some(text)) {
+        let wait = |text| match judged(429, Some(text)) {
             Err(Failure::Unavailable { retry_after, .. }) => retry_after,
             _ => panic!("429 is no success"),
         };

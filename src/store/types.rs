@@ -185,6 +185,9 @@ pub enum EventKind {
 }
 
 impl EventKind {
+    /// Every kind.
+    pub const ALL: [Self; 4] = [Self::Created, Self::Updated, Self::Merged, Self::Split];
+
     /// The kind as one word.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -5,9 +5,12 @@ mod architecture;
 mod brokers;
 mod bulk;
 mod consumer;
+mod contract;
 mod crash;
+mod gateway;
 mod histories;
 mod laws;
+mod mapped;
 mod models;
 #[cfg(feature = "nats")]
 mod nats_server;

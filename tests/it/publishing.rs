@@ -14,7 +14,7 @@ use crate::consumer::*;
 use crate::support::*;
 
 fn mapping(fields: &[(&str, &str)]) -> Mapping {
-    Mapping::new(
+    Mapping::of_fields(
         fields
             .iter()
             .map(|(target, path)| ((*target).to_owned(), (*path).to_owned()))
@@ -27,6 +27,7 @@ fn webhook(consumer: &Consumer) -> SinkSettings {
     let kind = SinkKind::Webhook {
         url: consumer.url.clone(),
         secret: Some(SECRET.into()),
+        authorization_file: None,
     };
     SinkSettings {
         timeout: Duration::from_millis(500),

@@ -14,11 +14,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::breaker::Breaker;
-use super::cloud_event::{id_of, kind_of};
 use super::lines::Lines;
-use super::{
-    Command, Failure, Outgoing, Reply, SinkSettings, SinkState, Target, cloud_event, delay,
-};
+use super::{Command, Failure, Outgoing, Reply, SinkSettings, SinkState, Target, delay};
 use crate::clock;
 use crate::resolver::Durable;
 use crate::store::{
@@ -380,16 +377,9 @@ impl Worker {
         let task = on_their_way.spawn(async move {
             let outgoing = events.iter().map(|event| {
                 let is_snapshot = event.sequence <= snapshot_until;
-                let (tenant, mapping) = (&settings.tenant, &settings.mapping);
-                Outgoing {
-                    sequence: event.sequence,
-                    kind: kind_of(event, is_snapshot),
-                    replays,
-                    id: id_of(tenant, event, is_snapshot),
-                    body: cloud_event(tenant, event, mapping, is_snapshot).to_string(),
-                }
+                Outgoing::of(&settings, event, is_snapshot, replays)
             });
-            let outgoing = outgoing.collect();
+            let outgoing = outgoing.collect::<Result<_, _>>()?;
             let delivered = tokio::time::timeout(settings.timeout, target.deliver(outgoing)).await;
             delivered.unwrap_or_else(|_| {
                 Err(Failure::unavailable("the consumer did not answer in time"))

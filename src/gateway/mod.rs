@@ -1,0 +1,282 @@
+//! JSON over HTTP for who has no gRPC: the same calls with the same messages. A call is a POST to `/<service>/<method>`, as in
+//! the Connect protocol (<https://connectrpc.com/docs/protocol>, unary calls); streams are JSON Lines. Every call goes through the
+//! gRPC services in this process, so that both ways in know the same callers, limits and errors.
+
+mod answer;
+mod openapi;
+mod stream;
+
+pub use openapi::openapi;
+
+use std::net::IpAddr;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, HeaderValue, Request, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use prost::Message as _;
+use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, MethodDescriptor};
+use tonic::Status;
+use tonic::service::Routes;
+use tower::ServiceExt;
+use veridem_proto::v1;
+
+use crate::api::{MAX_MODEL_BYTES, TENANT_KEY};
+use answer::{Answer, refuse};
+
+/// The services and messages.
+pub(crate) static CONTRACT: LazyLock<DescriptorPool> = LazyLock::new(|| {
+    DescriptorPool::decode(v1::DESCRIPTOR_SET).expect("what the build wrote can be read")
+});
+
+const JSON: &str = "application/json";
+const JSON_LINES: &str = "application/x-ndjson";
+/// How long the caller will wait, milliseconds.
+const TIMEOUT: &str = "connect-timeout-ms";
+
+#[derive(Clone)]
+struct Gateway {
+    routes: Routes,
+    /// Anyone who reaches the port may call: then only who asks for this machine by its name.
+    is_open: bool,
+}
+
+/// The routes of the gateway and of the description of itself.
+pub fn router(routes: Routes, is_open: bool) -> Router {
+    let gateway = Gateway { routes, is_open };
+    let description = Arc::<str>::from(openapi().to_string());
+    Router::new()
+        .route("/{service}/{method}", post(call))
+        .route(
+            "/openapi.json",
+            get(move || {
+                std::future::ready(([(header::CONTENT_TYPE, JSON)], description.to_string()))
+            }),
+        )
+        .with_state(gateway)
+}
+
+async fn call(
+    State(gateway): State<Gateway>,
+    Path((service, method)): Path<(String, String)>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    let answer = async {
+        if gateway.is_open {
+            require_this_machine(&headers)?;
+        }
+        let found = CONTRACT.get_service_by_name(&service);
+        let found = found.and_then(|service| service.methods().find(|it| it.name() == method));
+        let method = found.ok_or_else(|| {
+            Status::unimplemented("there is no such call; /openapi.json lists all of them")
+        })?;
+        gateway.call(&method, &headers, body).await
+    };
+    answer.await.unwrap_or_else(|status| refuse(&status))
+}
+
+impl Gateway {
+    async fn call(
+        self,
+        method: &MethodDescriptor,
+        headers: &HeaderMap,
+        body: Body,
+    ) -> Result<Response, Status> {
+        let wanted = if method.is_client_streaming() {
+            JSON_LINES
+        } else {
+            JSON
+        };
+        // Also keeps pages of other sites from calling through a browser: this type needs their leave first.
+        if media_type(headers) != Some(wanted) {
+            return Err(Status::invalid_argument(format!(
+                "content-type must be {wanted}"
+            )));
+        }
+        let timeout = timeout(headers)?;
+        if method.is_client_streaming() {
+            let (lines, slots) = stream::requests(body, method.input());
+            let answer = self.ask(method, headers, lines).await?;
+            return Ok(stream::answers(answer, Some(slots)));
+        }
+        let bytes = axum::body::to_bytes(body, MAX_MODEL_BYTES)
+            .await
+            .map_err(|_| {
+                Status::resource_exhausted(format!("a request has at most {MAX_MODEL_BYTES} bytes"))
+            })?;
+        let message = read_json(method.input(), &bytes).map_err(Status::invalid_argument)?;
+        let request = Body::from(answer::frame(&message));
+        if method.is_server_streaming() {
+            return Ok(stream::answers(
+                self.ask(method, headers, request).await?,
+                None,
+            ));
+        }
+        let asked = async {
+            let mut answer = self.ask(method, headers, request).await?;
+            let message = answer
+                .next()
+                .await
+                .unwrap_or_else(|| Err(Status::internal("no answer")))?;
+            // An error may come after the message.
+            match answer.next().await {
+                Some(Err(status)) => Err(status),
+                _ => Ok(([(header::CONTENT_TYPE, JSON)], message).into_response()),
+            }
+        };
+        match timeout {
+            None => asked.await,
+            Some(timeout) => tokio::time::timeout(timeout, asked)
+                .await
+                .unwrap_or_else(|_| {
+                    Err(Status::deadline_exceeded(
+                        "the time that the caller gave is over",
+                    ))
+                }),
+        }
+    }
+
+    /// Calls a gRPC service of this process.
+    async fn ask(
+        self,
+        method: &MethodDescriptor,
+        headers: &HeaderMap,
+        body: Body,
+    ) -> Result<Answer, Status> {
+        let path = format!("/{}/{}", method.parent_service().full_name(), method.name());
+        let mut request = Request::post(path)
+            .header(header::CONTENT_TYPE, "application/grpc")
+            .header(header::TE, "trailers")
+            .body(tonic::body::Body::new(body))
+            .map_err(|cause| Status::internal(cause.to_string()))?;
+        for name in [header::AUTHORIZATION.as_str(), TENANT_KEY] {
+            if let Some(value) = headers.get(name) {
+                let name = axum::http::HeaderName::from_static(name);
+                request.headers_mut().insert(name, value.clone());
+            }
+        }
+        let Ok(response) = self.routes.oneshot(request).await;
+        Answer::of(response, method.output())
+    }
+}
+
+/// A message from its JSON form; an empty text is an empty message.
+fn read_json(descriptor: MessageDescriptor, text: &[u8]) -> Result<Vec<u8>, String> {
+    if text.trim_ascii().is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut deserializer = serde_json::Deserializer::from_slice(text);
+    let message = DynamicMessage::deserialize(descriptor, &mut deserializer)
+        .and_then(|message| deserializer.end().map(|()| message))
+        .map_err(|cause| without_values(&cause))?;
+    Ok(message.encode_to_vec())
+}
+
+/// Where a JSON text is wrong. What serde says of it may hold what stands there.
+fn without_values(cause: &serde_json::Error) -> String {
+    let problem = match cause.classify() {
+        serde_json::error::Category::Data => "does not fit the message; /openapi.json describes it",
+        _ => "is no JSON",
+    };
+    format!("line {} column {}: {problem}", cause.line(), cause.column())
+}
+
+fn media_type(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+    value.split(';').next().map(str::trim)
+}
+
+fn timeout(headers: &HeaderMap) -> Result<Option<Duration>, Status> {
+    let Some(value) = headers.get(TIMEOUT) else {
+        return Ok(None);
+    };
+    let milliseconds = value.to_str().ok().and_then(|text| text.parse().ok());
+    let milliseconds = milliseconds.ok_or_else(|| {
+        Status::invalid_argument(format!("{TIMEOUT} must be a number of milliseconds"))
+    })?;
+    Ok(Some(Duration::from_millis(milliseconds)))
+}
+
+/// Refuses what a page of another site can make a browser send: a name of its own that it lets point to this machine.
+fn require_this_machine(headers: &HeaderMap) -> Result<(), Status> {
+    let host = headers.get(header::HOST).map(HeaderValue::to_str);
+    let Some(Ok(host)) = host else {
+        return Ok(());
+    };
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let name = name.trim_start_matches('[').trim_end_matches(']');
+    let is_local = name.eq_ignore_ascii_case("localhost")
+        || name
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.is_loopback());
+    if is_local {
+        Ok(())
+    } else {
+        Err(Status::permission_denied(
+            "without configured principals this machine must be called localhost or by its loopback address",
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_with_a_text_is_told_without_its_values() {
+        let message = |text: &str| {
+            let descriptor = CONTRACT.get_message_by_name("veridem.v1.GetIdentityRequest");
+            read_json(descriptor.expect("a message"), text.as_bytes())
+        };
+        assert_eq!(message(" \n"), Ok(Vec::new()));
+        assert!(message(r#"{"identity_id": "x", "as_of_sequence": 7}"#).is_ok());
+        assert!(
+            message(r#"{"identityId": "x"}"#).is_ok(),
+            "JSON names do as well"
+        );
+        for wrong in [
+            r#"{"email": "ann@lee.org"}"#,
+            r#"{"identity_id": ["ann@lee.org"]}"#,
+            r#"{"ann@lee.org"#,
+            "{} ann@lee.org",
+        ] {
+            let problem = message(wrong).expect_err(wrong);
+            assert!(
+                problem.starts_with("line 1 column") && !problem.contains("ann"),
+                "{problem}"
+            );
+        }
+    }
+
+    #[test]
+    fn without_principals_only_this_machine_is_called() {
+        let allowed = |host: &'static str| {
+            let headers = HeaderMap::from_iter([(header::HOST, HeaderValue::from_static(host))]);
+            require_this_machine(&headers).is_ok()
+        };
+        for host in [
+            "localhost",
+            "localhost:8080",
+            "127.0.0.1:8080",
+            "[::1]:8080",
+            "127.0.0.1",
+        ] {
+            assert!(allowed(host), "{host}");
+        }
+        for host in [
+            "evil.example:8080",
+            "127.0.0.1.evil.example",
+            "10.0.0.7:8080",
+        ] {
+            assert!(!allowed(host), "{host}");
+        }
+    }
+}
