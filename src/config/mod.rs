@@ -58,10 +58,13 @@ struct WrittenSink {
     name: String,
     kind: String,
     url: Option<String>,
+    url_file: Option<PathBuf>,
     path: Option<PathBuf>,
     secret: Option<String>,
     secret_file: Option<PathBuf>,
     subject: Option<String>,
+    topic: Option<String>,
+    exchange: Option<String>,
     credentials_file: Option<PathBuf>,
     tenant: Option<String>,
     owner: Option<String>,
@@ -330,27 +333,33 @@ impl Mistakes {
 
     fn sink(&mut self, index: usize, written: WrittenSink) -> Option<SinkSettings> {
         let place = format!("sinks[{index}]");
+        // A broker's URL may hold a password.
+        let url = self.secret(&format!("{place}.url"), written.url, written.url_file);
         let secret = self.secret(
             &format!("{place}.secret"),
             written.secret,
             written.secret_file,
         );
         let given = [
-            ("url", written.url.is_some()),
+            ("url", url.is_some()),
             ("path", written.path.is_some()),
             ("secret", secret.is_some()),
             ("subject", written.subject.is_some()),
+            ("topic", written.topic.is_some()),
+            ("exchange", written.exchange.is_some()),
             ("credentials_file", written.credentials_file.is_some()),
             ("authorization_file", written.authorization_file.is_some()),
         ];
         let (needed, possible): (&[&str], &[&str]) = match written.kind.as_str() {
             "webhook" => (&["url"], &["secret", "authorization_file"]),
             "file" => (&["path"], &[]),
+            "kafka" => (&["url", "topic"], &[]),
             "nats" => (&["url", "subject"], &["credentials_file"]),
+            "rabbitmq" => (&["url", "subject"], &["exchange"]),
             other => {
                 self.add(
                     format!("{place}.kind"),
-                    format!("\"{other}\" is unknown; use \"webhook\", \"file\" or \"nats\""),
+                    format!("\"{other}\" is unknown; use \"webhook\", \"file\", \"kafka\", \"nats\" or \"rabbitmq\""),
                 );
                 return None;
             }
@@ -367,7 +376,7 @@ impl Mistakes {
         }
         let kind = match written.kind.as_str() {
             "webhook" => {
-                let url = written.url?;
+                let url = url?;
                 if reqwest::Url::parse(&url).is_err() {
                     self.add(format!("{place}.url"), "is no URL");
                 }
@@ -380,8 +389,17 @@ impl Mistakes {
             "file" => SinkKind::File {
                 path: written.path?,
             },
+            "kafka" => SinkKind::Kafka {
+                url: url?,
+                topic: written.topic?,
+            },
+            "rabbitmq" => SinkKind::RabbitMq {
+                url: url?,
+                exchange: written.exchange.unwrap_or_default(),
+                subject: written.subject?,
+            },
             _ => SinkKind::Nats {
-                url: written.url?,
+                url: url?,
                 subject: written.subject?,
                 credentials_file: written.credentials_file,
             },

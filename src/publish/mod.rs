@@ -5,10 +5,14 @@ mod breaker;
 mod cloud_event;
 mod event_schema;
 mod file;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod lines;
 mod mapping;
 #[cfg(feature = "nats")]
 mod nats;
+#[cfg(feature = "rabbitmq")]
+mod rabbitmq;
 mod webhook;
 mod worker;
 
@@ -48,6 +52,22 @@ pub enum SinkKind {
         /// The file.
         path: PathBuf,
     },
+    /// Kafka: one CloudEvent a message, keyed by the identity. Needs the feature `kafka`.
+    Kafka {
+        /// Some of the brokers, `host:9092`, separated by commas.
+        url: String,
+        /// Where messages go.
+        topic: String,
+    },
+    /// RabbitMQ: one CloudEvent a message. Needs the feature `rabbitmq`.
+    RabbitMq {
+        /// The broker, `amqp://host:5672/%2f`.
+        url: String,
+        /// Messages go there with the routing key `<subject>.<kind of event>`; empty: to the queue named `subject`.
+        exchange: String,
+        /// See `exchange`.
+        subject: String,
+    },
     /// NATS JetStream: one CloudEvent a message. Needs the feature `nats`.
     Nats {
         /// The servers, `nats://host:4222`, several separated by commas.
@@ -65,7 +85,9 @@ impl SinkKind {
         match self {
             Self::Webhook { .. } => "webhook",
             Self::File { .. } => "file",
+            Self::Kafka { .. } => "kafka",
             Self::Nats { .. } => "nats",
+            Self::RabbitMq { .. } => "rabbitmq",
         }
     }
 
@@ -73,7 +95,9 @@ impl SinkKind {
     pub fn missing_feature(&self) -> Option<&'static str> {
         let needed = match self {
             Self::Webhook { .. } | Self::File { .. } => return None,
+            Self::Kafka { .. } => ("kafka", cfg!(feature = "kafka")),
             Self::Nats { .. } => ("nats", cfg!(feature = "nats")),
+            Self::RabbitMq { .. } => ("rabbitmq", cfg!(feature = "rabbitmq")),
         };
         (!needed.1).then_some(needed.0)
     }
@@ -95,7 +119,7 @@ impl SinkKind {
                 max_parallel: 1,
             },
             // Each message is acknowledged by itself, so that many may be on their way.
-            Self::Nats { .. } => Bounds {
+            Self::Kafka { .. } | Self::Nats { .. } | Self::RabbitMq { .. } => Bounds {
                 batch: 1,
                 parallel: 256,
                 max_batch: 1,
@@ -299,11 +323,13 @@ fn delay(failures_before: u32) -> Duration {
 
 /// An event as it goes out.
 #[cfg_attr(
-    not(feature = "nats"),
-    expect(dead_code, reason = "brokers need all of it")
+    not(all(feature = "kafka", feature = "nats", feature = "rabbitmq")),
+    allow(dead_code, reason = "brokers need all of it")
 )]
 struct Outgoing {
     sequence: u64,
+    /// Whose event.
+    identity: String,
     /// Of the event, or "snapshot".
     kind: &'static str,
     /// How often the sink was asked to deliver anew.
@@ -347,6 +373,7 @@ impl Outgoing {
         };
         Ok(Self {
             sequence: event.sequence,
+            identity: event.identity.id.to_string(),
             kind,
             replays,
             id,
@@ -393,8 +420,12 @@ impl Failure {
 enum Target {
     Webhook(webhook::Webhook),
     File(Arc<Mutex<file::EventFile>>),
+    #[cfg(feature = "kafka")]
+    Kafka(kafka::Kafka),
     #[cfg(feature = "nats")]
     Nats(nats::Nats),
+    #[cfg(feature = "rabbitmq")]
+    RabbitMq(rabbitmq::RabbitMq),
 }
 
 impl Target {
@@ -422,7 +453,17 @@ impl Target {
                 let credentials = credentials_file.as_deref();
                 Self::Nats(nats::Nats::connect(url, subject, credentials).await?)
             }
-            #[cfg(not(feature = "nats"))]
+            #[cfg(feature = "kafka")]
+            SinkKind::Kafka { url, topic } => {
+                Self::Kafka(kafka::Kafka::connect(url, topic, settings.timeout)?)
+            }
+            #[cfg(feature = "rabbitmq")]
+            SinkKind::RabbitMq {
+                url,
+                exchange,
+                subject,
+            } => Self::RabbitMq(rabbitmq::RabbitMq::new(url, exchange, subject)),
+            #[cfg(not(all(feature = "kafka", feature = "nats", feature = "rabbitmq")))]
             other => anyhow::bail!("this veridem is built without {} sinks", other.as_str()),
         })
     }
@@ -448,8 +489,12 @@ impl Target {
                 let appended = tokio::task::spawn_blocking(move || file.lock().append(&events));
                 appended.await.map_err(Failure::unavailable)?
             }
+            #[cfg(feature = "kafka")]
+            Self::Kafka(kafka) => kafka.deliver(events).await,
             #[cfg(feature = "nats")]
             Self::Nats(nats) => nats.deliver(events).await,
+            #[cfg(feature = "rabbitmq")]
+            Self::RabbitMq(rabbitmq) => rabbitmq.deliver(events).await,
         }
     }
 }

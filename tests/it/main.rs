@@ -1,7 +1,7 @@
 //! What needs more than one crate or a process: one binary, since each further one links everything again.
 
 mod architecture;
-#[cfg(feature = "nats")]
+#[cfg(all(feature = "kafka", feature = "nats", feature = "rabbitmq"))]
 mod brokers;
 mod bulk;
 mod consumer;
@@ -9,14 +9,18 @@ mod contract;
 mod crash;
 mod gateway;
 mod histories;
+#[cfg(all(feature = "kafka", feature = "nats", feature = "rabbitmq"))]
+mod kafka_cluster;
 mod laws;
 mod mapped;
 mod models;
-#[cfg(feature = "nats")]
+#[cfg(all(feature = "kafka", feature = "nats", feature = "rabbitmq"))]
 mod nats_server;
 mod power_loss;
 mod process;
 mod publishing;
+#[cfg(all(feature = "kafka", feature = "nats", feature = "rabbitmq"))]
+mod rabbitmq_server;
 mod refusals;
 mod sample;
 mod service;
