@@ -1,13 +1,14 @@
 //! Veridem, a customer identity resolution service. In the order in which data flows:
 //!
 //! - [`api`]: gRPC in: who asks, is it well formed; [`gateway`]: the same calls as JSON over HTTP
+//! - [`intake`]: what sources may send, what of it is set aside
 //! - [`files`]: bulk files in and out; [`generate`]: synthetic retail data with truth
 //! - [`resolver`]: signals become source records, records become identities; knows the traits of the next two only
 //! - [`store`]: the truth; [`index`]: candidates and search, can be deleted
 //! - [`publish`]: identity events out to ERP, CDP and whoever listens
 //! - [`report`]: what a bulk job found, as a page
 //! - [`cli`]: the commands; [`config`]: what was written, what we run with; [`lifecycle`]: start and stop
-//! - [`schema`]: JSON Schema of the messages
+//! - [`schema`]: the contract as data: messages as JSON, JSON Schema
 //! - [`telemetry`], [`clock`], [`executor`]: logs and metrics, the time, data-parallel work
 //!
 //! The matching itself is the crate `veridem_matchers`; the messages are the crate `veridem_proto`.
@@ -21,6 +22,7 @@ pub mod files;
 pub mod gateway;
 pub mod generate;
 pub mod index;
+pub mod intake;
 pub mod lifecycle;
 pub mod publish;
 pub mod report;

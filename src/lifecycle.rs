@@ -18,6 +18,7 @@ use tonic::transport::server::TcpIncoming;
 use crate::api::{Api, Authenticator};
 use crate::config::Config;
 use crate::index::TantivyIndexes;
+use crate::intake::{Intake, Quarantine, Registry};
 use crate::resolver::{Engine, Ingest, Matcher, ModelChanges, Writer};
 use crate::store::{Store, Tenant, open_store};
 use crate::{gateway, publish, telemetry};
@@ -69,6 +70,8 @@ impl Service {
             .with_context(|| format!("cannot listen on http_address {}", config.http_address))?;
         let (grpc_address, http_address) = (grpc.local_addr()?, http.local_addr()?);
         let (ingest, writer) = Ingest::start(engine.clone(), &tenants)?;
+        let quarantine = Quarantine::open(engine.store().clone(), &tenants)?;
+        let intake = Intake::new(ingest.clone(), Registry::new(config.sources), quarantine);
         let stop = CancellationToken::new();
         let mut running = Vec::new();
         let mut sinks = Vec::new();
@@ -96,6 +99,7 @@ impl Service {
             model_change_limit: config.model_change_limit,
             engine,
             ingest: ingest.clone(),
+            intake,
             authenticator,
             questions: Arc::default(),
             sinks: Arc::new(running),

@@ -1,10 +1,22 @@
-//! JSON Schema (2020-12) of the contract's messages, in the form in which they are answered and published: fields under their own
+//! The contract as data: its messages from their JSON form, and JSON Schema (2020-12) of the contract's messages, in the form in which they are answered and published: fields under their own
 //! names, enumerations by name, 64-bit numbers as numbers.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::LazyLock;
 
-use prost_reflect::{Cardinality, FieldDescriptor, FileDescriptor, Kind, MessageDescriptor};
+use anyhow::Context as _;
+use prost::Message as _;
+use prost_reflect::{
+    Cardinality, DescriptorPool, DynamicMessage, FieldDescriptor, FileDescriptor, Kind,
+    MessageDescriptor, SerializeOptions,
+};
 use serde_json::{Map, Value, json};
+use veridem_proto::v1;
+
+/// The services and messages.
+pub static CONTRACT: LazyLock<DescriptorPool> = LazyLock::new(|| {
+    DescriptorPool::decode(v1::DESCRIPTOR_SET).expect("what the build wrote can be read")
+});
 
 /// Schemas that refer to one another.
 pub struct Definitions {
@@ -111,4 +123,75 @@ pub fn documentation(file: &FileDescriptor, path: &[i32]) -> String {
     let comment = location.map_or("", |location| location.leading_comments());
     let lines: Vec<&str> = comment.lines().map(str::trim).collect();
     lines.join(" ").trim().to_owned()
+}
+
+/// A message from its JSON form, encoded; an empty text is an empty message. What is wrong is told without values.
+pub fn read_json(descriptor: MessageDescriptor, text: &[u8]) -> Result<Vec<u8>, String> {
+    if text.trim_ascii().is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut deserializer = serde_json::Deserializer::from_slice(text);
+    let message = DynamicMessage::deserialize(descriptor, &mut deserializer)
+        .and_then(|message| deserializer.end().map(|()| message))
+        .map_err(|cause| without_values(&cause))?;
+    Ok(message.encode_to_vec())
+}
+
+/// A message as JSON text: fields under their own names, no number of ours is too large for a double.
+pub fn json_of(message: &DynamicMessage) -> Result<String, serde_json::Error> {
+    let options = SerializeOptions::new()
+        .use_proto_field_name(true)
+        .stringify_64_bit_integers(false)
+        .skip_default_fields(false);
+    let mut text = Vec::new();
+    message.serialize_with_options(&mut serde_json::Serializer::new(&mut text), &options)?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+/// An encoded message as JSON text.
+pub fn to_json(name: &str, message: &[u8]) -> anyhow::Result<String> {
+    let descriptor = CONTRACT
+        .get_message_by_name(name)
+        .context("the contract has no such message")?;
+    Ok(json_of(&DynamicMessage::decode(descriptor, message)?)?)
+}
+
+/// Where a JSON text is wrong. What serde says of it may hold what stands there.
+fn without_values(cause: &serde_json::Error) -> String {
+    let problem = match cause.classify() {
+        serde_json::error::Category::Data => "does not fit the message; /openapi.json describes it",
+        _ => "is no JSON",
+    };
+    format!("line {} column {}: {problem}", cause.line(), cause.column())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_with_a_text_is_told_without_its_values() {
+        let message = |text: &str| {
+            let descriptor = CONTRACT.get_message_by_name("veridem.v1.GetIdentityRequest");
+            read_json(descriptor.expect("a message"), text.as_bytes())
+        };
+        assert_eq!(message(" \n"), Ok(Vec::new()));
+        assert!(message(r#"{"identity_id": "x", "as_of_sequence": 7}"#).is_ok());
+        assert!(
+            message(r#"{"identityId": "x"}"#).is_ok(),
+            "JSON names do as well"
+        );
+        for wrong in [
+            r#"{"email": "ann@lee.org"}"#,
+            r#"{"identity_id": ["ann@lee.org"]}"#,
+            r#"{"ann@lee.org"#,
+            "{} ann@lee.org",
+        ] {
+            let problem = message(wrong).expect_err(wrong);
+            assert!(
+                problem.starts_with("line 1 column") && !problem.contains("ann"),
+                "{problem}"
+            );
+        }
+    }
 }

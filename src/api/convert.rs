@@ -1,5 +1,6 @@
 //! Between messages and the words of the domain; the one place that knows both.
 
+use prost::Message as _;
 use tonic::Status;
 use veridem_matchers::cluster::Link;
 use veridem_matchers::golden::{Criterion, SurvivingValue};
@@ -10,10 +11,12 @@ use veridem_matchers::{
 use veridem_proto::v1;
 
 use super::status;
-use crate::resolver::{EngineError, OverrideState, Signal, SignalKind, StewardAnswer};
+use crate::intake::Incoming;
+use crate::resolver::{Ack, EngineError, OverrideState, Signal, SignalKind, StewardAnswer};
+use crate::schema::{CONTRACT, read_json};
 use crate::store::{
-    EventKind, IdentityId, ReviewReason, StoredEvent, StoredIdentity, StoredOverride,
-    StoredReviewTask,
+    EventKind, IdentityId, QuarantineContent, QuarantineId, ReviewReason, StoredEvent,
+    StoredIdentity, StoredOverride, StoredQuarantined, StoredReviewTask,
 };
 
 pub(super) fn record_key(field: &str, message: Option<v1::RecordKey>) -> Result<RecordKey, Status> {
@@ -23,7 +26,25 @@ pub(super) fn record_key(field: &str, message: Option<v1::RecordKey>) -> Result<
     Ok(key)
 }
 
-pub(super) fn signal(message: Option<v1::Signal>) -> Result<Signal, EngineError> {
+/// A signal as it comes in.
+pub(super) fn incoming(message: Option<v1::Signal>) -> Result<Incoming, EngineError> {
+    let schema_version = message.as_ref().map(|signal| signal.schema_version.clone());
+    Ok(Incoming {
+        signal: signal(message)?,
+        schema_version: schema_version.unwrap_or_default(),
+    })
+}
+
+/// A signal from its JSON form; what is wrong is told without values.
+pub fn incoming_from_json(text: &[u8]) -> Result<Incoming, String> {
+    let descriptor =
+        (CONTRACT.get_message_by_name("veridem.v1.Signal")).expect("the contract has it");
+    let bytes = read_json(descriptor, text)?;
+    let message = v1::Signal::decode(bytes.as_slice()).map_err(|cause| cause.to_string())?;
+    incoming(Some(message)).map_err(|cause| cause.to_string())
+}
+
+fn signal(message: Option<v1::Signal>) -> Result<Signal, EngineError> {
     let message = message.ok_or_else(|| EngineError::Invalid {
         field: "signal".to_owned(),
         problem: "is missing".to_owned(),
@@ -63,6 +84,7 @@ pub fn signal_message(signal: &Signal) -> v1::Signal {
         event_time_ms: signal.event_time_ms,
         kind: kind.into(),
         attributes: signal.attributes.iter().map(attribute_message).collect(),
+        schema_version: String::new(),
     }
 }
 
@@ -239,6 +261,40 @@ pub(super) fn explanation(
                 .to_owned()
             })
             .unwrap_or_default(),
+    }
+}
+
+pub(super) fn ack_message(signal_id: String, ack: Ack) -> v1::SignalAck {
+    v1::SignalAck {
+        signal_id,
+        identity_id: ack.identity_id.map(|id| id.to_string()).unwrap_or_default(),
+        sequence: ack.sequence,
+        repeated: ack.repeated,
+        provisional: ack.provisional,
+    }
+}
+
+pub(super) fn quarantined(id: QuarantineId, entry: StoredQuarantined) -> v1::Quarantined {
+    let (signal, message) = match entry.content {
+        QuarantineContent::Signal {
+            signal,
+            schema_version,
+        } => {
+            let message = v1::Signal {
+                schema_version,
+                ..signal_message(&signal)
+            };
+            (Some(message), Vec::new())
+        }
+        QuarantineContent::Message { bytes, .. } => (None, bytes),
+    };
+    v1::Quarantined {
+        quarantine_id: id.to_string(),
+        signal,
+        message,
+        origin: entry.origin,
+        reasons: entry.reasons,
+        received_at_ms: entry.received_at_ms,
     }
 }
 

@@ -6,12 +6,13 @@ mod convert;
 mod operations;
 mod page;
 mod privacy;
+mod quarantine;
 mod resolution;
 mod status;
 mod stewardship;
 
 pub use auth::{Authenticator, Caller, TENANT_KEY};
-pub use convert::signal_message;
+pub use convert::{incoming_from_json, signal_message};
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -24,6 +25,7 @@ use veridem_proto::v1;
 
 use crate::clock::Stopwatch;
 use crate::executor::available_threads;
+use crate::intake::Intake;
 use crate::publish::Sink;
 use crate::resolver::{Engine, EngineError, Ingest, ModelChanges};
 
@@ -92,6 +94,8 @@ pub struct Api {
     pub engine: Arc<Engine>,
     /// Writes.
     pub ingest: Ingest,
+    /// The way in for signals.
+    pub intake: Intake,
     /// Who may call.
     pub authenticator: Arc<Authenticator>,
     /// How many questions are worked at and may wait.

@@ -269,6 +269,34 @@ impl OperationsService for Api {
         }))
     }
 
+    async fn list_sources(
+        &self,
+        request: Request<v1::ListSourcesRequest>,
+    ) -> Result<Response<v1::ListSourcesResponse>, Status> {
+        self.answer_list_sources(request).await
+    }
+
+    async fn list_quarantine(
+        &self,
+        request: Request<v1::ListQuarantineRequest>,
+    ) -> Result<Response<v1::ListQuarantineResponse>, Status> {
+        self.answer_list_quarantine(request).await
+    }
+
+    async fn resubmit_quarantined(
+        &self,
+        request: Request<v1::ResubmitQuarantinedRequest>,
+    ) -> Result<Response<v1::ResubmitQuarantinedResponse>, Status> {
+        self.answer_resubmit_quarantined(request).await
+    }
+
+    async fn discard_quarantined(
+        &self,
+        request: Request<v1::DiscardQuarantinedRequest>,
+    ) -> Result<Response<v1::DiscardQuarantinedResponse>, Status> {
+        self.answer_discard_quarantined(request).await
+    }
+
     async fn list_dead_letters(
         &self,
         request: Request<v1::ListDeadLettersRequest>,

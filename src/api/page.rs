@@ -33,7 +33,7 @@ pub(super) fn number(token: &str) -> Result<Option<u64>, Status> {
         .map_err(|_| invalid_token())
 }
 
-fn invalid_token() -> Status {
+pub(super) fn invalid_token() -> Status {
     status::invalid(
         "page_token",
         "is not one that this service gave; ask for the first page without it",

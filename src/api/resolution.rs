@@ -10,11 +10,11 @@ use veridem_proto::v1;
 use veridem_proto::v1::resolution_service_server::ResolutionService;
 
 use super::{Api, Caller, convert, observe, page, status};
-use crate::clock::{self, Stopwatch};
+use crate::clock::Stopwatch;
 use crate::index::query_words;
 use crate::resolver::{
-    Ack, Engine, EngineError, Moment, Pending, RankedIdentity, Signal, answer, validate_attributes,
-    validate_id, validate_signal,
+    Ack, Engine, EngineError, Moment, Pending, RankedIdentity, answer, validate_attributes,
+    validate_id,
 };
 use crate::store::{IdentityId, StoredEvent};
 
@@ -22,6 +22,8 @@ use crate::store::{IdentityId, StoredEvent};
 const STREAM_WINDOW: usize = 1_024;
 /// Events read at once.
 const EVENT_BATCH: usize = 256;
+/// Where signals come in here.
+const ORIGIN: &str = "api";
 const MAX_QUERY_BYTES: usize = 256;
 const MAX_SEARCH_DEPTH: usize = 10_000;
 
@@ -32,16 +34,6 @@ enum Outcome {
     Refused(String, EngineError),
     Pending(String, Pending<Ack>),
     Failed(Status),
-}
-
-fn ack_message(signal_id: String, ack: Ack) -> v1::SignalAck {
-    v1::SignalAck {
-        signal_id,
-        identity_id: ack.identity_id.map(|id| id.to_string()).unwrap_or_default(),
-        sequence: ack.sequence,
-        repeated: ack.repeated,
-        provisional: ack.provisional,
-    }
 }
 
 fn refusal(signal_id: String, error: EngineError) -> v1::SubmitSignalsResponse {
@@ -56,12 +48,6 @@ fn refusal(signal_id: String, error: EngineError) -> v1::SubmitSignalsResponse {
     v1::SubmitSignalsResponse {
         outcome: Some(v1::submit_signals_response::Outcome::Refusal(refusal)),
     }
-}
-
-fn checked_signal(message: Option<v1::Signal>) -> Result<Signal, EngineError> {
-    let signal = convert::signal(message)?;
-    validate_signal(&signal, clock::now_ms())?;
-    Ok(signal)
 }
 
 fn ranked(identity: &RankedIdentity, ids_only: bool) -> v1::RankedIdentity {
@@ -135,13 +121,14 @@ impl Api {
                         .as_ref()
                         .map(|signal| signal.signal_id.clone())
                         .unwrap_or_default();
-                    match checked_signal(request.signal) {
+                    let tenant = caller.tenant.clone();
+                    let submitted = match convert::incoming(request.signal) {
+                        Ok(incoming) => self.intake.submit(tenant, incoming, ORIGIN).await,
+                        Err(error) => Err(error),
+                    };
+                    match submitted {
+                        Ok(pending) => Outcome::Pending(signal_id, pending),
                         Err(error) => Outcome::Refused(signal_id, error),
-                        Ok(signal) => match self.ingest.submit(caller.tenant.clone(), signal).await
-                        {
-                            Ok(pending) => Outcome::Pending(signal_id, pending),
-                            Err(error) => Outcome::Refused(signal_id, error),
-                        },
                     }
                 }
             };
@@ -215,11 +202,12 @@ impl ResolutionService for Api {
         let stopwatch = Stopwatch::start();
         let caller = self.caller(&request)?;
         let result = async {
-            let signal = checked_signal(request.into_inner().signal)?;
-            let signal_id = signal.signal_id.clone();
-            let ack = answer(self.ingest.try_submit(caller.tenant, signal)?).await?;
+            let incoming = convert::incoming(request.into_inner().signal)?;
+            let signal_id = incoming.signal.signal_id.clone();
+            let submitted = self.intake.try_submit(caller.tenant, incoming, ORIGIN);
+            let ack = answer(submitted.await?).await?;
             Ok(v1::SubmitSignalResponse {
-                ack: Some(ack_message(signal_id, ack)),
+                ack: Some(convert::ack_message(signal_id, ack)),
             })
         };
         let result = result.await.map_err(status::of);
@@ -243,9 +231,9 @@ impl ResolutionService for Api {
                 Outcome::Refused(signal_id, error) => Ok(refusal(signal_id, error)),
                 Outcome::Pending(signal_id, pending) => Ok(match answer(pending).await {
                     Ok(ack) => v1::SubmitSignalsResponse {
-                        outcome: Some(v1::submit_signals_response::Outcome::Ack(ack_message(
-                            signal_id, ack,
-                        ))),
+                        outcome: Some(v1::submit_signals_response::Outcome::Ack(
+                            convert::ack_message(signal_id, ack),
+                        )),
                     },
                     Err(error) => refusal(signal_id, error),
                 }),

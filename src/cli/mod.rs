@@ -10,6 +10,7 @@ mod job;
 mod load;
 mod mapping;
 mod model;
+mod quarantine;
 mod remote;
 mod replay;
 mod schemas;
@@ -40,6 +41,8 @@ enum Command {
     Model(model::ModelArguments),
     Sinks(sinks::SinksArguments),
     Mapping(mapping::MappingArguments),
+    Sources(quarantine::SourcesArguments),
+    Quarantine(quarantine::QuarantineArguments),
     Schemas(schemas::SchemasArguments),
     Replay(replay::ReplayArguments),
     Backup(backup::BackupArguments),
@@ -61,6 +64,8 @@ impl Arguments {
             Command::Generate(arguments) => generate::run(&arguments),
             Command::Model(arguments) => model::run(arguments),
             Command::Sinks(arguments) => sinks::run(arguments),
+            Command::Sources(arguments) => quarantine::sources(arguments),
+            Command::Quarantine(arguments) => quarantine::run(arguments),
             Command::Mapping(arguments) => mapping::run(arguments),
             Command::Schemas(arguments) => schemas::run(&arguments),
             Command::Replay(arguments) => replay::run(&arguments),

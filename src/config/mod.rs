@@ -1,7 +1,11 @@
 //! Configuration in two stages: what a person wrote (`WrittenConfig`), and what we run with ([`Config`]). Every mistake is
 //! reported at once.
 
-use std::collections::BTreeMap;
+mod sinks;
+mod sources;
+
+pub use sinks::mapping_named;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,10 +14,13 @@ use bytesize::ByteSize;
 use serde::Deserialize;
 use veridem_matchers::{Model, Pack};
 
-use crate::publish::{Filter, Mapping, SinkKind, SinkSettings};
+use crate::intake::SourceSettings;
+use crate::publish::SinkSettings;
 use crate::resolver::Matcher;
-use crate::store::{EventKind, StoreEngine, Tenant};
+use crate::store::{StoreEngine, Tenant};
 use crate::telemetry::LogFormat;
+use sinks::WrittenSink;
+use sources::WrittenSource;
 
 /// The variable that names the configuration file where `--config` does not.
 pub const CONFIG_VARIABLE: &str = "VERIDEM_CONFIG";
@@ -36,6 +43,7 @@ struct WrittenConfig {
     log_format: Option<LogFormat>,
     principals: Vec<WrittenPrincipal>,
     sinks: Vec<WrittenSink>,
+    sources: Vec<WrittenSource>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -50,46 +58,6 @@ struct WrittenPrincipal {
 
 fn default_tenants() -> Vec<String> {
     vec![Tenant::default_tenant().into()]
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct WrittenSink {
-    name: String,
-    kind: String,
-    url: Option<String>,
-    url_file: Option<PathBuf>,
-    path: Option<PathBuf>,
-    secret: Option<String>,
-    secret_file: Option<PathBuf>,
-    subject: Option<String>,
-    topic: Option<String>,
-    exchange: Option<String>,
-    credentials_file: Option<PathBuf>,
-    tenant: Option<String>,
-    owner: Option<String>,
-    #[serde(default)]
-    kinds: Vec<EventKind>,
-    #[serde(default)]
-    sources: Vec<String>,
-    timeout: Option<String>,
-    batch: Option<usize>,
-    parallel: Option<usize>,
-    max_per_second: Option<f64>,
-    max_attempts: Option<u32>,
-    authorization_file: Option<PathBuf>,
-    mapping: Option<WrittenMapping>,
-    #[serde(default)]
-    mapping_settings: BTreeMap<String, String>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(untagged)]
-enum WrittenMapping {
-    /// A mapping that ships, or a file.
-    Named(String),
-    /// The consumer's field = an expression.
-    Fields(BTreeMap<String, String>),
 }
 
 /// Someone who may call.
@@ -134,6 +102,8 @@ pub struct Config {
     pub principals: Vec<Principal>,
     /// Where events are published.
     pub sinks: Vec<SinkSettings>,
+    /// Who may send what; empty: anyone anything.
+    pub sources: Vec<SourceSettings>,
 }
 
 /// Everything that is wrong with a configuration.
@@ -159,6 +129,7 @@ impl Config {
             log_format: LogFormat::Text,
             principals: Vec::new(),
             sinks: Vec::new(),
+            sources: Vec::new(),
         }
     }
 
@@ -228,6 +199,12 @@ impl Config {
             .into_iter()
             .enumerate()
             .filter_map(|(index, sink)| mistakes.sink(index, sink))
+            .collect();
+        config.sources = written
+            .sources
+            .into_iter()
+            .enumerate()
+            .map(|(index, source)| mistakes.source(index, source))
             .collect();
         mistakes.check(&config);
         if mistakes.0.is_empty() {
@@ -331,145 +308,6 @@ impl Mistakes {
         })
     }
 
-    fn sink(&mut self, index: usize, written: WrittenSink) -> Option<SinkSettings> {
-        let place = format!("sinks[{index}]");
-        // A broker's URL may hold a password.
-        let url = self.secret(&format!("{place}.url"), written.url, written.url_file);
-        let secret = self.secret(
-            &format!("{place}.secret"),
-            written.secret,
-            written.secret_file,
-        );
-        let given = [
-            ("url", url.is_some()),
-            ("path", written.path.is_some()),
-            ("secret", secret.is_some()),
-            ("subject", written.subject.is_some()),
-            ("topic", written.topic.is_some()),
-            ("exchange", written.exchange.is_some()),
-            ("credentials_file", written.credentials_file.is_some()),
-            ("authorization_file", written.authorization_file.is_some()),
-        ];
-        let (needed, possible): (&[&str], &[&str]) = match written.kind.as_str() {
-            "webhook" => (&["url"], &["secret", "authorization_file"]),
-            "file" => (&["path"], &[]),
-            "kafka" => (&["url", "topic"], &[]),
-            "nats" => (&["url", "subject"], &["credentials_file"]),
-            "rabbitmq" => (&["url", "subject"], &["exchange"]),
-            other => {
-                self.add(
-                    format!("{place}.kind"),
-                    format!("\"{other}\" is unknown; use \"webhook\", \"file\", \"kafka\", \"nats\" or \"rabbitmq\""),
-                );
-                return None;
-            }
-        };
-        for (field, is_given) in given {
-            if needed.contains(&field) && !is_given {
-                let problem = format!("is missing; a {} sink needs it", written.kind);
-                self.add(format!("{place}.{field}"), problem);
-            }
-            if is_given && !needed.contains(&field) && !possible.contains(&field) {
-                let problem = format!("does not belong to a {} sink", written.kind);
-                self.add(format!("{place}.{field}"), problem);
-            }
-        }
-        let kind = match written.kind.as_str() {
-            "webhook" => {
-                let url = url?;
-                if reqwest::Url::parse(&url).is_err() {
-                    self.add(format!("{place}.url"), "is no URL");
-                }
-                SinkKind::Webhook {
-                    url,
-                    secret,
-                    authorization_file: written.authorization_file,
-                }
-            }
-            "file" => SinkKind::File {
-                path: written.path?,
-            },
-            "kafka" => SinkKind::Kafka {
-                url: url?,
-                topic: written.topic?,
-            },
-            "rabbitmq" => SinkKind::RabbitMq {
-                url: url?,
-                exchange: written.exchange.unwrap_or_default(),
-                subject: written.subject?,
-            },
-            _ => SinkKind::Nats {
-                url: url?,
-                subject: written.subject?,
-                credentials_file: written.credentials_file,
-            },
-        };
-        if let Some(feature) = kind.missing_feature() {
-            self.add(
-                format!("{place}.kind"),
-                format!("this veridem is built without it; build with --features {feature}"),
-            );
-        }
-        let bounds = kind.bounds();
-        let mut settings = SinkSettings::new(written.name, kind);
-        if let Some(tenant) = written.tenant {
-            settings.tenant = self.tenant(&format!("{place}.tenant"), tenant)?;
-        }
-        let timeout = self.parse(
-            written.timeout,
-            &format!("{place}.timeout"),
-            "10s",
-            |text| humantime::parse_duration(text).ok(),
-        );
-        settings.timeout = timeout.unwrap_or(settings.timeout);
-        settings.owner = written.owner.unwrap_or_default();
-        settings.filter = Filter {
-            kinds: written.kinds,
-            sources: written.sources,
-        };
-        settings.batch = written.batch.unwrap_or(settings.batch);
-        settings.parallel = written.parallel.unwrap_or(settings.parallel);
-        for (field, value, most) in [
-            ("batch", settings.batch, bounds.max_batch),
-            ("parallel", settings.parallel, bounds.max_parallel),
-        ] {
-            if !(1..=most).contains(&value) {
-                self.add(
-                    format!("{place}.{field}"),
-                    format!("must be 1 to {most} for a {} sink", written.kind),
-                );
-            }
-        }
-        settings.max_per_second = written.max_per_second;
-        if (settings.max_per_second).is_some_and(|rate| !(0.001..=1e6).contains(&rate)) {
-            self.add(
-                format!("{place}.max_per_second"),
-                "must be 0.001 to 1000000",
-            );
-        }
-        settings.max_attempts = written.max_attempts.unwrap_or(settings.max_attempts);
-        if settings.max_attempts == 0 {
-            self.add(format!("{place}.max_attempts"), "must be at least 1");
-        }
-        settings.mapping = read_mapping(written.mapping, written.mapping_settings)
-            .map_err(|problem| self.add(format!("{place}.mapping"), problem))
-            .ok()?;
-        if settings.mapping.is_requests() {
-            if written.kind != "webhook" {
-                self.add(
-                    format!("{place}.mapping"),
-                    "makes HTTP requests, which only a webhook sink can send; give a table of fields",
-                );
-            } else if settings.batch > 1 {
-                self.add(
-                    format!("{place}.batch"),
-                    "must be 1 where the mapping makes requests of each event",
-                );
-            }
-        }
-        Some(settings)
-    }
-
     fn check(&mut self, config: &Config) {
         for (field, address) in [
             ("grpc_address", config.grpc_address),
@@ -479,41 +317,19 @@ impl Mistakes {
                 self.add(field, format!("{address} can be reached from other machines; add [[principals]] with tokens, or listen on 127.0.0.1"));
             }
         }
-        let mut names: Vec<&str> = config.sinks.iter().map(|sink| sink.name.as_str()).collect();
+        let sinks = config.sinks.iter().map(|sink| sink.name.as_str());
+        self.check_names("sinks", sinks);
+        let sources = config.sources.iter().map(|source| source.name.as_str());
+        self.check_names("sources", sources);
+    }
+
+    fn check_names<'a>(&mut self, field: &str, names: impl Iterator<Item = &'a str>) {
+        let mut names: Vec<&str> = names.collect();
         names.sort_unstable();
         for repeated in names.windows(2).filter(|pair| pair[0] == pair[1]) {
-            self.add("sinks", format!("two are named \"{}\"", repeated[0]));
+            self.add(field, format!("two are named \"{}\"", repeated[0]));
         }
     }
-}
-
-fn read_mapping(
-    written: Option<WrittenMapping>,
-    settings: BTreeMap<String, String>,
-) -> Result<Mapping, String> {
-    match written {
-        Some(WrittenMapping::Named(name)) => mapping_named(&name, settings),
-        _ if !settings.is_empty() => {
-            Err("mapping_settings belong to a mapping that ships or a file".to_owned())
-        }
-        Some(WrittenMapping::Fields(fields)) => Mapping::of_fields(fields),
-        None => Ok(Mapping::None),
-    }
-}
-
-/// A mapping that ships, or that a file holds.
-pub fn mapping_named(name: &str, settings: BTreeMap<String, String>) -> Result<Mapping, String> {
-    if let Some(text) = Mapping::shipped(name) {
-        return Mapping::of_requests(text, settings);
-    }
-    let text = std::fs::read_to_string(name).map_err(|cause| {
-        let shipped: Vec<&str> = Mapping::shipped_names().collect();
-        format!(
-            "{name}: {cause}; name a file, or one that ships: {}",
-            shipped.join(", ")
-        )
-    })?;
-    Mapping::of_requests(&text, settings).map_err(|problem| format!("{name}: {problem}"))
 }
 
 #[cfg(test)]

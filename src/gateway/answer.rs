@@ -7,10 +7,12 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use http_body_util::BodyExt;
 use prost::Message as _;
 use prost::bytes::{Buf, BufMut, Bytes, BytesMut};
-use prost_reflect::{DynamicMessage, MessageDescriptor, SerializeOptions};
+use prost_reflect::{DynamicMessage, MessageDescriptor};
 use serde_json::{Value, json};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
+
+use crate::schema::json_of;
 
 /// Flag and length before each message (gRPC over HTTP/2, "Length-Prefixed-Message").
 const FRAME_HEAD_BYTES: usize = 5;
@@ -93,16 +95,7 @@ impl Answer {
         let internal = |cause: &dyn std::fmt::Display| Status::internal(cause.to_string());
         let message = DynamicMessage::decode(self.descriptor.clone(), message)
             .map_err(|cause| internal(&cause))?;
-        // Names as in the contract and in published events; no number of ours is too large for a double.
-        let options = SerializeOptions::new()
-            .use_proto_field_name(true)
-            .stringify_64_bit_integers(false)
-            .skip_default_fields(false);
-        let mut text = Vec::new();
-        message
-            .serialize_with_options(&mut serde_json::Serializer::new(&mut text), &options)
-            .map_err(|cause| internal(&cause))?;
-        String::from_utf8(text).map_err(|cause| internal(&cause))
+        json_of(&message).map_err(|cause| internal(&cause))
     }
 }
 

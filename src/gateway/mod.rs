@@ -9,7 +9,7 @@ mod stream;
 pub use openapi::openapi;
 
 use std::net::IpAddr;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -18,20 +18,14 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, Request, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use prost::Message as _;
-use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, MethodDescriptor};
+use prost_reflect::MethodDescriptor;
 use tonic::Status;
 use tonic::service::Routes;
 use tower::ServiceExt;
-use veridem_proto::v1;
 
 use crate::api::{MAX_MODEL_BYTES, TENANT_KEY};
+use crate::schema::{CONTRACT, read_json};
 use answer::{Answer, refuse};
-
-/// The services and messages.
-pub(crate) static CONTRACT: LazyLock<DescriptorPool> = LazyLock::new(|| {
-    DescriptorPool::decode(v1::DESCRIPTOR_SET).expect("what the build wrote can be read")
-});
 
 const JSON: &str = "application/json";
 const JSON_LINES: &str = "application/x-ndjson";
@@ -165,27 +159,6 @@ impl Gateway {
     }
 }
 
-/// A message from its JSON form; an empty text is an empty message.
-fn read_json(descriptor: MessageDescriptor, text: &[u8]) -> Result<Vec<u8>, String> {
-    if text.trim_ascii().is_empty() {
-        return Ok(Vec::new());
-    }
-    let mut deserializer = serde_json::Deserializer::from_slice(text);
-    let message = DynamicMessage::deserialize(descriptor, &mut deserializer)
-        .and_then(|message| deserializer.end().map(|()| message))
-        .map_err(|cause| without_values(&cause))?;
-    Ok(message.encode_to_vec())
-}
-
-/// Where a JSON text is wrong. What serde says of it may hold what stands there.
-fn without_values(cause: &serde_json::Error) -> String {
-    let problem = match cause.classify() {
-        serde_json::error::Category::Data => "does not fit the message; /openapi.json describes it",
-        _ => "is no JSON",
-    };
-    format!("line {} column {}: {problem}", cause.line(), cause.column())
-}
-
 fn media_type(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
     value.split(';').next().map(str::trim)
@@ -229,32 +202,6 @@ fn require_this_machine(headers: &HeaderMap) -> Result<(), Status> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_is_wrong_with_a_text_is_told_without_its_values() {
-        let message = |text: &str| {
-            let descriptor = CONTRACT.get_message_by_name("veridem.v1.GetIdentityRequest");
-            read_json(descriptor.expect("a message"), text.as_bytes())
-        };
-        assert_eq!(message(" \n"), Ok(Vec::new()));
-        assert!(message(r#"{"identity_id": "x", "as_of_sequence": 7}"#).is_ok());
-        assert!(
-            message(r#"{"identityId": "x"}"#).is_ok(),
-            "JSON names do as well"
-        );
-        for wrong in [
-            r#"{"email": "ann@lee.org"}"#,
-            r#"{"identity_id": ["ann@lee.org"]}"#,
-            r#"{"ann@lee.org"#,
-            "{} ann@lee.org",
-        ] {
-            let problem = message(wrong).expect_err(wrong);
-            assert!(
-                problem.starts_with("line 1 column") && !problem.contains("ann"),
-                "{problem}"
-            );
-        }
-    }
 
     #[test]
     fn without_principals_only_this_machine_is_called() {

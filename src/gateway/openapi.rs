@@ -3,9 +3,9 @@
 use prost_reflect::MethodDescriptor;
 use serde_json::{Map, Value, json};
 
-use super::{CONTRACT, JSON, JSON_LINES, TIMEOUT};
+use super::{JSON, JSON_LINES, TIMEOUT};
 use crate::api::TENANT_KEY;
-use crate::schema::{Definitions, documentation};
+use crate::schema::{CONTRACT, Definitions, documentation};
 
 /// The whole document.
 pub fn openapi() -> Value {

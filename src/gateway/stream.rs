@@ -15,9 +15,10 @@ use tokio_util::codec::{FramedRead, LinesCodec, LinesCodecError};
 use tokio_util::io::StreamReader;
 use tonic::Status;
 
+use super::JSON_LINES;
 use super::answer::{Answer, error, frame};
-use super::{JSON_LINES, read_json};
 use crate::api::MAX_MESSAGE_BYTES;
+use crate::schema::read_json;
 
 /// Lines that may be on their way between caller and service.
 const MAX_LINES: usize = 64;

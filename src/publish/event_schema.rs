@@ -4,8 +4,7 @@
 use serde_json::{Value, json};
 
 use super::cloud_event::{SNAPSHOT, event_type};
-use crate::gateway::CONTRACT;
-use crate::schema::Definitions;
+use crate::schema::{CONTRACT, Definitions};
 use crate::store::EventKind;
 
 /// Every type of event with its schema.

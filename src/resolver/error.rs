@@ -37,6 +37,12 @@ pub enum EngineError {
         /// Why not.
         problem: &'static str,
     },
+    /// Its source may not send the signal as it is; it is set aside until somebody mends or discards it.
+    #[error("set aside: {problem}")]
+    Quarantined {
+        /// What is wrong with it, without its values.
+        problem: String,
+    },
     /// More waits than may wait; try again after a moment.
     #[error("too many requests wait; try again")]
     Overloaded,

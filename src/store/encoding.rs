@@ -31,6 +31,7 @@ pub(super) enum Tag {
     SinkCursor = b'u',
     SinkReplay = b'b',
     Delivery = b'h',
+    Quarantined = b'q',
 }
 
 /// Keys of what belongs to no tenant; no [`Tag`] is 0.
@@ -73,12 +74,7 @@ impl Key {
 
     /// Texts that are looked up and never listed: 16 bytes of SHA-256 in their place.
     pub(super) fn hash(self, texts: &[&str]) -> Self {
-        let mut hash = Sha256::new();
-        for text in texts {
-            hash.update((text.len() as u64).to_le_bytes());
-            hash.update(text);
-        }
-        self.id(&hash.finalize()[..16])
+        self.id(&hash_of(texts))
     }
 
     pub(super) fn id(mut self, id: &[u8]) -> Self {
@@ -100,6 +96,18 @@ impl Key {
     pub(super) fn bytes(self) -> Vec<u8> {
         self.0
     }
+}
+
+/// 16 bytes of the SHA-256 of some texts.
+pub(super) fn hash_of(texts: &[&str]) -> [u8; 16] {
+    let mut hash = Sha256::new();
+    for text in texts {
+        hash.update((text.len() as u64).to_le_bytes());
+        hash.update(text);
+    }
+    let mut half = [0; 16];
+    half.copy_from_slice(&hash.finalize()[..16]);
+    half
 }
 
 pub(super) fn encode<T: Serialize>(value: &T) -> Vec<u8> {

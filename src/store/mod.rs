@@ -20,10 +20,11 @@ pub use keyed::KeyedStore;
 pub use memory_store::MemoryStore;
 pub use sled_store::SledStore;
 pub use types::{
-    Cause, Counters, Ended, EventKind, Generation, IdentityId, ModelPhase, Moved, RecordNumber,
-    ReviewReason, SignalReceipt, SinkProgress, StoredAnswer, StoredDelivery, StoredEdge,
-    StoredEvent, StoredFold, StoredIdentity, StoredModel, StoredModelChange, StoredOverride,
-    StoredRecord, StoredReviewTask, Tenant, Undone,
+    Cause, Counters, Ended, EventKind, Generation, IdentityId, ModelPhase, Moved,
+    QuarantineContent, QuarantineId, RecordNumber, ReviewReason, SignalReceipt, SinkProgress,
+    StoredAnswer, StoredDelivery, StoredEdge, StoredEvent, StoredFold, StoredIdentity, StoredModel,
+    StoredModelChange, StoredOverride, StoredQuarantined, StoredRecord, StoredReviewTask, Tenant,
+    Undone,
 };
 
 use std::path::Path;
@@ -120,6 +121,8 @@ pub enum Write {
     SinkProgress(String, SinkProgress),
     /// A sink could not deliver an event, by its sequence number; none: it is delivered or discarded.
     Delivery(String, u64, Option<StoredDelivery>),
+    /// What is set aside; none: it is mended or discarded.
+    Quarantined(QuarantineId, Option<Box<StoredQuarantined>>),
 }
 
 /// The embedded engine of a new store.
@@ -269,6 +272,19 @@ pub trait Store: Send + Sync + 'static {
         after: u64,
         limit: usize,
     ) -> Result<Vec<(u64, StoredDelivery)>, StoreError>;
+    /// What is set aside, in the order of ids, after one.
+    fn quarantined(
+        &self,
+        tenant: &Tenant,
+        after: Option<QuarantineId>,
+        limit: usize,
+    ) -> Result<Vec<(QuarantineId, StoredQuarantined)>, StoreError>;
+    /// One thing that is set aside.
+    fn quarantined_entry(
+        &self,
+        tenant: &Tenant,
+        id: QuarantineId,
+    ) -> Result<Option<StoredQuarantined>, StoreError>;
     /// The model and rules in force; none before the first write.
     fn model(&self, tenant: &Tenant) -> Result<Option<StoredModel>, StoreError>;
     /// The model and rules that the running model change brings, or the last one brought.

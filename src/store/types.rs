@@ -5,7 +5,7 @@ use veridem_matchers::block::BlockingKey;
 use veridem_matchers::golden::Comparable;
 use veridem_matchers::{GoldenRecord, NormalisedRecord, PairScore, RecordKey};
 
-use crate::resolver::Fold;
+use crate::resolver::{Fold, Signal};
 
 /// A source record's number within its tenant, given at its first signal.
 pub type RecordNumber = u64;
@@ -340,6 +340,113 @@ pub struct StoredDelivery {
     pub failed_at_ms: i64,
     /// Given up: it is tried again only when it is asked for.
     pub is_dead: bool,
+}
+
+/// Names what is set aside, the same for the same message however often it comes: 16 bytes, written as 32 hexadecimal digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct QuarantineId(pub [u8; 16]);
+
+impl QuarantineId {
+    /// Of the texts that tell a message from all others.
+    pub fn of(texts: &[&str]) -> Self {
+        Self(super::encoding::hash_of(texts))
+    }
+}
+
+impl std::fmt::Display for QuarantineId {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(&hex::encode(self.0))
+    }
+}
+
+impl std::str::FromStr for QuarantineId {
+    type Err = hex::FromHexError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut bytes = [0; 16];
+        hex::decode_to_slice(text, &mut bytes)?;
+        Ok(Self(bytes))
+    }
+}
+
+/// A signal that its source may not send as it is, or a message that is no signal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredQuarantined {
+    /// What came.
+    pub content: QuarantineContent,
+    /// Where it came in: "api", or the name of a consumer.
+    pub origin: String,
+    /// What is wrong with it, without its values.
+    pub reasons: Vec<String>,
+    /// When it came last, milliseconds since the Unix epoch.
+    pub received_at_ms: i64,
+}
+
+/// What is set aside.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum QuarantineContent {
+    /// A signal.
+    Signal {
+        /// The signal.
+        #[serde(with = "as_json")]
+        signal: Signal,
+        /// The version of its source's schema.
+        schema_version: String,
+    },
+    /// Anything else.
+    Message {
+        /// Its beginning.
+        bytes: Vec<u8>,
+        /// Bytes in all.
+        length: u64,
+    },
+}
+
+/// What is kept of a message: sled takes values of less than 64 KiB.
+const MAX_QUARANTINED_BYTES: usize = 60_000;
+
+impl QuarantineContent {
+    /// A signal; of one that is too large to be kept whole, its beginning as JSON.
+    pub fn signal(signal: &Signal, schema_version: &str) -> Self {
+        let text = serde_json::to_string(signal).unwrap_or_default();
+        if text.len() > MAX_QUARANTINED_BYTES {
+            return Self::message(text.as_bytes());
+        }
+        Self::Signal {
+            signal: signal.clone(),
+            schema_version: schema_version.to_owned(),
+        }
+    }
+
+    /// A message that is no signal.
+    pub fn message(message: &[u8]) -> Self {
+        Self::Message {
+            bytes: message[..message.len().min(MAX_QUARANTINED_BYTES)].to_vec(),
+            length: message.len() as u64,
+        }
+    }
+}
+
+/// As a JSON text: signals leave out what is empty, which postcard cannot read back.
+mod as_json {
+    use serde::de::{DeserializeOwned, Error as _};
+    use serde::ser::Error as _;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub fn serialize<T: Serialize, S: Serializer>(
+        value: &T,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        let text = serde_json::to_string(value).map_err(S::Error::custom)?;
+        text.serialize(serializer)
+    }
+
+    pub fn deserialize<'de, T: DeserializeOwned, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<T, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        serde_json::from_str(&text).map_err(D::Error::custom)
+    }
 }
 
 /// How far a sink has come.

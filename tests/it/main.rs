@@ -19,6 +19,7 @@ mod nats_server;
 mod power_loss;
 mod process;
 mod publishing;
+mod quarantine;
 #[cfg(all(feature = "kafka", feature = "nats", feature = "rabbitmq"))]
 mod rabbitmq_server;
 mod refusals;

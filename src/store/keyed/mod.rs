@@ -16,10 +16,10 @@ use crate::store::encoding::{
 use crate::store::migrate::migrate;
 use crate::store::spaces::{Spaces, TenantSpaces};
 use crate::store::{
-    Counters, Entry, Generation, IdentityId, RecordNumber, SignalReceipt, SinkProgress, Store,
-    StoreError, StoredAnswer, StoredDelivery, StoredEdge, StoredEvent, StoredFold, StoredIdentity,
-    StoredModel, StoredModelChange, StoredOverride, StoredRecord, StoredReviewTask, Tenant, Visit,
-    Write,
+    Counters, Entry, Generation, IdentityId, QuarantineId, RecordNumber, SignalReceipt,
+    SinkProgress, Store, StoreError, StoredAnswer, StoredDelivery, StoredEdge, StoredEvent,
+    StoredFold, StoredIdentity, StoredModel, StoredModelChange, StoredOverride, StoredQuarantined,
+    StoredRecord, StoredReviewTask, Tenant, Visit, Write,
 };
 
 /// The format of what is stored.
@@ -463,6 +463,33 @@ impl<E: Engine> Store for KeyedStore<E> {
             .into_iter()
             .filter_map(|(key, delivery)| Some((last_number(&key)?, delivery)))
             .collect())
+    }
+
+    fn quarantined(
+        &self,
+        tenant: &Tenant,
+        after: Option<QuarantineId>,
+        limit: usize,
+    ) -> Result<Vec<(QuarantineId, StoredQuarantined)>, StoreError> {
+        let key = || self.key(tenant, Tag::Quarantined);
+        let after = after.map(|id| key().id(&id.0).bytes());
+        let entries = self.scan("quarantined signal", key().bytes(), after.as_deref(), limit)?;
+        Ok(entries
+            .into_iter()
+            .filter_map(|(key, entry)| {
+                let id = key[key.len().checked_sub(16)?..].try_into().ok()?;
+                Some((QuarantineId(id), entry))
+            })
+            .collect())
+    }
+
+    fn quarantined_entry(
+        &self,
+        tenant: &Tenant,
+        id: QuarantineId,
+    ) -> Result<Option<StoredQuarantined>, StoreError> {
+        let key = self.key(tenant, Tag::Quarantined).id(&id.0);
+        self.get("quarantined signal", key.bytes())
     }
 
     fn model(&self, tenant: &Tenant) -> Result<Option<StoredModel>, StoreError> {

@@ -195,6 +195,10 @@ impl<E: Engine> KeyedStore<E> {
                 key(Tag::Delivery).text(&sink).number(sequence).bytes(),
                 delivery.as_ref().map(encode),
             )),
+            Write::Quarantined(id, entry) => batch.push((
+                key(Tag::Quarantined).id(&id.0).bytes(),
+                entry.as_ref().map(encode),
+            )),
         }
         Ok(())
     }

@@ -1,0 +1,103 @@
+//! `[[sources]]`: the source registry.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use regex::Regex;
+use serde::Deserialize;
+
+use super::Mistakes;
+use crate::intake::{SourceSettings, ValueRule, is_attribute};
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WrittenSource {
+    name: String,
+    #[serde(default)]
+    owner: String,
+    expected_per_day: Option<u64>,
+    max_silence: Option<String>,
+    #[serde(default)]
+    attributes: BTreeSet<String>,
+    #[serde(default)]
+    schema_versions: BTreeSet<String>,
+    #[serde(default)]
+    rules: Vec<WrittenRule>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenRule {
+    attribute: String,
+    #[serde(default)]
+    required: bool,
+    pattern: Option<String>,
+    min: Option<String>,
+    max: Option<String>,
+    reference_file: Option<PathBuf>,
+}
+
+impl Mistakes {
+    pub(super) fn source(&mut self, index: usize, written: WrittenSource) -> SourceSettings {
+        let place = format!("sources[{index}]");
+        let max_silence = self.parse(
+            written.max_silence,
+            &format!("{place}.max_silence"),
+            "2h",
+            |text| humantime::parse_duration(text).ok(),
+        );
+        // A whole kind may be named here as well: every identifier, every custom attribute.
+        let is_kind = |name: &str| ["identifier", "custom"].contains(&name);
+        for attribute in &written.attributes {
+            if !is_kind(attribute) && !is_attribute(attribute) {
+                self.add(
+                    format!("{place}.attributes"),
+                    format!("\"{attribute}\" is no attribute; use for example \"email\" or \"identifier.loyalty\""),
+                );
+            }
+        }
+        let rules = written.rules.into_iter().enumerate();
+        let rules = rules.map(|(index, rule)| self.rule(&format!("{place}.rules[{index}]"), rule));
+        let rules = rules.collect();
+        SourceSettings {
+            name: written.name,
+            owner: written.owner,
+            expected_per_day: written.expected_per_day,
+            max_silence,
+            attributes: written.attributes,
+            schema_versions: written.schema_versions,
+            rules,
+        }
+    }
+
+    fn rule(&mut self, place: &str, written: WrittenRule) -> ValueRule {
+        if !is_attribute(&written.attribute) {
+            self.add(
+                format!("{place}.attribute"),
+                format!("\"{}\" is no attribute; use for example \"name.family\" or \"identifier.store\"", written.attribute),
+            );
+        }
+        // The whole value has to fit.
+        let pattern = written.pattern.and_then(|text| {
+            Regex::new(&format!("^(?:{text})$"))
+                .map_err(|cause| self.add(format!("{place}.pattern"), cause))
+                .ok()
+        });
+        let reference = self.read(
+            written.reference_file,
+            &format!("{place}.reference_file"),
+            |text| {
+                let values = text.lines().map(str::trim).filter(|line| !line.is_empty());
+                Ok(values.map(str::to_owned).collect())
+            },
+        );
+        ValueRule {
+            attribute: written.attribute,
+            required: written.required,
+            pattern,
+            min: written.min,
+            max: written.max,
+            reference,
+        }
+    }
+}
