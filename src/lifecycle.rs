@@ -15,10 +15,10 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::TcpIncoming;
 
-use crate::api::{Api, Authenticator};
+use crate::api::{Api, Authenticator, incoming_from_json};
 use crate::config::Config;
 use crate::index::TantivyIndexes;
-use crate::intake::{Intake, Quarantine, Registry};
+use crate::intake::{Intake, Quarantine, Registry, consume};
 use crate::resolver::{Engine, Ingest, Matcher, ModelChanges, Writer};
 use crate::store::{Store, Tenant, open_store};
 use crate::{gateway, publish, telemetry};
@@ -43,6 +43,7 @@ pub struct Service {
     stop: CancellationToken,
     servers: Vec<JoinHandle<()>>,
     sinks: Vec<JoinHandle<()>>,
+    consumers: Vec<JoinHandle<()>>,
     committer: JoinHandle<()>,
     ingest: Ingest,
     writer: Writer,
@@ -57,6 +58,14 @@ impl Service {
         let authenticator = Arc::new(Authenticator::new(config.principals.clone()));
         let mut tenants = authenticator.tenants();
         tenants.extend(config.sinks.iter().map(|sink| sink.tenant.clone()));
+        tenants.extend(
+            config
+                .consumers
+                .iter()
+                .map(|consumer| consumer.tenant.clone()),
+        );
+        tenants.sort();
+        tenants.dedup();
         let engine = {
             let (config, tenants) = (config.clone(), tenants.clone());
             tokio::task::spawn_blocking(move || open_engine(config, &tenants)).await??
@@ -88,6 +97,11 @@ impl Service {
             running.push(sink);
             sinks.push(task);
         }
+        let consumers = config.consumers.into_iter().map(|settings| {
+            let consuming = consume(settings, intake.clone(), incoming_from_json, stop.clone());
+            tokio::spawn(consuming)
+        });
+        let consumers: Vec<_> = consumers.collect();
         let committer = tokio::spawn(commit_indexes(
             engine.clone(),
             config.index_commit_interval,
@@ -118,6 +132,7 @@ impl Service {
             stop,
             servers,
             sinks,
+            consumers,
             committer,
             ingest,
             writer,
@@ -133,6 +148,7 @@ impl Service {
             .servers
             .into_iter()
             .chain(self.sinks)
+            .chain(self.consumers)
             .chain([self.committer]);
         for mut task in tasks {
             if tokio::time::timeout(self.deadline, &mut task)

@@ -1,6 +1,7 @@
 //! Configuration in two stages: what a person wrote (`WrittenConfig`), and what we run with ([`Config`]). Every mistake is
 //! reported at once.
 
+mod consumers;
 mod sinks;
 mod sources;
 
@@ -14,11 +15,12 @@ use bytesize::ByteSize;
 use serde::Deserialize;
 use veridem_matchers::{Model, Pack};
 
-use crate::intake::SourceSettings;
+use crate::intake::{ConsumerSettings, SourceSettings};
 use crate::publish::SinkSettings;
 use crate::resolver::Matcher;
 use crate::store::{StoreEngine, Tenant};
 use crate::telemetry::LogFormat;
+use consumers::WrittenConsumer;
 use sinks::WrittenSink;
 use sources::WrittenSource;
 
@@ -44,6 +46,7 @@ struct WrittenConfig {
     principals: Vec<WrittenPrincipal>,
     sinks: Vec<WrittenSink>,
     sources: Vec<WrittenSource>,
+    consumers: Vec<WrittenConsumer>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -104,6 +107,8 @@ pub struct Config {
     pub sinks: Vec<SinkSettings>,
     /// Who may send what; empty: anyone anything.
     pub sources: Vec<SourceSettings>,
+    /// Where signals are taken from.
+    pub consumers: Vec<ConsumerSettings>,
 }
 
 /// Everything that is wrong with a configuration.
@@ -130,6 +135,7 @@ impl Config {
             principals: Vec::new(),
             sinks: Vec::new(),
             sources: Vec::new(),
+            consumers: Vec::new(),
         }
     }
 
@@ -199,6 +205,12 @@ impl Config {
             .into_iter()
             .enumerate()
             .filter_map(|(index, sink)| mistakes.sink(index, sink))
+            .collect();
+        config.consumers = written
+            .consumers
+            .into_iter()
+            .enumerate()
+            .filter_map(|(index, consumer)| mistakes.consumer(index, consumer))
             .collect();
         config.sources = written
             .sources
@@ -277,6 +289,40 @@ impl Mistakes {
         }
     }
 
+    /// Holds the fields that are given against those that something needs or may have.
+    fn check_fields(
+        &mut self,
+        place: &str,
+        what: &str,
+        given: &[(&str, bool)],
+        needed: &[&str],
+        possible: &[&str],
+    ) {
+        for (field, is_given) in given {
+            if needed.contains(field) && !is_given {
+                self.add(
+                    format!("{place}.{field}"),
+                    format!("is missing; a {what} needs it"),
+                );
+            }
+            if *is_given && !needed.contains(field) && !possible.contains(field) {
+                self.add(
+                    format!("{place}.{field}"),
+                    format!("does not belong to a {what}"),
+                );
+            }
+        }
+    }
+
+    fn check_feature(&mut self, place: &str, missing: Option<&'static str>) {
+        if let Some(feature) = missing {
+            self.add(
+                format!("{place}.kind"),
+                format!("this veridem is built without it; build with --features {feature}"),
+            );
+        }
+    }
+
     fn tenant(&mut self, field: &str, name: String) -> Option<Tenant> {
         Tenant::try_from(name)
             .map_err(|problem| self.add(field, problem))
@@ -321,6 +367,11 @@ impl Mistakes {
         self.check_names("sinks", sinks);
         let sources = config.sources.iter().map(|source| source.name.as_str());
         self.check_names("sources", sources);
+        let consumers = config
+            .consumers
+            .iter()
+            .map(|consumer| consumer.name.as_str());
+        self.check_names("consumers", consumers);
     }
 
     fn check_names<'a>(&mut self, field: &str, names: impl Iterator<Item = &'a str>) {

@@ -83,16 +83,13 @@ impl Mistakes {
                 return None;
             }
         };
-        for (field, is_given) in given {
-            if needed.contains(&field) && !is_given {
-                let problem = format!("is missing; a {} sink needs it", written.kind);
-                self.add(format!("{place}.{field}"), problem);
-            }
-            if is_given && !needed.contains(&field) && !possible.contains(&field) {
-                let problem = format!("does not belong to a {} sink", written.kind);
-                self.add(format!("{place}.{field}"), problem);
-            }
-        }
+        self.check_fields(
+            &place,
+            &format!("{} sink", written.kind),
+            &given,
+            needed,
+            possible,
+        );
         let kind = match written.kind.as_str() {
             "webhook" => {
                 let url = url?;
@@ -123,12 +120,7 @@ impl Mistakes {
                 credentials_file: written.credentials_file,
             },
         };
-        if let Some(feature) = kind.missing_feature() {
-            self.add(
-                format!("{place}.kind"),
-                format!("this veridem is built without it; build with --features {feature}"),
-            );
-        }
+        self.check_feature(&place, kind.missing_feature());
         let bounds = kind.bounds();
         let mut settings = SinkSettings::new(written.name, kind);
         if let Some(tenant) = written.tenant {

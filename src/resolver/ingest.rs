@@ -204,7 +204,9 @@ fn refusal(cause: mpsc::error::TrySendError<Request>) -> EngineError {
 }
 
 /// Waits for an answer.
-pub async fn answer<T>(pending: Pending<T>) -> Result<T, EngineError> {
+pub async fn answer<T>(
+    pending: impl Future<Output = Result<Result<T, EngineError>, oneshot::error::RecvError>>,
+) -> Result<T, EngineError> {
     pending.await.unwrap_or(Err(EngineError::Stopping))
 }
 

@@ -61,10 +61,19 @@ fn only_the_rooms_that_may_name_a_thing_name_it() {
     );
     assert_eq!(
         files_with("src", &["async_nats::"]),
-        ["src/publish/nats.rs"]
+        ["src/intake/consumers/nats.rs", "src/publish/nats.rs"]
     );
-    assert_eq!(files_with("src", &["rdkafka::"]), ["src/publish/kafka.rs"]);
-    assert_eq!(files_with("src", &["lapin::"]), ["src/publish/rabbitmq.rs"]);
+    assert_eq!(
+        files_with("src", &["rdkafka::"]),
+        ["src/intake/consumers/kafka.rs", "src/publish/kafka.rs"]
+    );
+    assert_eq!(
+        files_with("src", &["lapin::"]),
+        [
+            "src/intake/consumers/rabbitmq.rs",
+            "src/publish/rabbitmq.rs"
+        ]
+    );
     assert_eq!(files_with("src", &["env::var"]), ["src/config/mod.rs"]);
 }
 

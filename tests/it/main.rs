@@ -5,6 +5,8 @@ mod architecture;
 mod brokers;
 mod bulk;
 mod consumer;
+#[cfg(all(feature = "kafka", feature = "nats", feature = "rabbitmq"))]
+mod consumers;
 mod contract;
 mod crash;
 mod gateway;
