@@ -108,6 +108,7 @@ impl Service {
             stop.clone(),
         ));
         let models = ModelChanges::start(engine.clone(), &ingest, &tenants, stop.clone())?;
+        let store = engine.store().clone();
         let api = Api {
             models: models.clone(),
             model_change_limit: config.model_change_limit,
@@ -123,7 +124,7 @@ impl Service {
         let gateway = gateway::router(routes.clone(), config.principals.is_empty());
         let servers = vec![
             tokio::spawn(serve_grpc(routes, grpc, stop.clone())),
-            tokio::spawn(serve_http(gateway, metrics, http, stop.clone())),
+            tokio::spawn(serve_http(gateway, metrics, store, http, stop.clone())),
         ];
         tracing::info!(%grpc_address, %http_address, "serving");
         Ok(Self {
@@ -256,6 +257,7 @@ async fn serve_grpc(
 async fn serve_http(
     gateway: Router,
     metrics: PrometheusHandle,
+    store: Arc<dyn Store>,
     listener: TcpListener,
     stop: CancellationToken,
 ) {
@@ -263,7 +265,12 @@ async fn serve_http(
     let router = gateway
         .route(
             "/metrics",
-            get(move || std::future::ready(metrics.render())),
+            get(move || {
+                if let Err(cause) = telemetry::show_counters(store.as_ref()) {
+                    tracing::warn!(%cause, "the counters could not be read");
+                }
+                std::future::ready(metrics.render())
+            }),
         )
         .route("/health/live", get(|| std::future::ready("live\n")))
         .route(

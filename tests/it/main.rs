@@ -9,6 +9,7 @@ mod consumer;
 mod consumers;
 mod contract;
 mod crash;
+mod dashboards;
 mod gateway;
 mod histories;
 #[cfg(all(feature = "kafka", feature = "nats", feature = "rabbitmq"))]

@@ -40,6 +40,7 @@ type Delivered = Result<(task::Id, Result<(), Failure>), task::JoinError>;
 /// What a sink shows of itself, under its name.
 struct Meters {
     lag: Gauge,
+    lag_seconds: Gauge,
     retries: Gauge,
     dead_letters: Gauge,
     down: Gauge,
@@ -52,6 +53,7 @@ impl Meters {
         let sink = sink.to_owned();
         Self {
             lag: metrics::gauge!("veridem_sink_lag_events", "sink" => sink.clone()),
+            lag_seconds: metrics::gauge!("veridem_sink_lag_seconds", "sink" => sink.clone()),
             retries: metrics::gauge!("veridem_sink_retries", "sink" => sink.clone()),
             dead_letters: metrics::gauge!("veridem_sink_dead_letters", "sink" => sink.clone()),
             down: metrics::gauge!("veridem_sink_down", "sink" => sink.clone()),
@@ -92,6 +94,8 @@ pub(super) struct Worker {
     failed_at: FxHashMap<u64, u64>,
     failed_attempts: u64,
     last_error: String,
+    /// The oldest event that waits, and when it was decided.
+    oldest: (u64, i64),
 }
 
 impl Worker {
@@ -129,6 +133,7 @@ impl Worker {
             failed_at: FxHashMap::default(),
             failed_attempts: 0,
             last_error: String::new(),
+            oldest: (0, 0),
         };
         worker.enter_stored(now)?;
         worker.show_state();
@@ -498,7 +503,24 @@ impl Worker {
         Ok(())
     }
 
-    fn show_state(&self) {
+    /// How long the oldest event has waited that is not delivered, nor kept beside the cursor.
+    fn lag_seconds(&mut self, cursor: u64, lag: u64) -> f64 {
+        if lag == 0 {
+            return 0.0;
+        }
+        let oldest = cursor + 1;
+        if self.oldest.0 != oldest {
+            // What cannot be read now is read with the next event.
+            let event = self.event(oldest);
+            self.oldest = (
+                oldest,
+                event.map_or(clock::now_ms(), |event| event.occurred_at_ms),
+            );
+        }
+        (clock::now_ms() - self.oldest.1).max(0) as f64 / 1_000.0
+    }
+
+    fn show_state(&mut self) {
         let cursor = self.lines.cursor(self.last_read);
         let (stored, dead) = (self.lines.stored(), self.lines.dead());
         *self.state.lock() = SinkState {
@@ -511,6 +533,8 @@ impl Worker {
         };
         let lag = self.durable.sequence(self.tenant()).saturating_sub(cursor);
         self.meters.lag.set(lag as f64);
+        let lag_seconds = self.lag_seconds(cursor, lag);
+        self.meters.lag_seconds.set(lag_seconds);
         self.meters.retries.set((stored - dead) as f64);
         self.meters.dead_letters.set(dead as f64);
         let is_down = u8::from(self.breaker.is_down());

@@ -1,0 +1,92 @@
+//! Dashboards and alerts name only metrics that a running service shows.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+use veridem::config::Config;
+use veridem::publish::{SinkKind, SinkSettings};
+
+use crate::support::*;
+
+const DASHBOARD: &str = include_str!("../../deploy/grafana/veridem.json");
+const RULES: &str = include_str!("../../deploy/prometheus/veridem.rules.yaml");
+
+/// Words that begin with "veridem_".
+fn names_in(text: &str) -> BTreeSet<&str> {
+    let words = text
+        .split(|letter: char| !(letter.is_ascii_alphanumeric() || letter == '_' || letter == ':'));
+    words.filter(|word| word.starts_with("veridem_")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_metric_that_is_named_is_shown() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let mut config = config(directory.path());
+    let registry = "[[sources]]\nname = \"pos\"\nexpected_per_day = 10\nmax_silence = \"1h\"\n";
+    config.sources = Config::from_toml(registry).expect("a registry").sources;
+    let path = directory.path().join("feed.jsonl");
+    config.sinks = vec![SinkSettings::new("cdp", SinkKind::File { path })];
+    #[cfg(feature = "rabbitmq")]
+    {
+        let kind = veridem::intake::ConsumerKind::RabbitMq {
+            url: "amqp://127.0.0.1:1".into(),
+            queue: "nobody".into(),
+        };
+        config.consumers = vec![veridem::intake::ConsumerSettings {
+            name: "stores".into(),
+            kind,
+            tenant: veridem::store::Tenant::default_tenant(),
+        }];
+    }
+    let running = Running::start_with(config).await;
+    submit(
+        &running,
+        update("s", "pos/1", vec![name("Ann", "Lee"), email("ann@lee.org")]),
+    )
+    .await
+    .expect("accepted");
+    let url = format!("http://{}/metrics", running.service.http_address);
+    let text = reqwest::get(url)
+        .await
+        .expect("an answer")
+        .text()
+        .await
+        .expect("a text");
+    let shown = names_in(&text);
+    let named: BTreeSet<&str> = names_in(DASHBOARD)
+        .into_iter()
+        .chain(names_in(RULES))
+        .collect();
+    assert!(named.len() > 20, "{named:?}");
+    for name in named {
+        // Without the feature there is no consumer to show.
+        if cfg!(not(feature = "rabbitmq")) && name.starts_with("veridem_consumer_") {
+            continue;
+        }
+        assert!(shown.contains(name), "{name} is not among {shown:?}");
+    }
+    assert!(
+        text.contains("veridem_identities{tenant=\"default\"} 1"),
+        "{text}"
+    );
+    running.stop().await;
+}
+
+#[test]
+fn a_dashboard_is_whole() {
+    let dashboard: Value = serde_json::from_str(DASHBOARD).expect("JSON");
+    let panels = dashboard["panels"].as_array().expect("panels");
+    let mut ids = BTreeSet::new();
+    for panel in panels {
+        assert!(ids.insert(panel["id"].as_u64()), "ids are unique: {panel}");
+        let is_row = panel["type"] == "row";
+        assert!(
+            is_row
+                || !panel["targets"][0]["expr"]
+                    .as_str()
+                    .unwrap_or_default()
+                    .is_empty(),
+            "{panel}"
+        );
+    }
+}
