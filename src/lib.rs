@@ -6,6 +6,7 @@
 //! - [`resolver`]: signals become source records, records become identities; knows the traits of the next two only
 //! - [`store`]: the truth; [`index`]: candidates and search, can be deleted
 //! - [`publish`]: identity events out to ERP, CDP and whoever listens
+//! - [`relay`]: a shop's back office: takes signals, passes them on while the line is there
 //! - [`report`]: what a bulk job found, as a page
 //! - [`cli`]: the commands; [`config`]: what was written, what we run with; [`lifecycle`]: start and stop
 //! - [`schema`]: the contract as data: messages as JSON, JSON Schema
@@ -25,6 +26,7 @@ pub mod index;
 pub mod intake;
 pub mod lifecycle;
 pub mod publish;
+pub mod relay;
 pub mod report;
 pub mod resolver;
 pub mod schema;

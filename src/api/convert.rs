@@ -11,8 +11,11 @@ use veridem_matchers::{
 use veridem_proto::v1;
 
 use super::status;
+use crate::clock;
 use crate::intake::Incoming;
-use crate::resolver::{Ack, EngineError, OverrideState, Signal, SignalKind, StewardAnswer};
+use crate::resolver::{
+    Ack, EngineError, OverrideState, Signal, SignalKind, StewardAnswer, validate_signal,
+};
 use crate::schema::{CONTRACT, read_json};
 use crate::store::{
     EventKind, IdentityId, QuarantineContent, QuarantineId, ReviewReason, StoredEvent,
@@ -33,6 +36,13 @@ pub(super) fn incoming(message: Option<v1::Signal>) -> Result<Incoming, EngineEr
         signal: signal(message)?,
         schema_version: schema_version.unwrap_or_default(),
     })
+}
+
+/// Holds a signal against what every signal must be.
+pub(crate) fn check_signal(message: Option<v1::Signal>) -> Result<v1::Signal, EngineError> {
+    let known = signal(message.clone())?;
+    validate_signal(&known, clock::now_ms())?;
+    Ok(message.unwrap_or_default())
 }
 
 /// A signal from its JSON form; what is wrong is told without values.

@@ -12,7 +12,10 @@ mod status;
 mod stewardship;
 
 pub use auth::{Authenticator, Caller, TENANT_KEY};
+pub(crate) use convert::check_signal;
 pub use convert::{incoming_from_json, signal_message};
+pub(crate) use resolution::refusal;
+pub(crate) use status::of as status_of;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

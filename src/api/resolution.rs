@@ -36,7 +36,8 @@ enum Outcome {
     Failed(Status),
 }
 
-fn refusal(signal_id: String, error: EngineError) -> v1::SubmitSignalsResponse {
+/// The answer to a signal of a stream that is refused.
+pub(crate) fn refusal(signal_id: String, error: EngineError) -> v1::SubmitSignalsResponse {
     let (code, reason, field) = status::parts(&error);
     let refusal = v1::SignalRefusal {
         signal_id,

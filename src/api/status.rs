@@ -29,7 +29,7 @@ pub(super) fn parts(error: &EngineError) -> (Code, &'static str, &str) {
 }
 
 /// An error as a status.
-pub(super) fn of(error: EngineError) -> Status {
+pub(crate) fn of(error: EngineError) -> Status {
     let (code, reason, field) = parts(&error);
     let message = match &error {
         EngineError::Store(cause) => {

@@ -11,6 +11,7 @@ mod load;
 mod mapping;
 mod model;
 mod quarantine;
+mod relay;
 mod remote;
 mod replay;
 mod schemas;
@@ -32,6 +33,7 @@ pub struct Arguments {
 enum Command {
     Demo(demo::DemoArguments),
     Serve(serve::ServeArguments),
+    Relay(relay::RelayArguments),
     Load(load::LoadArguments),
     Dedupe(dedupe::DedupeArguments),
     Train(train::TrainArguments),
@@ -56,6 +58,7 @@ impl Arguments {
         match self.command {
             Command::Demo(arguments) => demo::run(&arguments),
             Command::Serve(arguments) => serve::serve(arguments),
+            Command::Relay(arguments) => relay::run(arguments),
             Command::Load(arguments) => load::run(arguments),
             Command::Dedupe(arguments) => dedupe::run(arguments),
             Command::Train(arguments) => train::run(&arguments),

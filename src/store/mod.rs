@@ -5,6 +5,7 @@ mod cache;
 mod check;
 mod encoding;
 mod fjall_journal;
+mod fjall_queue;
 mod fjall_store;
 mod keyed;
 mod memory_store;
@@ -15,6 +16,7 @@ mod types;
 
 pub use backup::{read_backup, write_backup};
 pub use check::check_tenant;
+pub use fjall_queue::{DurableQueue, QueueChange};
 pub use fjall_store::FjallStore;
 pub use keyed::KeyedStore;
 pub use memory_store::MemoryStore;

@@ -26,6 +26,7 @@ mod quarantine;
 #[cfg(all(feature = "kafka", feature = "nats", feature = "rabbitmq"))]
 mod rabbitmq_server;
 mod refusals;
+mod relay;
 mod sample;
 mod service;
 mod stewardship;

@@ -25,11 +25,14 @@ impl Process {
             directory.join("data")
         );
         std::fs::write(&config, text).expect("the configuration is written");
+        Self::spawn(&["serve".into(), "--config".into(), config.into()]).await
+    }
+
+    /// Runs a command of the binary that logs JSON and serves gRPC.
+    pub async fn spawn(arguments: &[std::ffi::OsString]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_veridem"));
         let mut child = command
-            .arg("serve")
-            .arg("--config")
-            .arg(&config)
+            .args(arguments)
             .stderr(Stdio::piped())
             .spawn()
             .expect("the binary runs");

@@ -1,0 +1,318 @@
+//! What waits to be passed on: taken by one thread, which makes a group of signals durable with one flush.
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use prost::Message as _;
+use tokio::sync::{Notify, mpsc, oneshot};
+use veridem_proto::v1;
+
+use super::WhenFull;
+use crate::clock;
+use crate::resolver::EngineError;
+use crate::store::{DurableQueue, QueueChange, StoreError};
+
+/// Signals that may wait for the writer.
+const QUEUE_LENGTH: usize = 4_096;
+/// Signals after which a flush makes them durable.
+const MAX_GROUP: usize = 512;
+/// Entries read at once.
+const READ_AT_ONCE: usize = 10_000;
+/// Before each signal: when it came, milliseconds since the Unix epoch.
+const HEAD_BYTES: usize = 8;
+
+type Reply = oneshot::Sender<Result<(), EngineError>>;
+
+/// What waits.
+#[derive(Clone)]
+pub(super) struct Backlog(Arc<Inner>);
+
+struct Inner {
+    queue: Arc<DurableQueue>,
+    state: Arc<Mutex<State>>,
+    /// Something came.
+    pushed: Arc<Notify>,
+    signals: mpsc::Sender<(Vec<u8>, Reply)>,
+}
+
+/// How much waits.
+#[derive(Debug, Default)]
+struct State {
+    signals: u64,
+    bytes: u64,
+    /// Given up, because the service refuses them for good.
+    refused: u64,
+    /// Lost, because there was no room.
+    dropped: u64,
+    /// Number and size of what waits, oldest first, with when it came.
+    entries: VecDeque<(u64, u32, i64)>,
+    next: u64,
+}
+
+/// A signal that waits.
+pub(super) struct Waiting {
+    pub(super) number: u64,
+    pub(super) signal: v1::Signal,
+}
+
+impl Backlog {
+    /// Opens the queue and starts its writer, which ends with the last of these.
+    pub(super) fn open(
+        directory: &Path,
+        max_bytes: u64,
+        when_full: WhenFull,
+    ) -> anyhow::Result<Self> {
+        let queue = Arc::new(DurableQueue::open(directory)?);
+        let mut state = State::default();
+        let mut last_number = 0;
+        let mut visit = |read: &dyn Fn(Option<u64>) -> Result<Vec<(u64, Vec<u8>)>, StoreError>,
+                         mut each: Box<dyn FnMut(u64, &[u8]) + '_>| {
+            let mut after = None;
+            loop {
+                let entries = read(after)?;
+                let Some((last, _)) = entries.last() else {
+                    return Ok::<(), StoreError>(());
+                };
+                after = Some(*last);
+                last_number = last_number.max(*last);
+                entries
+                    .iter()
+                    .for_each(|(number, value)| each(*number, value));
+            }
+        };
+        visit(
+            &|after| queue.waiting(after, READ_AT_ONCE),
+            Box::new(|number, value| state.enter(number, value)),
+        )?;
+        let mut refused = 0;
+        visit(
+            &|after| queue.refused(after, READ_AT_ONCE),
+            Box::new(|_, _| refused += 1),
+        )?;
+        state.refused = refused;
+        state.next = last_number + 1;
+        let state = Arc::new(Mutex::new(state));
+        let pushed = Arc::new(Notify::new());
+        let (signals, received) = mpsc::channel(QUEUE_LENGTH);
+        let writer = Writer {
+            queue: queue.clone(),
+            state: state.clone(),
+            pushed: pushed.clone(),
+            max_bytes,
+            when_full,
+        };
+        std::thread::Builder::new()
+            .name("backlog".into())
+            .spawn(move || writer.run(received))?;
+        Ok(Self(Arc::new(Inner {
+            queue,
+            state,
+            pushed,
+            signals,
+        })))
+    }
+
+    /// How many signals wait.
+    pub(super) fn waiting(&self) -> u64 {
+        self.0.state.lock().signals
+    }
+
+    /// Keeps a signal; returns when it survives power loss. Waits while the writer is busy, or refuses where it may not.
+    pub(super) async fn push(
+        &self,
+        signal: &v1::Signal,
+        may_wait: bool,
+    ) -> Result<(), EngineError> {
+        let mut value = clock::now_ms().to_be_bytes().to_vec();
+        value.extend(signal.encode_to_vec());
+        let (reply, answer) = oneshot::channel();
+        if may_wait {
+            let sent = self.0.signals.send((value, reply)).await;
+            sent.map_err(|_| EngineError::Stopping)?;
+        } else {
+            self.0
+                .signals
+                .try_send((value, reply))
+                .map_err(|cause| match cause {
+                    mpsc::error::TrySendError::Full(_) => EngineError::Overloaded,
+                    mpsc::error::TrySendError::Closed(_) => EngineError::Stopping,
+                })?;
+        }
+        answer.await.unwrap_or(Err(EngineError::Stopping))
+    }
+
+    /// Waits until something comes.
+    pub(super) async fn changed(&self) {
+        self.0.pushed.notified().await;
+    }
+
+    /// What waits, oldest first, after a number.
+    pub(super) async fn after(
+        &self,
+        number: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<Waiting>, StoreError> {
+        let queue = self.0.queue.clone();
+        let read = tokio::task::spawn_blocking(move || queue.waiting(number, limit)).await;
+        let entries = read.map_err(|cause| StoreError::Engine(cause.to_string()))??;
+        let waiting = entries.into_iter().map(|(number, value)| {
+            let signal = v1::Signal::decode(value.get(HEAD_BYTES..).unwrap_or_default());
+            let signal = signal.map_err(|cause| StoreError::Unreadable {
+                what: "signal",
+                cause: cause.to_string(),
+            })?;
+            Ok(Waiting { number, signal })
+        });
+        waiting.collect()
+    }
+
+    /// What the service has, and what it refuses for good. After a crash both may come to it again, which changes nothing.
+    pub(super) async fn settle(
+        &self,
+        removed: Vec<u64>,
+        refused: Vec<(u64, v1::Signal)>,
+    ) -> Result<(), StoreError> {
+        let (queue, state) = (self.0.queue.clone(), self.0.state.clone());
+        let settled = tokio::task::spawn_blocking(move || {
+            let numbers = removed
+                .iter()
+                .chain(refused.iter().map(|(number, _)| number));
+            let numbers: rustc_hash::FxHashSet<u64> = numbers.copied().collect();
+            let refused = refused
+                .into_iter()
+                .map(|(number, signal)| (number, signal.encode_to_vec()));
+            let refused: Vec<_> = refused.collect();
+            let count = refused.len() as u64;
+            queue.commit(QueueChange {
+                removed,
+                refused,
+                ..QueueChange::default()
+            })?;
+            let mut state = state.lock();
+            state.leave(&numbers);
+            state.refused += count;
+            Ok(())
+        });
+        settled
+            .await
+            .map_err(|cause| StoreError::Engine(cause.to_string()))?
+    }
+
+    /// Shows how much waits, and for how long.
+    pub(super) fn show(&self) {
+        let state = self.0.state.lock();
+        metrics::gauge!("veridem_relay_waiting_signals").set(state.signals as f64);
+        metrics::gauge!("veridem_relay_waiting_bytes").set(state.bytes as f64);
+        metrics::gauge!("veridem_relay_refused_signals").set(state.refused as f64);
+        metrics::counter!("veridem_relay_dropped_signals_total").absolute(state.dropped);
+        let oldest = state
+            .entries
+            .front()
+            .map_or(0, |(.., came_ms)| (clock::now_ms() - came_ms).max(0));
+        metrics::gauge!("veridem_relay_oldest_seconds").set(oldest as f64 / 1_000.0);
+    }
+}
+
+impl State {
+    fn enter(&mut self, number: u64, value: &[u8]) {
+        let came_ms = value
+            .first_chunk()
+            .map_or(0, |head| i64::from_be_bytes(*head));
+        self.entries
+            .push_back((number, value.len() as u32, came_ms));
+        self.signals += 1;
+        self.bytes += value.len() as u64;
+    }
+
+    fn leave(&mut self, numbers: &rustc_hash::FxHashSet<u64>) {
+        // They are among the oldest.
+        let mut left = numbers.len();
+        let mut kept = VecDeque::new();
+        while left > 0
+            && let Some(entry) = self.entries.pop_front()
+        {
+            if numbers.contains(&entry.0) {
+                left -= 1;
+                self.signals -= 1;
+                self.bytes -= u64::from(entry.1);
+            } else {
+                kept.push_back(entry);
+            }
+        }
+        while let Some(entry) = kept.pop_back() {
+            self.entries.push_front(entry);
+        }
+    }
+}
+
+struct Writer {
+    queue: Arc<DurableQueue>,
+    state: Arc<Mutex<State>>,
+    pushed: Arc<Notify>,
+    max_bytes: u64,
+    when_full: WhenFull,
+}
+
+impl Writer {
+    fn run(self, mut received: mpsc::Receiver<(Vec<u8>, Reply)>) {
+        let mut group = Vec::with_capacity(MAX_GROUP);
+        while received.blocking_recv_many(&mut group, MAX_GROUP) > 0 {
+            self.write(group.drain(..).collect());
+        }
+    }
+
+    fn write(&self, group: Vec<(Vec<u8>, Reply)>) {
+        let mut change = QueueChange::default();
+        let mut replies = Vec::with_capacity(group.len());
+        {
+            let mut state = self.state.lock();
+            let mut bytes = state.bytes;
+            for (value, reply) in group {
+                let length = value.len() as u64;
+                if bytes + length > self.max_bytes && self.when_full == WhenFull::Refuse {
+                    // Nobody may wait for the answer.
+                    let _ = reply.send(Err(EngineError::Overloaded));
+                    continue;
+                }
+                while bytes + length > self.max_bytes
+                    && let Some((number, length, _)) = state.entries.pop_front()
+                {
+                    bytes -= u64::from(length);
+                    state.bytes -= u64::from(length);
+                    state.signals -= 1;
+                    state.dropped += 1;
+                    change.removed.push(number);
+                }
+                bytes += length;
+                change.pushed.push((state.next, value));
+                state.next += 1;
+                replies.push(reply);
+            }
+        }
+        if !change.removed.is_empty() {
+            tracing::warn!(
+                signals = change.removed.len(),
+                "there is no room: the oldest signals are lost"
+            );
+        }
+        let entered = change.pushed.clone();
+        let written = self.queue.commit(change).and_then(|()| self.queue.sync());
+        if let Err(cause) = &written {
+            tracing::error!(%cause, "signals cannot be kept; they are not acknowledged");
+        } else {
+            let mut state = self.state.lock();
+            entered
+                .iter()
+                .for_each(|(number, value)| state.enter(*number, value));
+        }
+        for reply in replies {
+            let result = written.as_ref().map(|()| ());
+            let result =
+                result.map_err(|cause| EngineError::Store(StoreError::Engine(cause.to_string())));
+            let _ = reply.send(result);
+        }
+        self.pushed.notify_one();
+    }
+}

@@ -1,0 +1,129 @@
+//! A queue on disk, for who has to pass things on later.
+
+use std::ops::Bound;
+use std::path::Path;
+
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+
+use super::StoreError;
+use super::fjall_journal::drop_torn_end;
+
+/// Memory for what was read.
+const CACHE_BYTES: u64 = 16 << 20;
+const MEMTABLE_BYTES: u64 = 8 << 20;
+const MAX_JOURNAL_BYTES: u64 = 64 << 20;
+
+/// Numbered values that wait, and those that were given up.
+pub struct DurableQueue {
+    database: Database,
+    waiting: Keyspace,
+    refused: Keyspace,
+}
+
+/// What one step changes, all or nothing.
+#[derive(Debug, Default)]
+pub struct QueueChange {
+    /// Values that come to wait, under numbers that were never used.
+    pub pushed: Vec<(u64, Vec<u8>)>,
+    /// Values that wait no more.
+    pub removed: Vec<u64>,
+    /// Values that are given up; they wait no more.
+    pub refused: Vec<(u64, Vec<u8>)>,
+}
+
+fn failed(cause: fjall::Error) -> StoreError {
+    StoreError::Engine(cause.to_string())
+}
+
+impl DurableQueue {
+    /// Opens or creates the queue in a directory.
+    pub fn open(directory: &Path) -> Result<Self, StoreError> {
+        let place = |cause: &dyn std::fmt::Display| {
+            StoreError::Open(format!("{}: {cause}", directory.display()))
+        };
+        std::fs::create_dir_all(directory).map_err(|cause| place(&cause))?;
+        drop_torn_end(directory).map_err(|cause| place(&cause))?;
+        let database = Database::builder(directory)
+            .cache_size(CACHE_BYTES)
+            .max_journaling_size(MAX_JOURNAL_BYTES)
+            .manual_journal_persist(true)
+            .worker_threads(1)
+            .open()
+            .map_err(|cause| match cause {
+                fjall::Error::Locked => place(&"another veridem is running on it"),
+                cause => place(&cause),
+            })?;
+        let keyspace = |name: &str| {
+            let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES);
+            database
+                .keyspace(name, options)
+                .map_err(|cause| place(&cause))
+        };
+        Ok(Self {
+            waiting: keyspace("waiting")?,
+            refused: keyspace("refused")?,
+            database,
+        })
+    }
+
+    /// What waits, in the order of numbers, after one.
+    pub fn waiting(
+        &self,
+        after: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
+        entries(&self.waiting, after, limit)
+    }
+
+    /// What was given up, in the order of numbers, after one.
+    pub fn refused(
+        &self,
+        after: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
+        entries(&self.refused, after, limit)
+    }
+
+    /// Changes everything or nothing.
+    pub fn commit(&self, change: QueueChange) -> Result<(), StoreError> {
+        let mut batch = self.database.batch();
+        for (number, value) in change.pushed {
+            batch.insert(&self.waiting, number.to_be_bytes(), value);
+        }
+        for number in change.removed {
+            batch.remove(&self.waiting, number.to_be_bytes());
+        }
+        for (number, value) in change.refused {
+            batch.remove(&self.waiting, number.to_be_bytes());
+            batch.insert(&self.refused, number.to_be_bytes(), value);
+        }
+        batch.commit().map_err(failed)
+    }
+
+    /// Returns when every finished commit survives power loss.
+    pub fn sync(&self) -> Result<(), StoreError> {
+        self.database.persist(PersistMode::SyncData).map_err(failed)
+    }
+}
+
+fn entries(
+    keyspace: &Keyspace,
+    after: Option<u64>,
+    limit: usize,
+) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
+    let after = after.map(u64::to_be_bytes);
+    let start = after
+        .as_ref()
+        .map_or(Bound::Unbounded, |after| Bound::Excluded(after.as_slice()));
+    let range = keyspace.range::<&[u8], _>((start, Bound::Unbounded));
+    let entry = |entry: fjall::Guard| {
+        let (key, value) = entry.into_inner().map_err(failed)?;
+        let number = key.as_ref().try_into().map(u64::from_be_bytes);
+        let number = number.map_err(|_| StoreError::Unreadable {
+            what: "queue",
+            cause: "a key is no number".to_owned(),
+        })?;
+        Ok((number, value.to_vec()))
+    };
+    range.take(limit).map(entry).collect()
+}
