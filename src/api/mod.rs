@@ -3,6 +3,7 @@
 
 mod auth;
 mod convert;
+mod crosswalk;
 mod operations;
 mod page;
 mod privacy;

@@ -4,7 +4,7 @@ use std::io::{BufWriter, Write};
 
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 use veridem_matchers::{Model, Pack};
 use veridem_proto::v1;
 use veridem_proto::v1::operations_service_server::OperationsService;
@@ -269,6 +269,29 @@ impl OperationsService for Api {
         }))
     }
 
+    async fn ack_delivery(
+        &self,
+        request: Request<v1::AckDeliveryRequest>,
+    ) -> Result<Response<v1::AckDeliveryResponse>, Status> {
+        self.answer_ack_delivery(request).await
+    }
+
+    async fn list_cross_references(
+        &self,
+        request: Request<v1::ListCrossReferencesRequest>,
+    ) -> Result<Response<v1::ListCrossReferencesResponse>, Status> {
+        self.answer_list_cross_references(request).await
+    }
+
+    type ReconcileStream = ReceiverStream<Result<v1::ReconcileResponse, Status>>;
+
+    async fn reconcile(
+        &self,
+        request: Request<Streaming<v1::ReconcileRequest>>,
+    ) -> Result<Response<Self::ReconcileStream>, Status> {
+        self.answer_reconcile(request).await
+    }
+
     async fn list_sources(
         &self,
         request: Request<v1::ListSourcesRequest>,
@@ -387,7 +410,7 @@ fn named(sequences: Vec<u64>, all: bool) -> Result<DeadLetters, Status> {
     }
 }
 
-fn refused(cause: CommandError) -> Status {
+pub(super) fn refused(cause: CommandError) -> Status {
     status::of(match cause {
         CommandError::Stopping => EngineError::Stopping,
         CommandError::Store(cause) => cause.into(),
@@ -439,7 +462,7 @@ fn dead_letters(
 
 impl Api {
     /// A sink of the caller's tenant.
-    fn sink(&self, caller: &Caller, name: &str) -> Result<&Sink, Status> {
+    pub(super) fn sink(&self, caller: &Caller, name: &str) -> Result<&Sink, Status> {
         self.sinks
             .iter()
             .find(|sink| sink.settings.name == name && sink.settings.tenant == caller.tenant)

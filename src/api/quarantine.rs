@@ -19,6 +19,7 @@ impl Api {
         let sources = self.intake.registry().sources().map(|source| v1::Source {
             name: source.name.clone(),
             owner: source.owner.clone(),
+            brand: source.brand.clone().unwrap_or_default(),
             trust: matcher.pack.trust(&source.name),
             expected_signals_per_day: source.expected_per_day.unwrap_or_default(),
             max_silence_ms: source.max_silence.unwrap_or_default().as_millis() as u64,

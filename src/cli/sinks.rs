@@ -1,5 +1,6 @@
 //! `veridem sinks`.
 
+use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
@@ -10,7 +11,7 @@ use super::remote::{RemoteArguments, told};
 /// The sinks of a running service: how they fare, what they have given up, and sending it again.
 #[derive(clap::Args)]
 #[command(
-    after_help = "Examples:\n  veridem sinks list\n  veridem sinks dead-letters erp\n  veridem sinks redrive erp --all\n  veridem sinks replay cdp --snapshot\n  veridem sinks replay cdp --from-time 2026-11-24T18:00:00Z"
+    after_help = "Examples:\n  veridem sinks list\n  veridem sinks dead-letters erp\n  veridem sinks redrive erp --all\n  veridem sinks replay cdp --snapshot\n  veridem sinks replay cdp --from-time 2026-11-24T18:00:00Z\n  veridem sinks reconcile cdp held.csv --repair"
 )]
 pub struct SinksArguments {
     #[command(subcommand)]
@@ -29,6 +30,8 @@ enum SinksCommand {
     Discard(DeadLettersArguments),
     /// Delivers anew what a sink has had before.
     Replay(ReplayArguments),
+    /// Compares what a consumer holds with what there is.
+    Reconcile(ReconcileArguments),
 }
 
 #[derive(clap::Args)]
@@ -68,6 +71,20 @@ struct ReplayArguments {
     snapshot: bool,
 }
 
+#[derive(clap::Args)]
+struct ReconcileArguments {
+    #[command(flatten)]
+    sink: SinkArguments,
+    /// What the consumer holds: a CSV file with the columns identity_id and version.
+    held: PathBuf,
+    /// Deliver what is missing or wrong once more.
+    #[arg(long)]
+    repair: bool,
+}
+
+/// Identities in one message.
+const HELD_AT_ONCE: usize = 5_000;
+
 /// Dead letters asked for at once.
 const PAGE: u32 = 1_000;
 
@@ -82,6 +99,7 @@ pub(super) fn run(arguments: SinksArguments) -> anyhow::Result<()> {
                 SinksCommand::Redrive(arguments) => redrive(arguments).await,
                 SinksCommand::Discard(arguments) => discard(arguments).await,
                 SinksCommand::Replay(arguments) => replay(arguments).await,
+                SinksCommand::Reconcile(arguments) => reconcile(arguments).await,
             }
         })
 }
@@ -211,5 +229,81 @@ async fn replay(arguments: ReplayArguments) -> anyhow::Result<()> {
         "it is replayed from event {}",
         answer.into_inner().first_sequence
     );
+    Ok(())
+}
+
+/// A line of what a consumer holds.
+#[derive(serde::Deserialize)]
+struct Held {
+    identity_id: String,
+    version: u64,
+}
+
+async fn reconcile(arguments: ReconcileArguments) -> anyhow::Result<()> {
+    use v1::reconcile_response::Outcome;
+    let sink = arguments.sink;
+    let path = arguments.held;
+    let mut lines =
+        csv::Reader::from_path(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let mut messages = vec![v1::ReconcileRequest {
+        sink: sink.sink,
+        repair: arguments.repair,
+        held: Vec::new(),
+    }];
+    for line in lines.deserialize() {
+        // The error names the line.
+        let line: Held = line.with_context(|| path.display().to_string())?;
+        if messages
+            .last()
+            .is_none_or(|last| last.held.len() >= HELD_AT_ONCE)
+        {
+            messages.push(v1::ReconcileRequest::default());
+        }
+        if let Some(last) = messages.last_mut() {
+            last.held.push(v1::HeldIdentity {
+                identity_id: line.identity_id,
+                version: line.version,
+            });
+        }
+    }
+    let asked = sink.remote.request(tokio_stream::iter(messages))?;
+    let mut client = sink.remote.operations().await?;
+    let mut answers = client.reconcile(asked).await.map_err(told)?.into_inner();
+    while let Some(answer) = answers.message().await.map_err(told)? {
+        match answer.outcome {
+            Some(Outcome::Discrepancy(wrong)) => {
+                let kind = match wrong.kind() {
+                    v1::DiscrepancyKind::Missing => "missing".to_owned(),
+                    v1::DiscrepancyKind::Stale => {
+                        format!(
+                            "version {} held, it is {}",
+                            wrong.held_version, wrong.version
+                        )
+                    }
+                    v1::DiscrepancyKind::Ended if wrong.successor_identity_ids.is_empty() => {
+                        "has no records any more".to_owned()
+                    }
+                    v1::DiscrepancyKind::Ended => {
+                        format!("went into {}", wrong.successor_identity_ids.join(", "))
+                    }
+                    v1::DiscrepancyKind::Unknown | v1::DiscrepancyKind::Unspecified => {
+                        "there never was such an identity".to_owned()
+                    }
+                };
+                println!("{}  {kind}", wrong.identity_id);
+            }
+            Some(Outcome::Summary(summary)) => println!(
+                "{} held, as of event {}: {} missing, {} of another version, {} ended, {} unknown; {} are delivered once more",
+                summary.held,
+                summary.as_of_sequence,
+                summary.missing,
+                summary.stale,
+                summary.ended,
+                summary.unknown,
+                summary.repairs_queued
+            ),
+            None => {}
+        }
+    }
     Ok(())
 }

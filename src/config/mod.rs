@@ -200,12 +200,6 @@ impl Config {
             .enumerate()
             .filter_map(|(index, principal)| mistakes.principal(index, principal))
             .collect();
-        config.sinks = written
-            .sinks
-            .into_iter()
-            .enumerate()
-            .filter_map(|(index, sink)| mistakes.sink(index, sink))
-            .collect();
         config.consumers = written
             .consumers
             .into_iter()
@@ -218,6 +212,14 @@ impl Config {
             .enumerate()
             .map(|(index, source)| mistakes.source(index, source))
             .collect();
+        for (index, mut sink) in written.sinks.into_iter().enumerate() {
+            let brands = std::mem::take(&mut sink.brands);
+            if let Some(mut sink) = mistakes.sink(index, sink) {
+                let sources = mistakes.sources_of(index, &brands, &config.sources);
+                sink.filter.sources.extend(sources);
+                config.sinks.push(sink);
+            }
+        }
         mistakes.check(&config);
         if mistakes.0.is_empty() {
             Ok(config)
@@ -287,6 +289,28 @@ impl Mistakes {
             }),
             (value, None) => value,
         }
+    }
+
+    /// The sources that serve some brands.
+    fn sources_of(
+        &mut self,
+        index: usize,
+        brands: &[String],
+        sources: &[SourceSettings],
+    ) -> Vec<String> {
+        let mut names = Vec::new();
+        for brand in brands {
+            let of_brand = sources
+                .iter()
+                .filter(|source| source.brand.as_ref() == Some(brand));
+            let before = names.len();
+            names.extend(of_brand.map(|source| source.name.clone()));
+            if names.len() == before {
+                let problem = format!("no [[sources]] has the brand \"{brand}\"");
+                self.add(format!("sinks[{index}].brands"), problem);
+            }
+        }
+        names
     }
 
     /// Holds the fields that are given against those that something needs or may have.

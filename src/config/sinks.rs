@@ -29,11 +29,14 @@ pub(super) struct WrittenSink {
     kinds: Vec<EventKind>,
     #[serde(default)]
     sources: Vec<String>,
+    #[serde(default)]
+    pub(super) brands: Vec<String>,
     timeout: Option<String>,
     batch: Option<usize>,
     parallel: Option<usize>,
     max_per_second: Option<f64>,
     max_attempts: Option<u32>,
+    acknowledge_within: Option<String>,
     authorization_file: Option<PathBuf>,
     mapping: Option<WrittenMapping>,
     #[serde(default)]
@@ -133,6 +136,12 @@ impl Mistakes {
             |text| humantime::parse_duration(text).ok(),
         );
         settings.timeout = timeout.unwrap_or(settings.timeout);
+        settings.acknowledge_within = self.parse(
+            written.acknowledge_within,
+            &format!("{place}.acknowledge_within"),
+            "5m",
+            |text| humantime::parse_duration(text).ok(),
+        );
         settings.owner = written.owner.unwrap_or_default();
         settings.filter = Filter {
             kinds: written.kinds,

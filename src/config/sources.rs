@@ -15,6 +15,7 @@ pub(super) struct WrittenSource {
     name: String,
     #[serde(default)]
     owner: String,
+    brand: Option<String>,
     expected_per_day: Option<u64>,
     max_silence: Option<String>,
     #[serde(default)]
@@ -62,6 +63,7 @@ impl Mistakes {
         SourceSettings {
             name: written.name,
             owner: written.owner,
+            brand: written.brand,
             expected_per_day: written.expected_per_day,
             max_silence,
             attributes: written.attributes,

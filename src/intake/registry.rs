@@ -18,6 +18,8 @@ pub struct SourceSettings {
     pub name: String,
     /// Who answers for it.
     pub owner: String,
+    /// The brand that it serves; none: every brand, or there is but one.
+    pub brand: Option<String>,
     /// Signals that it is expected to send a day; none: nobody knows.
     pub expected_per_day: Option<u64>,
     /// How long it may say nothing; none: as long as it likes.

@@ -5,7 +5,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use serde_json::{Map, Value, json};
 use veridem_matchers::{Attribute, RecordKey};
 
-use crate::store::{StoredEvent, StoredIdentity, Tenant};
+use crate::store::{IdentityId, StoredEvent, StoredIdentity, Tenant};
 
 /// The kind of an event that tells the state of an identity, whatever brought it about.
 pub(super) const SNAPSHOT: &str = "snapshot";
@@ -50,10 +50,29 @@ fn time_text(milliseconds: i64) -> String {
     humantime::format_rfc3339_millis(UNIX_EPOCH + since).to_string()
 }
 
+/// What the consumer of a sink calls the persons of an event, as far as it has said so.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ConsumerRecords {
+    /// Its own records of the identity.
+    pub own: Vec<String>,
+    /// Its own records that go to another identity, with that identity.
+    pub returned: Vec<(String, IdentityId)>,
+}
+
+impl ConsumerRecords {
+    /// Adds them to an event's data.
+    pub(super) fn add_to(&self, data: &mut Value) {
+        data["consumer_record_ids"] = json!(self.own);
+        let returned = self.returned.iter().map(|(id, identity)| {
+            json!({ "consumer_record_id": id, "identity_id": identity.to_string() })
+        });
+        data["returned"] = returned.collect();
+    }
+}
+
 /// Everything that an event says, before mapping.
 pub fn event_data(event: &StoredEvent) -> Value {
-    let ids =
-        |ids: &[crate::store::IdentityId]| ids.iter().map(|id| id.to_string()).collect::<Vec<_>>();
+    let ids = |ids: &[IdentityId]| ids.iter().map(|id| id.to_string()).collect::<Vec<_>>();
     json!({
         "sequence": event.sequence,
         "kind": event.kind.as_str(),

@@ -52,7 +52,7 @@ impl Lines {
         is_behind_stored
     }
 
-    /// Puts an event that is stored in its lines. Sequence numbers rise.
+    /// Puts an event that is stored in its lines. Sequence numbers rise, but for one whose identities have no line.
     pub(super) fn enter_stored(
         &mut self,
         sequence: u64,
@@ -74,8 +74,12 @@ impl Lines {
         attempts: u32,
         state: State,
     ) {
-        let last = self.events.last_key_value();
-        debug_assert!(last.is_none_or(|(last, _)| *last < sequence));
+        debug_assert!(
+            self.events
+                .last_key_value()
+                .is_none_or(|(last, _)| *last < sequence)
+                || !identities.iter().any(|identity| self.has_line(identity))
+        );
         identities.sort_unstable();
         identities.dedup();
         for identity in &identities {
@@ -90,6 +94,11 @@ impl Lines {
         };
         self.events.insert(sequence, event);
         self.note_head(sequence);
+    }
+
+    /// Whether an event of an identity is not done.
+    pub(super) fn has_line(&self, identity: &IdentityId) -> bool {
+        self.of_identity.contains_key(identity)
     }
 
     fn is_first(&self, event: &InLine, sequence: u64) -> bool {

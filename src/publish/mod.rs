@@ -31,8 +31,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::resolver::Durable;
-use crate::store::{EventKind, Store, StoredEvent, Tenant};
-use cloud_event::{id_of, kind_of};
+use crate::store::{EventKind, Store, StoredEvent, StoredIdentity, Tenant};
+use cloud_event::{ConsumerRecords, id_of, kind_of};
 use worker::Worker;
 
 /// Where a sink delivers.
@@ -159,6 +159,12 @@ impl Filter {
             && (self.sources.is_empty()
                 || records.any(|record| self.sources.contains(&record.source)))
     }
+
+    /// Whether the sink is told of an identity as it is now.
+    pub fn takes_identity(&self, identity: &StoredIdentity) -> bool {
+        let mut records = identity.member_keys.iter();
+        self.sources.is_empty() || records.any(|record| self.sources.contains(&record.source))
+    }
 }
 
 /// A sink.
@@ -184,6 +190,8 @@ pub struct SinkSettings {
     pub parallel: usize,
     /// Events a second at most; none: as many as the consumer takes.
     pub max_per_second: Option<f64>,
+    /// How long the consumer may take to acknowledge an event itself, by a call; none: its answer is enough.
+    pub acknowledge_within: Option<Duration>,
     /// Failures after which an event becomes a dead letter. One that nobody can tell from a consumer that is down does not count.
     pub max_attempts: u32,
 }
@@ -203,6 +211,7 @@ impl SinkSettings {
             batch: bounds.batch,
             parallel: bounds.parallel,
             max_per_second: None,
+            acknowledge_within: None,
             max_attempts: 8,
         }
     }
@@ -250,6 +259,10 @@ enum Command {
     Redrive(DeadLetters),
     Discard(DeadLetters),
     Replay(ReplayFrom),
+    /// What the consumer says of an event: taken, or why not.
+    Acknowledge(u64, Result<(), String>),
+    /// Events to be delivered once more.
+    Repair(Vec<u64>),
 }
 
 /// Why a command was not carried out.
@@ -293,6 +306,23 @@ impl Sink {
     /// forgotten, as their events come again.
     pub async fn replay(&self, from: ReplayFrom) -> Result<u64, CommandError> {
         self.command(Command::Replay(from)).await
+    }
+
+    /// Tells what the consumer says of an event: taken, or why not. Whether the event waited for that.
+    pub async fn acknowledge(
+        &self,
+        sequence: u64,
+        outcome: Result<(), String>,
+    ) -> Result<bool, CommandError> {
+        let answer = self
+            .command(Command::Acknowledge(sequence, outcome))
+            .await?;
+        Ok(answer > 0)
+    }
+
+    /// Delivers events once more, those left out whose identities have later events on their way; how many.
+    pub async fn repair(&self, sequences: Vec<u64>) -> Result<u64, CommandError> {
+        self.command(Command::Repair(sequences)).await
     }
 
     async fn command(&self, command: Command) -> Result<u64, CommandError> {
@@ -352,6 +382,7 @@ impl Outgoing {
     fn of(
         settings: &SinkSettings,
         event: &StoredEvent,
+        records: Option<&ConsumerRecords>,
         is_snapshot: bool,
         replays: u64,
     ) -> Result<Self, Failure> {
@@ -362,6 +393,9 @@ impl Outgoing {
         );
         let mut data = event_data(event);
         data["kind"] = kind.into();
+        if let Some(records) = records {
+            records.add_to(&mut data);
+        }
         let failed =
             |problem| Failure::Rejected(format!("the mapping cannot take the event: {problem}"));
         let content = match mapping.requests(&data, &id).map_err(failed)? {

@@ -254,7 +254,11 @@ impl Engine {
         tenant: &Tenant,
         key: &RecordKey,
     ) -> Result<Arc<StoredIdentity>, EngineError> {
-        let record = self.find_record(tenant, key, "record")?;
+        let record = match self.find_record(tenant, key, "record") {
+            // It may be what a consumer calls a person that it was told of.
+            Err(EngineError::NotFound { .. }) => self.record_of_reference(tenant, key)?,
+            found => found?,
+        };
         let id = record
             .identity_id
             .filter(|_| record.is_alive)
@@ -262,6 +266,22 @@ impl Engine {
         self.store
             .identity(tenant, &id)?
             .ok_or(EngineError::NotFound { what: "record" })
+    }
+
+    fn record_of_reference(
+        &self,
+        tenant: &Tenant,
+        key: &RecordKey,
+    ) -> Result<Arc<StoredRecord>, EngineError> {
+        let what = EngineError::NotFound { what: "record" };
+        let reference = self.store.reference(tenant, &key.source, &key.record_id)?;
+        let Some(reference) = reference else {
+            return Err(what);
+        };
+        let generation = self.tenant(tenant)?.generation;
+        self.store
+            .record(tenant, generation, reference.record)?
+            .ok_or(what)
     }
 
     fn find_record(

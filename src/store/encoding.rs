@@ -32,6 +32,8 @@ pub(super) enum Tag {
     SinkReplay = b'b',
     Delivery = b'h',
     Quarantined = b'q',
+    ReferenceById = b'p',
+    ReferenceByRecord = b'o',
 }
 
 /// Keys of what belongs to no tenant; no [`Tag`] is 0.

@@ -25,8 +25,8 @@ pub use types::{
     Cause, Counters, Ended, EventKind, Generation, IdentityId, ModelPhase, Moved,
     QuarantineContent, QuarantineId, RecordNumber, ReviewReason, SignalReceipt, SinkProgress,
     StoredAnswer, StoredDelivery, StoredEdge, StoredEvent, StoredFold, StoredIdentity, StoredModel,
-    StoredModelChange, StoredOverride, StoredQuarantined, StoredRecord, StoredReviewTask, Tenant,
-    Undone,
+    StoredModelChange, StoredOverride, StoredQuarantined, StoredRecord, StoredReference,
+    StoredReviewTask, Tenant, Undone,
 };
 
 use std::path::Path;
@@ -125,6 +125,8 @@ pub enum Write {
     Delivery(String, u64, Option<StoredDelivery>),
     /// What is set aside; none: it is mended or discarded.
     Quarantined(QuarantineId, Option<Box<StoredQuarantined>>),
+    /// What the consumer of a sink calls a person, in the place of what it said of that record of its own before.
+    Reference(String, StoredReference),
 }
 
 /// The embedded engine of a new store.
@@ -274,6 +276,28 @@ pub trait Store: Send + Sync + 'static {
         after: u64,
         limit: usize,
     ) -> Result<Vec<(u64, StoredDelivery)>, StoreError>;
+    /// What the consumer of a sink calls the person of a record, or of any where none is named; at most so many.
+    fn references(
+        &self,
+        tenant: &Tenant,
+        sink: &str,
+        record: Option<RecordNumber>,
+        limit: usize,
+    ) -> Result<Vec<StoredReference>, StoreError>;
+    /// The person that the consumer of a sink calls by a record id of its own.
+    fn reference(
+        &self,
+        tenant: &Tenant,
+        sink: &str,
+        consumer_record_id: &str,
+    ) -> Result<Option<StoredReference>, StoreError>;
+    /// Identities, living or ended, in the order of their ids, after one.
+    fn identities_after(
+        &self,
+        tenant: &Tenant,
+        after: Option<IdentityId>,
+        limit: usize,
+    ) -> Result<Vec<StoredIdentity>, StoreError>;
     /// What is set aside, in the order of ids, after one.
     fn quarantined(
         &self,

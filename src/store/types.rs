@@ -449,6 +449,19 @@ mod as_json {
     }
 }
 
+/// What a consumer calls one of the persons that it was told of: an entry of the crosswalk that the consumer itself has made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredReference {
+    /// The consumer's own record id.
+    pub consumer_record_id: String,
+    /// A record of the identity that the consumer acknowledged: where the record goes, the consumer's record goes.
+    pub record: RecordNumber,
+    /// The event that the consumer acknowledged.
+    pub sequence: u64,
+    /// When, milliseconds since the Unix epoch.
+    pub acknowledged_at_ms: i64,
+}
+
 /// How far a sink has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SinkProgress {

@@ -9,6 +9,7 @@ mod consumer;
 mod consumers;
 mod contract;
 mod crash;
+mod crosswalk;
 mod dashboards;
 mod gateway;
 mod histories;

@@ -9,7 +9,7 @@ use veridem_matchers::{
     Attribute, CustomAttribute, Identifier, PersonName, PostalAddress, RecordKey,
 };
 
-use crate::publish::cloud_event::{SNAPSHOT, event_data, id_of};
+use crate::publish::cloud_event::{ConsumerRecords, SNAPSHOT, event_data, id_of};
 use crate::store::{Cause, EventKind, IdentityId, StoredEvent, StoredIdentity, Tenant};
 
 /// The names that an expression may use, besides those below [`OPEN`].
@@ -47,6 +47,7 @@ const NAMES: &[&str] = &[
     "merged_identity_ids",
     "split_into_identity_ids",
     "moved_records",
+    "consumer_record_ids",
     "returned",
     "settings",
     "each",
@@ -92,8 +93,11 @@ pub(super) fn of_event(
     let mut data = data.clone();
     data["event_id"] = json!(event_id);
     data["settings"] = json!(settings);
-    if data["returned"].is_null() {
-        data["returned"] = json!([]);
+    // Where the consumer has said nothing of its own records.
+    for list in ["consumer_record_ids", "returned"] {
+        if data[list].is_null() {
+            data[list] = json!([]);
+        }
     }
     let golden = &mut data["identity"]["golden"];
     if golden.is_null() {
@@ -204,6 +208,13 @@ pub fn samples() -> Vec<(String, Value)> {
         };
         let is_snapshot = index + 1 == count;
         let mut data = event_data(&event);
+        if kind == EventKind::Split {
+            let records = ConsumerRecords {
+                own: vec!["C-1".to_owned()],
+                returned: vec![("C-2".to_owned(), IdentityId([2; 16]))],
+            };
+            records.add_to(&mut data);
+        }
         if is_snapshot {
             data["kind"] = json!(SNAPSHOT);
         }

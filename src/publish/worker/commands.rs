@@ -1,6 +1,6 @@
 //! What a running sink is told: dead letters sent again or discarded, and replays.
 
-use super::Worker;
+use super::{MAX_STORED, Worker};
 use crate::clock;
 use crate::publish::breaker::Breaker;
 use crate::publish::lines::Lines;
@@ -22,6 +22,8 @@ impl Worker {
                 worker.write_delivery(sequence, None);
             }),
             Command::Replay(from) => self.replay(from)?,
+            Command::Repair(sequences) => self.repair(sequences)?,
+            Command::Acknowledge(sequence, outcome) => self.acknowledged(sequence, outcome)?,
         };
         self.save()?;
         self.store.flush()?;
@@ -46,6 +48,29 @@ impl Worker {
         named.len() as u64
     }
 
+    /// Delivers events once more, as far as there is room. An identity with events on their way will be told the latest anyway.
+    fn repair(&mut self, sequences: Vec<u64>) -> Result<u64, StoreError> {
+        let now = clock::instant();
+        let mut queued = 0;
+        for sequence in sequences {
+            if sequence > self.last_read || self.lines.stored() >= MAX_STORED {
+                continue;
+            }
+            let event = self.read(sequence)?;
+            let identities = self.touched_by(&event);
+            if identities
+                .iter()
+                .any(|identity| self.lines.has_line(identity))
+            {
+                continue;
+            }
+            self.lines.enter_stored(sequence, identities, now, 0, false);
+            self.write_delivery(sequence, Some(StoredDelivery::default()));
+            queued += 1;
+        }
+        Ok(queued)
+    }
+
     fn replay(&mut self, from: ReplayFrom) -> Result<u64, StoreError> {
         let durable = self.durable.sequence(self.tenant());
         let first = match from {
@@ -67,6 +92,7 @@ impl Worker {
         self.events.clear();
         self.members = 0;
         self.failed_at.clear();
+        self.awaited.clear();
         self.beyond.clear();
         self.breaker = Breaker::default();
         self.target.begin_anew(first);

@@ -1,6 +1,7 @@
 //! One sink at work: it reads the outbox, delivers what may go, and keeps what could not be delivered.
 
 mod commands;
+mod consumer;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +14,9 @@ use tokio::task::{self, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use self::consumer::Awaited;
 use super::breaker::Breaker;
+use super::cloud_event::ConsumerRecords;
 use super::lines::Lines;
 use super::{Command, Failure, Outgoing, Reply, SinkSettings, SinkState, Target, delay};
 use crate::clock;
@@ -94,6 +97,9 @@ pub(super) struct Worker {
     failed_at: FxHashMap<u64, u64>,
     failed_attempts: u64,
     last_error: String,
+    awaited: Awaited,
+    /// The consumer has said what it calls some persons.
+    has_references: bool,
     /// The oldest event that waits, and when it was decided.
     oldest: (u64, i64),
 }
@@ -133,9 +139,12 @@ impl Worker {
             failed_at: FxHashMap::default(),
             failed_attempts: 0,
             last_error: String::new(),
+            awaited: Awaited::default(),
+            has_references: false,
             oldest: (0, 0),
         };
         worker.enter_stored(now)?;
+        worker.look_for_references()?;
         worker.show_state();
         Ok(worker)
     }
@@ -224,6 +233,10 @@ impl Worker {
                     }
                 }
                 Some((command, reply)) = commands.recv() => {
+                    if let Command::Acknowledge(sequence, outcome) = command {
+                        let _ = reply.send(self.acknowledged(sequence, outcome).map_err(Into::into));
+                        continue;
+                    }
                     while let Some(delivered) = on_their_way.join_next_with_id().await {
                         self.take_result(delivered);
                     }
@@ -252,6 +265,7 @@ impl Worker {
             self.save()?;
             self.save_due = now + SAVE_INTERVAL;
         }
+        self.give_up_awaited(now);
         let reads_on = self.fill(now)?;
         self.send(now, on_their_way)?;
         if reads_on {
@@ -265,7 +279,11 @@ impl Worker {
             let next_try = self.breaker.next_try().unwrap_or(due);
             due.max(self.paced_until).max(next_try)
         });
-        Ok(save.into_iter().chain(due).min())
+        Ok(save
+            .into_iter()
+            .chain(due)
+            .chain(self.awaited.next_deadline())
+            .min())
     }
 
     /// Reads a piece of the outbox, where there is room; whether there may be more to read at once.
@@ -344,7 +362,7 @@ impl Worker {
             }
             let events = match parcel
                 .iter()
-                .map(|sequence| self.event(*sequence))
+                .map(|sequence| self.with_records(self.event(*sequence)?))
                 .collect()
             {
                 Ok(events) => events,
@@ -374,15 +392,15 @@ impl Worker {
     fn deliver(
         &mut self,
         parcel: Vec<u64>,
-        events: Vec<Arc<StoredEvent>>,
+        events: Vec<(Arc<StoredEvent>, Option<ConsumerRecords>)>,
         on_their_way: &mut OnTheirWay,
     ) {
         let (target, settings) = (self.target.clone(), self.settings.clone());
         let (snapshot_until, replays) = (self.snapshot_until, self.replays);
         let task = on_their_way.spawn(async move {
-            let outgoing = events.iter().map(|event| {
+            let outgoing = events.iter().map(|(event, records)| {
                 let is_snapshot = event.sequence <= snapshot_until;
-                Outgoing::of(&settings, event, is_snapshot, replays)
+                Outgoing::of(&settings, event, records.as_ref(), is_snapshot, replays)
             });
             let outgoing = outgoing.collect::<Result<_, _>>()?;
             let delivered = tokio::time::timeout(settings.timeout, target.deliver(outgoing)).await;
@@ -403,8 +421,20 @@ impl Worker {
         };
         let parcel = self.parcels.remove(&task).unwrap_or_default();
         match result {
-            Ok(()) => self.delivered(&parcel),
+            Ok(()) => self.arrived(&parcel),
             Err(failure) => self.failed(&parcel, &failure),
+        }
+    }
+
+    /// The consumer has answered well; it may have to acknowledge each event yet.
+    fn arrived(&mut self, parcel: &[u64]) {
+        self.successes += 1;
+        self.breaker.succeeded();
+        self.failed_attempts = 0;
+        self.last_error.clear();
+        match self.settings.acknowledge_within {
+            None => self.delivered(parcel),
+            Some(within) => self.awaited.enter(parcel, clock::instant() + within),
         }
     }
 
@@ -416,10 +446,6 @@ impl Worker {
                 self.write_delivery(*sequence, None);
             }
         }
-        self.successes += 1;
-        self.breaker.succeeded();
-        self.failed_attempts = 0;
-        self.last_error.clear();
         self.meters.delivered.increment(parcel.len() as u64);
     }
 

@@ -19,7 +19,7 @@ use crate::store::{
     Counters, Entry, Generation, IdentityId, QuarantineId, RecordNumber, SignalReceipt,
     SinkProgress, Store, StoreError, StoredAnswer, StoredDelivery, StoredEdge, StoredEvent,
     StoredFold, StoredIdentity, StoredModel, StoredModelChange, StoredOverride, StoredQuarantined,
-    StoredRecord, StoredReviewTask, Tenant, Visit, Write,
+    StoredRecord, StoredReference, StoredReviewTask, Tenant, Visit, Write,
 };
 
 /// The format of what is stored.
@@ -462,6 +462,53 @@ impl<E: Engine> Store for KeyedStore<E> {
         Ok(deliveries
             .into_iter()
             .filter_map(|(key, delivery)| Some((last_number(&key)?, delivery)))
+            .collect())
+    }
+
+    fn references(
+        &self,
+        tenant: &Tenant,
+        sink: &str,
+        record: Option<RecordNumber>,
+        limit: usize,
+    ) -> Result<Vec<StoredReference>, StoreError> {
+        let key = self.key(tenant, Tag::ReferenceByRecord).text(sink);
+        let key = match record {
+            Some(record) => key.number(record),
+            None => key,
+        };
+        let references = self.scan("cross reference", key.bytes(), None, limit)?;
+        Ok(references
+            .into_iter()
+            .map(|(_, reference)| reference)
+            .collect())
+    }
+
+    fn reference(
+        &self,
+        tenant: &Tenant,
+        sink: &str,
+        consumer_record_id: &str,
+    ) -> Result<Option<StoredReference>, StoreError> {
+        let key = self.key(tenant, Tag::ReferenceById);
+        self.get(
+            "cross reference",
+            key.hash(&[sink, consumer_record_id]).bytes(),
+        )
+    }
+
+    fn identities_after(
+        &self,
+        tenant: &Tenant,
+        after: Option<IdentityId>,
+        limit: usize,
+    ) -> Result<Vec<StoredIdentity>, StoreError> {
+        let key = || self.key(tenant, Tag::Identity);
+        let after = after.map(|id| key().id(&id.0).bytes());
+        let identities = self.scan("identity", key().bytes(), after.as_deref(), limit)?;
+        Ok(identities
+            .into_iter()
+            .map(|(_, identity)| identity)
             .collect())
     }
 

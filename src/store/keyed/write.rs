@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::{Engine, KeyedStore, PART_BYTES};
 use crate::store::encoding::{Key, Space, TENANTS_KEY, Tag, encode, last_number};
 use crate::store::{
-    Generation, StoreError, StoredEdge, StoredFold, StoredIdentity, StoredRecord, StoredReviewTask,
-    Tenant, Write,
+    Generation, StoreError, StoredEdge, StoredFold, StoredIdentity, StoredRecord, StoredReference,
+    StoredReviewTask, Tenant, Write,
 };
 
 /// What a commit has to show the caches, once it is written: key, value and the bytes of its encoding.
@@ -195,6 +195,21 @@ impl<E: Engine> KeyedStore<E> {
                 key(Tag::Delivery).text(&sink).number(sequence).bytes(),
                 delivery.as_ref().map(encode),
             )),
+            Write::Reference(sink, reference) => {
+                let id = reference.consumer_record_id.as_str();
+                let by_id = key(Tag::ReferenceById).hash(&[&sink, id]).bytes();
+                let by_record = |record| {
+                    let key = key(Tag::ReferenceByRecord).text(&sink).number(record);
+                    key.hash(&[id]).bytes()
+                };
+                let known: Option<StoredReference> = self.get("cross reference", by_id.clone())?;
+                if let Some(known) = known {
+                    batch.push((by_record(known.record), None));
+                }
+                let value = encode(&reference);
+                batch.push((by_record(reference.record), Some(value.clone())));
+                batch.push((by_id, Some(value)));
+            }
             Write::Quarantined(id, entry) => batch.push((
                 key(Tag::Quarantined).id(&id.0).bytes(),
                 entry.as_ref().map(encode),

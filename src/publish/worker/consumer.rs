@@ -1,0 +1,126 @@
+//! What the consumer itself says: that it has taken an event, and what it calls the persons that it was told of.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::Worker;
+use crate::publish::Failure;
+use crate::publish::cloud_event::ConsumerRecords;
+use crate::store::{EventKind, RecordNumber, StoreError, StoredEvent};
+
+/// Records of an identity that are looked through for what the consumer calls them.
+const MAX_RECORDS: usize = 1_000;
+/// Records of the consumer for one record of ours.
+const MAX_REFERENCES: usize = 100;
+
+/// Events that the consumer has to acknowledge yet.
+#[derive(Default)]
+pub(super) struct Awaited {
+    deadlines: BTreeMap<u64, Instant>,
+    by_deadline: BTreeSet<(Instant, u64)>,
+}
+
+impl Awaited {
+    pub(super) fn enter(&mut self, parcel: &[u64], deadline: Instant) {
+        for sequence in parcel {
+            self.deadlines.insert(*sequence, deadline);
+            self.by_deadline.insert((deadline, *sequence));
+        }
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.by_deadline.first().map(|(deadline, _)| *deadline)
+    }
+
+    /// Whether an event waited.
+    fn leave(&mut self, sequence: u64) -> bool {
+        let deadline = self.deadlines.remove(&sequence);
+        deadline.is_some_and(|deadline| self.by_deadline.remove(&(deadline, sequence)))
+    }
+
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+}
+
+impl Worker {
+    /// What the consumer says of an event; 1 where the event waited for it.
+    pub(super) fn acknowledged(
+        &mut self,
+        sequence: u64,
+        outcome: Result<(), String>,
+    ) -> Result<u64, StoreError> {
+        self.look_for_references()?;
+        if !self.awaited.leave(sequence) {
+            return Ok(0);
+        }
+        match outcome {
+            Ok(()) => self.delivered(&[sequence]),
+            Err(reason) => self.failed(&[sequence], &Failure::Rejected(reason)),
+        }
+        Ok(1)
+    }
+
+    /// Sends again what the consumer has not acknowledged in time.
+    pub(super) fn give_up_awaited(&mut self, now: Instant) {
+        while let Some((deadline, sequence)) = self.awaited.by_deadline.first().copied()
+            && deadline <= now
+        {
+            self.awaited.leave(sequence);
+            let failure = Failure::unavailable("the consumer did not acknowledge it in time");
+            self.failed(&[sequence], &failure);
+        }
+    }
+
+    /// Consumers that never say what they call persons are not asked after it with each event.
+    pub(super) fn look_for_references(&mut self) -> Result<(), StoreError> {
+        if !self.has_references {
+            let any = self
+                .store
+                .references(self.tenant(), &self.settings.name, None, 1)?;
+            self.has_references = !any.is_empty();
+        }
+        Ok(())
+    }
+
+    /// An event with what the consumer calls its persons.
+    pub(super) fn with_records(
+        &self,
+        event: Arc<StoredEvent>,
+    ) -> Result<(Arc<StoredEvent>, Option<ConsumerRecords>), StoreError> {
+        if !self.has_references {
+            return Ok((event, None));
+        }
+        let mut records = ConsumerRecords::default();
+        for record in event.identity.members.iter().take(MAX_RECORDS) {
+            records.own.extend(self.references_of(*record)?);
+        }
+        if event.kind == EventKind::Split {
+            let in_force = self.store.in_force(self.tenant());
+            for key in event.moved.iter().take(MAX_RECORDS) {
+                let Some(number) = self.store.record_number(self.tenant(), key)? else {
+                    continue;
+                };
+                let record = self.store.record(self.tenant(), in_force, number)?;
+                if let Some(identity) = record.and_then(|record| record.identity_id) {
+                    let own = self.references_of(number)?.into_iter();
+                    records.returned.extend(own.map(|id| (id, identity)));
+                }
+            }
+        }
+        Ok((event, Some(records)))
+    }
+
+    fn references_of(&self, record: RecordNumber) -> Result<Vec<String>, StoreError> {
+        let sink = &self.settings.name;
+        let references =
+            self.store
+                .references(self.tenant(), sink, Some(record), MAX_REFERENCES)?;
+        let ids = references
+            .into_iter()
+            .map(|reference| reference.consumer_record_id);
+        Ok(ids.collect())
+    }
+}
