@@ -102,6 +102,7 @@ pub fn worst_signals(records: usize) -> Vec<v1::Signal> {
         event_time_ms: 1_760_000_000_000 + index as i64,
         kind: v1::SignalKind::Update.into(),
         attributes,
+        ..v1::Signal::default()
     };
     let shared = (0..records).map(|index| {
         let email = attribute(v1::attribute::Value::Email(

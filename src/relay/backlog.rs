@@ -23,6 +23,8 @@ const READ_AT_ONCE: usize = 10_000;
 /// Before each signal: when it came, milliseconds since the Unix epoch.
 const HEAD_BYTES: usize = 8;
 
+/// A number and its value.
+type Entry = (u64, Vec<u8>);
 type Reply = oneshot::Sender<Result<(), EngineError>>;
 
 /// What waits.
@@ -66,30 +68,20 @@ impl Backlog {
     ) -> anyhow::Result<Self> {
         let queue = Arc::new(DurableQueue::open(directory)?);
         let mut state = State::default();
-        let mut last_number = 0;
-        let mut visit = |read: &dyn Fn(Option<u64>) -> Result<Vec<(u64, Vec<u8>)>, StoreError>,
-                         mut each: Box<dyn FnMut(u64, &[u8]) + '_>| {
-            let mut after = None;
-            loop {
-                let entries = read(after)?;
-                let Some((last, _)) = entries.last() else {
-                    return Ok::<(), StoreError>(());
-                };
-                after = Some(*last);
-                last_number = last_number.max(*last);
-                entries
-                    .iter()
-                    .for_each(|(number, value)| each(*number, value));
-            }
-        };
-        visit(
-            &|after| queue.waiting(after, READ_AT_ONCE),
-            Box::new(|number, value| state.enter(number, value)),
+        let (mut last_number, mut refused) = (0, 0);
+        for_each(
+            |after| queue.waiting(after, READ_AT_ONCE),
+            |number, value| {
+                last_number = last_number.max(number);
+                state.enter(number, value);
+            },
         )?;
-        let mut refused = 0;
-        visit(
-            &|after| queue.refused(after, READ_AT_ONCE),
-            Box::new(|_, _| refused += 1),
+        for_each(
+            |after| queue.refused(after, READ_AT_ONCE),
+            |number, _| {
+                last_number = last_number.max(number);
+                refused += 1;
+            },
         )?;
         state.refused = refused;
         state.next = last_number + 1;
@@ -215,6 +207,24 @@ impl Backlog {
     }
 }
 
+/// Shows all entries of a queue.
+fn for_each(
+    read: impl Fn(Option<u64>) -> Result<Vec<Entry>, StoreError>,
+    mut visit: impl FnMut(u64, &[u8]),
+) -> Result<(), StoreError> {
+    let mut after = None;
+    loop {
+        let entries = read(after)?;
+        let Some((last, _)) = entries.last() else {
+            return Ok(());
+        };
+        after = Some(*last);
+        for (number, value) in &entries {
+            visit(*number, value);
+        }
+    }
+}
+
 impl State {
     fn enter(&mut self, number: u64, value: &[u8]) {
         let came_ms = value
@@ -259,7 +269,7 @@ impl Writer {
     fn run(self, mut received: mpsc::Receiver<(Vec<u8>, Reply)>) {
         let mut group = Vec::with_capacity(MAX_GROUP);
         while received.blocking_recv_many(&mut group, MAX_GROUP) > 0 {
-            self.write(group.drain(..).collect());
+            self.write(std::mem::take(&mut group));
         }
     }
 
@@ -308,10 +318,11 @@ impl Writer {
                 .for_each(|(number, value)| state.enter(*number, value));
         }
         for reply in replies {
-            let result = written.as_ref().map(|()| ());
-            let result =
-                result.map_err(|cause| EngineError::Store(StoreError::Engine(cause.to_string())));
-            let _ = reply.send(result);
+            let failure = written
+                .as_ref()
+                .err()
+                .map(|cause| StoreError::Engine(cause.to_string()));
+            let _ = reply.send(failure.map_or(Ok(()), |cause| Err(cause.into())));
         }
         self.pushed.notify_one();
     }

@@ -19,7 +19,7 @@ pub(super) struct NatsLink {
 }
 
 /// A message that waits for its confirmation.
-pub(super) struct Delivery(Acker);
+pub(super) struct Delivery(Box<Acker>);
 
 impl Delivery {
     pub(super) async fn confirm(self) -> anyhow::Result<()> {
@@ -66,7 +66,7 @@ impl NatsLink {
         Ok(Message {
             payload: message.payload.to_vec(),
             place: sequence.to_string(),
-            receipt: Receipt::Nats(Delivery(acker)),
+            receipt: Receipt::Nats(Delivery(Box::new(acker))),
         })
     }
 }
