@@ -10,6 +10,7 @@
 //! - [`report`]: what a bulk job found, as a page
 //! - [`cli`]: the commands; [`config`]: what was written, what we run with; [`lifecycle`]: start and stop
 //! - [`schema`]: the contract as data: messages as JSON, JSON Schema
+//! - [`objects`]: folders and object storage
 //! - [`telemetry`], [`clock`], [`executor`]: logs and metrics, the time, data-parallel work
 //!
 //! The matching itself is the crate `veridem_matchers`; the messages are the crate `veridem_proto`.
@@ -25,6 +26,7 @@ pub mod generate;
 pub mod index;
 pub mod intake;
 pub mod lifecycle;
+pub mod objects;
 pub mod publish;
 pub mod relay;
 pub mod report;

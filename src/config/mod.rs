@@ -7,6 +7,7 @@ mod sources;
 
 pub use sinks::mapping_named;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -16,6 +17,7 @@ use serde::Deserialize;
 use veridem_matchers::{Model, Pack};
 
 use crate::intake::{ConsumerSettings, SourceSettings};
+use crate::objects::ObjectsPlace;
 use crate::publish::SinkSettings;
 use crate::resolver::Matcher;
 use crate::store::{StoreEngine, Tenant};
@@ -336,6 +338,27 @@ impl Mistakes {
                 );
             }
         }
+    }
+
+    /// A folder or a place in object storage, with options in place and in a file.
+    fn objects(
+        &mut self,
+        place: &str,
+        url: String,
+        mut options: BTreeMap<String, String>,
+        file: Option<PathBuf>,
+    ) -> ObjectsPlace {
+        let field = format!("{place}.options_file");
+        let secret: Option<BTreeMap<String, String>> = self.read(file, &field, |text| {
+            // What a file of secrets holds is not told.
+            toml::from_str(text).map_err(|_| "is no list of NAME = \"VALUE\"".to_owned())
+        });
+        options.extend(secret.unwrap_or_default());
+        let objects = ObjectsPlace { url, options };
+        if let Err(problem) = objects.check() {
+            self.add(format!("{place}.url"), problem);
+        }
+        objects
     }
 
     fn check_feature(&mut self, place: &str, missing: Option<&'static str>) {

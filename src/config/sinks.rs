@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use super::Mistakes;
+use crate::files::Format;
 use crate::publish::{Filter, Mapping, SinkKind, SinkSettings};
 use crate::store::EventKind;
 
@@ -37,6 +38,11 @@ pub(super) struct WrittenSink {
     max_per_second: Option<f64>,
     max_attempts: Option<u32>,
     acknowledge_within: Option<String>,
+    collect_for: Option<String>,
+    format: Option<String>,
+    #[serde(default)]
+    options: BTreeMap<String, String>,
+    options_file: Option<PathBuf>,
     authorization_file: Option<PathBuf>,
     mapping: Option<WrittenMapping>,
     #[serde(default)]
@@ -71,17 +77,23 @@ impl Mistakes {
             ("exchange", written.exchange.is_some()),
             ("credentials_file", written.credentials_file.is_some()),
             ("authorization_file", written.authorization_file.is_some()),
+            ("format", written.format.is_some()),
+            (
+                "options",
+                !written.options.is_empty() || written.options_file.is_some(),
+            ),
         ];
         let (needed, possible): (&[&str], &[&str]) = match written.kind.as_str() {
             "webhook" => (&["url"], &["secret", "authorization_file"]),
             "file" => (&["path"], &[]),
             "kafka" => (&["url", "topic"], &[]),
+            "objects" => (&["url"], &["format", "options"]),
             "nats" => (&["url", "subject"], &["credentials_file"]),
             "rabbitmq" => (&["url", "subject"], &["exchange"]),
             other => {
                 self.add(
                     format!("{place}.kind"),
-                    format!("\"{other}\" is unknown; use \"webhook\", \"file\", \"kafka\", \"nats\" or \"rabbitmq\""),
+                    format!("\"{other}\" is unknown; use \"webhook\", \"file\", \"objects\", \"kafka\", \"nats\" or \"rabbitmq\""),
                 );
                 return None;
             }
@@ -107,6 +119,19 @@ impl Mistakes {
             }
             "file" => SinkKind::File {
                 path: written.path?,
+            },
+            "objects" => SinkKind::Objects {
+                place: self.objects(&place, url?, written.options, written.options_file),
+                format: match written.format.as_deref() {
+                    None | Some("parquet") => Format::Parquet,
+                    Some("jsonl") => Format::Jsonl,
+                    Some(other) => {
+                        let problem =
+                            format!("\"{other}\" is unknown; use \"parquet\" or \"jsonl\"");
+                        self.add(format!("{place}.format"), problem);
+                        return None;
+                    }
+                },
             },
             "kafka" => SinkKind::Kafka {
                 url: url?,
@@ -136,6 +161,13 @@ impl Mistakes {
             |text| humantime::parse_duration(text).ok(),
         );
         settings.timeout = timeout.unwrap_or(settings.timeout);
+        let collect_for = self.parse(
+            written.collect_for,
+            &format!("{place}.collect_for"),
+            "1m",
+            |text| humantime::parse_duration(text).ok(),
+        );
+        settings.collect_for = collect_for.unwrap_or(settings.collect_for);
         settings.acknowledge_within = self.parse(
             written.acknowledge_within,
             &format!("{place}.acknowledge_within"),

@@ -11,6 +11,7 @@ mod lines;
 mod mapping;
 #[cfg(feature = "nats")]
 mod nats;
+mod objects;
 #[cfg(feature = "rabbitmq")]
 mod rabbitmq;
 mod webhook;
@@ -30,6 +31,8 @@ use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use crate::files::Format;
+use crate::objects::ObjectsPlace;
 use crate::resolver::Durable;
 use crate::store::{EventKind, Store, StoredEvent, StoredIdentity, Tenant};
 use cloud_event::{ConsumerRecords, id_of, kind_of};
@@ -51,6 +54,13 @@ pub enum SinkKind {
     File {
         /// The file.
         path: PathBuf,
+    },
+    /// Files in a folder or in object storage, a file a delivery.
+    Objects {
+        /// Where.
+        place: ObjectsPlace,
+        /// JSON Lines or Parquet.
+        format: Format,
     },
     /// Kafka: one CloudEvent a message, keyed by the identity. Needs the feature `kafka`.
     Kafka {
@@ -85,6 +95,7 @@ impl SinkKind {
         match self {
             Self::Webhook { .. } => "webhook",
             Self::File { .. } => "file",
+            Self::Objects { .. } => "objects",
             Self::Kafka { .. } => "kafka",
             Self::Nats { .. } => "nats",
             Self::RabbitMq { .. } => "rabbitmq",
@@ -94,7 +105,7 @@ impl SinkKind {
     /// The feature that this build lacks for such a sink.
     pub fn missing_feature(&self) -> Option<&'static str> {
         let needed = match self {
-            Self::Webhook { .. } | Self::File { .. } => return None,
+            Self::Webhook { .. } | Self::File { .. } | Self::Objects { .. } => return None,
             Self::Kafka { .. } => ("kafka", cfg!(feature = "kafka")),
             Self::Nats { .. } => ("nats", cfg!(feature = "nats")),
             Self::RabbitMq { .. } => ("rabbitmq", cfg!(feature = "rabbitmq")),
@@ -117,6 +128,12 @@ impl SinkKind {
                 parallel: 1,
                 max_batch: 1_000,
                 max_parallel: 1,
+            },
+            Self::Objects { .. } => Bounds {
+                batch: 10_000,
+                parallel: 1,
+                max_batch: 100_000,
+                max_parallel: 16,
             },
             // Each message is acknowledged by itself, so that many may be on their way.
             Self::Kafka { .. } | Self::Nats { .. } | Self::RabbitMq { .. } => Bounds {
@@ -188,6 +205,8 @@ pub struct SinkSettings {
     pub batch: usize,
     /// Deliveries that may be on their way at once.
     pub parallel: usize,
+    /// How long events are collected before they go out together.
+    pub collect_for: Duration,
     /// Events a second at most; none: as many as the consumer takes.
     pub max_per_second: Option<f64>,
     /// How long the consumer may take to acknowledge an event itself, by a call; none: its answer is enough.
@@ -200,6 +219,11 @@ impl SinkSettings {
     /// A sink that takes every event of the default tenant as it is.
     pub fn new(name: impl Into<String>, kind: SinkKind) -> Self {
         let bounds = kind.bounds();
+        // Many small files are a burden for whoever reads them.
+        let collect_for = match kind {
+            SinkKind::Objects { .. } => Duration::from_secs(60),
+            _ => Duration::ZERO,
+        };
         Self {
             name: name.into(),
             owner: String::new(),
@@ -210,6 +234,7 @@ impl SinkSettings {
             timeout: Duration::from_secs(10),
             batch: bounds.batch,
             parallel: bounds.parallel,
+            collect_for,
             max_per_second: None,
             acknowledge_within: None,
             max_attempts: 8,
@@ -454,6 +479,7 @@ impl Failure {
 enum Target {
     Webhook(webhook::Webhook),
     File(Arc<Mutex<file::EventFile>>),
+    Objects(objects::ObjectSink),
     #[cfg(feature = "kafka")]
     Kafka(kafka::Kafka),
     #[cfg(feature = "nats")]
@@ -477,6 +503,9 @@ impl Target {
             )?),
             SinkKind::File { path } => {
                 Self::File(Arc::new(Mutex::new(file::EventFile::open(path)?)))
+            }
+            SinkKind::Objects { place, format } => {
+                Self::Objects(objects::ObjectSink::new(place.open()?, *format))
             }
             #[cfg(feature = "nats")]
             SinkKind::Nats {
@@ -523,6 +552,7 @@ impl Target {
                 let appended = tokio::task::spawn_blocking(move || file.lock().append(&events));
                 appended.await.map_err(Failure::unavailable)?
             }
+            Self::Objects(objects) => objects.deliver(events).await,
             #[cfg(feature = "kafka")]
             Self::Kafka(kafka) => kafka.deliver(events).await,
             #[cfg(feature = "nats")]

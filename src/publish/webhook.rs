@@ -59,6 +59,7 @@ impl Webhook {
         authorization_file: Option<PathBuf>,
         timeout: Duration,
     ) -> anyhow::Result<Self> {
+        crate::objects::use_ring();
         let client = reqwest::Client::builder()
             .timeout(timeout)
             .redirect(reqwest::redirect::Policy::none())

@@ -20,6 +20,7 @@ mod mapped;
 mod models;
 #[cfg(all(feature = "kafka", feature = "nats", feature = "rabbitmq"))]
 mod nats_server;
+mod objects;
 mod power_loss;
 mod process;
 mod publishing;

@@ -27,7 +27,7 @@ use crate::store::{
 
 /// Events read from the outbox at once.
 const READ_AT_ONCE: usize = 256;
-/// Events in memory that are not delivered and not stored.
+/// Events in memory that are not delivered and not stored, where deliveries are small.
 const MAX_UNSTORED: usize = 2_048;
 /// Records that the identities of those events may have together, beyond one event.
 const MAX_MEMBERS: usize = 100_000;
@@ -89,6 +89,8 @@ pub(super) struct Worker {
     unsaved: Vec<Write>,
     save_due: Instant,
     breaker: Breaker,
+    /// When the first of the events came that are collected to go out together.
+    collecting_since: Option<Instant>,
     /// When the rate allows the next delivery.
     paced_until: Instant,
     /// Deliveries that arrived, since the start.
@@ -134,6 +136,7 @@ impl Worker {
             unsaved: Vec::new(),
             save_due: now,
             breaker: Breaker::default(),
+            collecting_since: None,
             paced_until: now,
             successes: 0,
             failed_at: FxHashMap::default(),
@@ -277,7 +280,8 @@ impl Worker {
         let has_room = on_their_way.len() < self.breaker.most(self.settings.parallel);
         let due = (self.lines.next_due()).filter(|_| has_room).map(|due| {
             let next_try = self.breaker.next_try().unwrap_or(due);
-            due.max(self.paced_until).max(next_try)
+            let collected = self.collected_at().unwrap_or(due);
+            due.max(self.paced_until).max(next_try).max(collected)
         });
         Ok(save
             .into_iter()
@@ -289,7 +293,7 @@ impl Worker {
     /// Reads a piece of the outbox, where there is room; whether there may be more to read at once.
     fn fill(&mut self, now: Instant) -> Result<bool, StoreError> {
         let durable = self.durable.sequence(self.tenant());
-        let has_room = self.lines.unstored() + READ_AT_ONCE <= MAX_UNSTORED
+        let has_room = self.lines.unstored() + READ_AT_ONCE <= self.max_unstored()
             && self.lines.stored() < MAX_STORED
             && self.members <= MAX_MEMBERS;
         if self.last_read >= durable || !has_room {
@@ -327,6 +331,7 @@ impl Worker {
     fn enter(&mut self, event: StoredEvent, now: Instant) {
         let sequence = event.sequence;
         let identities = self.touched_by(&event);
+        self.collecting_since.get_or_insert(now);
         if self.lines.enter(sequence, identities, now) {
             self.write_delivery(sequence, Some(StoredDelivery::default()));
         } else {
@@ -346,8 +351,23 @@ impl Worker {
         self.unsaved.push(Write::Delivery(sink, sequence, delivery));
     }
 
+    /// Until when events are collected, where they are and are not enough yet.
+    fn collected_at(&self) -> Option<Instant> {
+        let until = self.collecting_since? + self.settings.collect_for;
+        (self.lines.unstored() < self.settings.batch).then_some(until)
+    }
+
+    /// Events in memory that are not delivered and not stored, at most.
+    fn max_unstored(&self) -> usize {
+        MAX_UNSTORED.max(2 * self.settings.batch)
+    }
+
     /// Sends what may go.
     fn send(&mut self, now: Instant, on_their_way: &mut OnTheirWay) -> Result<(), StoreError> {
+        if self.collected_at().is_some_and(|until| now < until) {
+            return Ok(());
+        }
+        self.collecting_since = None;
         let parallel = self.settings.parallel;
         while on_their_way.len() < self.breaker.allows(now, parallel) && self.paced_until <= now {
             // A consumer that is tried gets one event.

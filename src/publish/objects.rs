@@ -1,0 +1,120 @@
+//! Delivery as objects: JSON Lines or Parquet files in a folder or in object storage, a file a delivery, under
+//! `date=<day>/<first>-<last>.<format>`. A delivery that is repeated after a failure may hold other events than before: take an
+//! event only where its sequence number is new.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMillisecondArray};
+use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::properties::WriterProperties;
+use serde_json::Value;
+
+use super::{Failure, Outgoing};
+use crate::files::Format;
+use crate::objects::Objects;
+
+pub(super) struct ObjectSink {
+    objects: Objects,
+    format: Format,
+}
+
+impl ObjectSink {
+    pub(super) fn new(objects: Objects, format: Format) -> Self {
+        Self { objects, format }
+    }
+
+    pub(super) async fn deliver(&self, events: Vec<Outgoing>) -> Result<(), Failure> {
+        let (Some(first), Some(last)) = (events.first(), events.last()) else {
+            return Ok(());
+        };
+        let bytes = match self.format {
+            Format::Parquet => {
+                parquet(&events).map_err(|cause| Failure::Rejected(cause.to_string()))?
+            }
+            _ => json_lines(&events)?,
+        };
+        let parsed: Value = serde_json::from_str(first.cloud_event()?).unwrap_or_default();
+        let day = parsed["time"]
+            .as_str()
+            .and_then(|time| time.get(..10))
+            .unwrap_or("unknown");
+        // What is replayed stands beside what was there.
+        let replay = if first.replays == 0 {
+            String::new()
+        } else {
+            format!("-{}", first.replays)
+        };
+        let name = format!(
+            "date={day}/{:020}-{:020}{replay}.{}",
+            first.sequence,
+            last.sequence,
+            self.format.extension()
+        );
+        let put = self.objects.put(&name, bytes).await;
+        put.map_err(|cause| Failure::unavailable(format_args!("{cause:#}")))
+    }
+}
+
+fn json_lines(events: &[Outgoing]) -> Result<Vec<u8>, Failure> {
+    let mut lines = Vec::new();
+    for event in events {
+        lines.extend(event.cloud_event()?.as_bytes());
+        lines.push(b'\n');
+    }
+    Ok(lines)
+}
+
+/// The fields of CloudEvents as columns; `data` is JSON.
+fn parquet(events: &[Outgoing]) -> anyhow::Result<Vec<u8>> {
+    let mut parsed: Vec<Value> = Vec::with_capacity(events.len());
+    for event in events {
+        parsed.push(serde_json::from_str(event.cloud_event()?)?);
+    }
+    let text = |name: &str| -> ArrayRef {
+        let values = parsed.iter().map(|event| event[name].as_str());
+        Arc::new(StringArray::from_iter(values))
+    };
+    let data = parsed.iter().map(|event| Some(event["data"].to_string()));
+    let times = parsed.iter().map(|event| {
+        let time = humantime::parse_rfc3339(event["time"].as_str()?).ok()?;
+        let since = time.duration_since(std::time::UNIX_EPOCH).ok()?;
+        i64::try_from(since.as_millis()).ok()
+    });
+    let sequences = events.iter().map(|event| event.sequence as i64);
+    let moment = DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into()));
+    let columns: [(&str, DataType, ArrayRef); 7] = [
+        (
+            "sequence",
+            DataType::Int64,
+            Arc::new(Int64Array::from_iter_values(sequences)),
+        ),
+        ("id", DataType::Utf8, text("id")),
+        ("source", DataType::Utf8, text("source")),
+        ("type", DataType::Utf8, text("type")),
+        ("subject", DataType::Utf8, text("subject")),
+        (
+            "time",
+            moment,
+            Arc::new(TimestampMillisecondArray::from_iter(times).with_timezone("UTC")),
+        ),
+        (
+            "data",
+            DataType::Utf8,
+            Arc::new(StringArray::from_iter(data)),
+        ),
+    ];
+    let fields = columns
+        .iter()
+        .map(|(name, kind, _)| Field::new(*name, kind.clone(), true));
+    let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+    let arrays = columns.iter().map(|(.., array)| array.clone()).collect();
+    let batch = RecordBatch::try_new(schema.clone(), arrays)?;
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(3)?))
+        .build();
+    let mut writer = ArrowWriter::try_new(Vec::new(), schema, Some(properties))?;
+    writer.write(&batch)?;
+    Ok(writer.into_inner()?)
+}
