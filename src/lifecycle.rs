@@ -18,7 +18,7 @@ use tonic::transport::server::TcpIncoming;
 use crate::api::{Api, Authenticator, incoming_from_json};
 use crate::config::Config;
 use crate::index::TantivyIndexes;
-use crate::intake::{Intake, Quarantine, Registry, consume};
+use crate::intake::{Intake, Quarantine, Registry, consume, watch};
 use crate::resolver::{Engine, Ingest, Matcher, ModelChanges, Writer};
 use crate::store::{Store, Tenant, open_store};
 use crate::{gateway, publish, telemetry};
@@ -55,6 +55,7 @@ impl Service {
     /// Opens the store and starts everything. Ports 0 are taken from the system.
     pub async fn start(config: Config) -> anyhow::Result<Self> {
         let metrics = telemetry::metrics_handle()?;
+        let pack = config.pack.clone();
         let authenticator = Arc::new(Authenticator::new(config.principals.clone()));
         let mut tenants = authenticator.tenants();
         tenants.extend(config.sinks.iter().map(|sink| sink.tenant.clone()));
@@ -101,7 +102,11 @@ impl Service {
             let consuming = consume(settings, intake.clone(), incoming_from_json, stop.clone());
             tokio::spawn(consuming)
         });
-        let consumers: Vec<_> = consumers.collect();
+        let mut consumers: Vec<_> = consumers.collect();
+        consumers.extend(config.drops.into_iter().map(|settings| {
+            let watching = watch(settings, pack.clone(), intake.clone(), stop.clone());
+            tokio::spawn(watching)
+        }));
         let committer = tokio::spawn(commit_indexes(
             engine.clone(),
             config.index_commit_interval,

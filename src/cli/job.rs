@@ -83,6 +83,7 @@ impl JobArguments {
             mapping,
             id_column: self.id_column.clone(),
             source_column: self.source_column.clone(),
+            source: None,
         };
         Ok(read_records(&self.files, &options, pack)?)
     }

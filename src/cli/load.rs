@@ -69,6 +69,7 @@ fn load(arguments: &LoadArguments) -> anyhow::Result<()> {
         mapping: arguments.mapping.as_deref().map(read_text).transpose()?,
         id_column: arguments.id_column.clone(),
         source_column: arguments.source_column.clone(),
+        source: None,
     };
     let input = read_records(&arguments.files, &options, &config.pack)?;
     for reject in input.rejects.iter().take(MAX_TOLD) {

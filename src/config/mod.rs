@@ -2,6 +2,7 @@
 //! reported at once.
 
 mod consumers;
+mod drops;
 mod sinks;
 mod sources;
 
@@ -16,13 +17,14 @@ use bytesize::ByteSize;
 use serde::Deserialize;
 use veridem_matchers::{Model, Pack};
 
-use crate::intake::{ConsumerSettings, SourceSettings};
+use crate::intake::{ConsumerSettings, DropSettings, SourceSettings};
 use crate::objects::ObjectsPlace;
 use crate::publish::SinkSettings;
 use crate::resolver::Matcher;
 use crate::store::{StoreEngine, Tenant};
 use crate::telemetry::LogFormat;
 use consumers::WrittenConsumer;
+use drops::WrittenDrop;
 use sinks::WrittenSink;
 use sources::WrittenSource;
 
@@ -49,6 +51,7 @@ struct WrittenConfig {
     sinks: Vec<WrittenSink>,
     sources: Vec<WrittenSource>,
     consumers: Vec<WrittenConsumer>,
+    drops: Vec<WrittenDrop>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -111,6 +114,8 @@ pub struct Config {
     pub sources: Vec<SourceSettings>,
     /// Where signals are taken from.
     pub consumers: Vec<ConsumerSettings>,
+    /// Where files are taken from.
+    pub drops: Vec<DropSettings>,
 }
 
 /// Everything that is wrong with a configuration.
@@ -138,6 +143,7 @@ impl Config {
             sinks: Vec::new(),
             sources: Vec::new(),
             consumers: Vec::new(),
+            drops: Vec::new(),
         }
     }
 
@@ -207,6 +213,12 @@ impl Config {
             .into_iter()
             .enumerate()
             .filter_map(|(index, consumer)| mistakes.consumer(index, consumer))
+            .collect();
+        config.drops = written
+            .drops
+            .into_iter()
+            .enumerate()
+            .filter_map(|(index, files)| mistakes.drop(index, files))
             .collect();
         config.sources = written
             .sources

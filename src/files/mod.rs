@@ -10,7 +10,7 @@ mod write;
 
 pub use columns::{Mapping, MappingError};
 pub use labels::read_labels;
-pub use read::{Input, ReadOptions, Reject, is_signal_log, read_records};
+pub use read::{Input, ReadOptions, Reject, is_signal_log, read_records, read_signal_log};
 pub use roles::ColumnRole;
 pub use rows::{Format, InputError, Rows};
 pub use write::{Cell, ColumnType, TableWriter};

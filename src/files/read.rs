@@ -25,6 +25,8 @@ pub struct ReadOptions {
     pub id_column: Option<String>,
     /// The column that holds the source; else the file's name is the source.
     pub source_column: Option<String>,
+    /// The source, whatever file and columns say.
+    pub source: Option<String>,
 }
 
 /// A line that could not be used.
@@ -110,24 +112,32 @@ pub fn is_signal_log(rows: &Rows) -> bool {
             .all(|field| rows.columns.iter().any(|column| column == field))
 }
 
-fn read_signals(rows: &Rows, file: u32, pack: &Pack, read: &mut Read) -> Result<(), InputError> {
-    let mut folds: FxHashMap<RecordKey, Fold> = FxHashMap::default();
+/// Shows each line of a signal log: a signal, or why it is none.
+pub fn read_signal_log(
+    rows: &Rows,
+    mut visit: impl FnMut(u64, Result<Signal, String>),
+) -> Result<(), InputError> {
     rows.for_each_json(|line, parsed| {
         let signal = parsed.and_then(|object| {
             serde_json::from_value::<Signal>(object.into())
                 .map_err(|cause| format!("not a signal: {cause}"))
         });
-        match signal {
-            Ok(signal) => folds
-                .entry(signal.record_key())
-                .or_default()
-                .apply(&signal, pack),
-            Err(reason) => read.rejects.push(Reject {
-                file: rows.path().to_owned(),
-                line,
-                reason,
-            }),
-        }
+        visit(line, signal);
+    })
+}
+
+fn read_signals(rows: &Rows, file: u32, pack: &Pack, read: &mut Read) -> Result<(), InputError> {
+    let mut folds: FxHashMap<RecordKey, Fold> = FxHashMap::default();
+    read_signal_log(rows, |line, signal| match signal {
+        Ok(signal) => folds
+            .entry(signal.record_key())
+            .or_default()
+            .apply(&signal, pack),
+        Err(reason) => read.rejects.push(Reject {
+            file: rows.path().to_owned(),
+            line,
+            reason,
+        }),
     })?;
     for (key, fold) in folds.into_iter().filter(|(_, fold)| fold.is_alive()) {
         let attributes = fold.attributes();
@@ -178,7 +188,19 @@ fn read_rows(
             ),
         ));
     }
-    let file_source = source_of(rows.path());
+    if options.source.is_some() {
+        for role in mapping
+            .roles
+            .iter_mut()
+            .filter(|role| **role == ColumnRole::Source)
+        {
+            *role = ColumnRole::Ignore;
+        }
+    }
+    let file_source = options
+        .source
+        .clone()
+        .unwrap_or_else(|| source_of(rows.path()));
     let has_id = mapping.roles.contains(&ColumnRole::RecordId);
     rows.for_each_chunk(
         |rows_of_chunk| {

@@ -1,10 +1,12 @@
 //! Signals on their way in: checked against the source registry, then handed to the writer, or set aside with the reasons.
 
 mod consumers;
+mod drops;
 mod quarantine;
 mod registry;
 
 pub use consumers::{ConsumerKind, ConsumerSettings, Parse, consume};
+pub use drops::{DropMode, DropReject, DropResult, DropSettings, watch};
 pub use quarantine::Quarantine;
 pub use registry::{Registry, SourceSettings, ValueRule, is_attribute};
 

@@ -35,6 +35,11 @@ impl Quarantine {
         })
     }
 
+    /// The store that it is in.
+    pub(super) fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
     /// An entry.
     pub(super) async fn get(
         &self,

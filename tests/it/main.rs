@@ -11,6 +11,7 @@ mod contract;
 mod crash;
 mod crosswalk;
 mod dashboards;
+mod drops;
 mod gateway;
 mod histories;
 #[cfg(all(feature = "kafka", feature = "nats", feature = "rabbitmq"))]
