@@ -11,7 +11,7 @@
 //! - [`cli`]: the commands; [`config`]: what was written, what we run with; [`lifecycle`]: start and stop
 //! - [`schema`]: the contract as data: messages as JSON, JSON Schema
 //! - [`objects`]: folders and object storage
-//! - [`telemetry`], [`clock`], [`executor`]: logs and metrics, the time, data-parallel work
+//! - [`telemetry`], [`clock`], [`executor`], [`retry`]: logs and metrics, the time, data-parallel work, waits between attempts
 //!
 //! The matching itself is the crate `veridem_matchers`; the messages are the crate `veridem_proto`.
 
@@ -31,6 +31,7 @@ pub mod publish;
 pub mod relay;
 pub mod report;
 pub mod resolver;
+pub mod retry;
 pub mod schema;
 pub mod store;
 pub mod telemetry;

@@ -21,7 +21,7 @@ use crate::index::TantivyIndexes;
 use crate::intake::{Intake, Quarantine, Registry, consume, watch};
 use crate::resolver::{Engine, Ingest, Matcher, ModelChanges, Writer};
 use crate::store::{Store, Tenant, open_store};
-use crate::{gateway, publish, telemetry};
+use crate::{gateway, objects, publish, telemetry};
 
 /// Where the store lies in the data directory.
 pub const STORE_DIRECTORY: &str = "store";
@@ -54,6 +54,7 @@ pub struct Service {
 impl Service {
     /// Opens the store and starts everything. Ports 0 are taken from the system.
     pub async fn start(config: Config) -> anyhow::Result<Self> {
+        objects::use_ring();
         let metrics = telemetry::metrics_handle()?;
         let pack = config.pack.clone();
         let authenticator = Arc::new(Authenticator::new(config.principals.clone()));

@@ -32,8 +32,8 @@ pub use model::{MatchProbability, MatchWeight, Model};
 pub use normalise::NormalisedRecord;
 pub use partition::{Edge, PairMemo, partition_component, partition_rows};
 pub use record::{
-    Attribute, CustomAttribute, Identifier, PersonName, PostalAddress, Record, RecordKey,
-    StatedAttribute,
+    ACTIVITY_PREFIX, Attribute, CustomAttribute, Identifier, PersonName, PostalAddress, Record,
+    RecordKey, StatedAttribute,
 };
 pub use rules::Pack;
 pub use score::{ComparisonPart, Decision, PairExplanation, PairScore, Scorer, TableScorer};

@@ -83,6 +83,17 @@ pub struct CustomAttribute {
     pub value: String,
 }
 
+/// Custom attributes of which the name begins so tell what a person did, not who they are: they are no evidence, the latest survives,
+/// and a source that states everything anew does not take them back.
+pub const ACTIVITY_PREFIX: &str = "activity_";
+
+impl CustomAttribute {
+    /// Whether it tells what a person did.
+    pub fn is_activity(&self) -> bool {
+        self.name.starts_with(ACTIVITY_PREFIX)
+    }
+}
+
 /// One typed value that a source states about a customer.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -5,8 +5,8 @@ use tonic::Status;
 use veridem_matchers::cluster::Link;
 use veridem_matchers::golden::{Criterion, SurvivingValue};
 use veridem_matchers::{
-    Attribute, CustomAttribute, Decision, Identifier, PairExplanation, PersonName, PostalAddress,
-    RecordKey,
+    ACTIVITY_PREFIX, Attribute, CustomAttribute, Decision, Identifier, PairExplanation, PersonName,
+    PostalAddress, RecordKey,
 };
 use veridem_proto::v1;
 
@@ -70,14 +70,57 @@ fn signal(message: Option<v1::Signal>) -> Result<Signal, EngineError> {
             });
         }
     };
+    let mut attributes = attributes("signal.attributes", message.attributes)?;
+    if let Some(activity) = message.activity {
+        attributes.push(activity_attribute(
+            &activity,
+            &message.source,
+            message.event_time_ms,
+        )?);
+    }
     Ok(Signal {
         signal_id: message.signal_id,
         source: message.source,
         record_id: message.record_id,
         event_time_ms: message.event_time_ms,
         kind,
-        attributes: attributes("signal.attributes", message.attributes)?,
+        attributes,
     })
+}
+
+/// What a customer did, as it is kept.
+fn activity_attribute(
+    activity: &v1::Activity,
+    source: &str,
+    event_time_ms: i64,
+) -> Result<Attribute, EngineError> {
+    let kind = match activity.kind() {
+        v1::ActivityKind::Purchase => "purchase",
+        v1::ActivityKind::Return => "return",
+        v1::ActivityKind::Unspecified => {
+            return Err(EngineError::invalid(
+                "signal.activity.kind",
+                "must be a purchase or a return",
+            ));
+        }
+    };
+    let channel = match activity.channel.as_str() {
+        "" => source,
+        channel => channel,
+    };
+    let is_known =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-".contains(&byte);
+    if channel.len() > 32 || !channel.bytes().all(is_known) {
+        return Err(EngineError::invalid(
+            "signal.activity.channel",
+            "must be 1 to 32 lower-case letters, digits, \"_\" and \"-\"",
+        ));
+    }
+    let since = std::time::Duration::from_millis(u64::try_from(event_time_ms).unwrap_or(0));
+    Ok(Attribute::Custom(CustomAttribute {
+        name: format!("{ACTIVITY_PREFIX}last_{kind}_{channel}"),
+        value: humantime::format_rfc3339_millis(std::time::UNIX_EPOCH + since).to_string(),
+    }))
 }
 
 /// A signal as a message.
@@ -94,7 +137,7 @@ pub fn signal_message(signal: &Signal) -> v1::Signal {
         event_time_ms: signal.event_time_ms,
         kind: kind.into(),
         attributes: signal.attributes.iter().map(attribute_message).collect(),
-        schema_version: String::new(),
+        ..v1::Signal::default()
     }
 }
 

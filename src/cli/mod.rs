@@ -8,6 +8,7 @@ mod explain;
 mod generate;
 mod job;
 mod load;
+mod map;
 mod mapping;
 mod model;
 mod quarantine;
@@ -42,6 +43,7 @@ enum Command {
     Generate(generate::GenerateArguments),
     Model(model::ModelArguments),
     Sinks(sinks::SinksArguments),
+    Map(map::MapArguments),
     Mapping(mapping::MappingArguments),
     Sources(quarantine::SourcesArguments),
     Quarantine(quarantine::QuarantineArguments),
@@ -69,6 +71,7 @@ impl Arguments {
             Command::Sinks(arguments) => sinks::run(arguments),
             Command::Sources(arguments) => quarantine::sources(arguments),
             Command::Quarantine(arguments) => quarantine::run(arguments),
+            Command::Map(arguments) => map::run(&arguments),
             Command::Mapping(arguments) => mapping::run(arguments),
             Command::Schemas(arguments) => schemas::run(&arguments),
             Command::Replay(arguments) => replay::run(&arguments),

@@ -7,7 +7,7 @@ use regex::Regex;
 use serde::Deserialize;
 
 use super::Mistakes;
-use crate::intake::{SourceSettings, ValueRule, is_attribute};
+use crate::intake::{SourceSettings, ValueRule, day, is_attribute};
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -78,6 +78,15 @@ impl Mistakes {
                 format!("{place}.attribute"),
                 format!("\"{}\" is no attribute; use for example \"name.family\" or \"identifier.store\"", written.attribute),
             );
+        }
+        for (field, bound) in [("min", &written.min), ("max", &written.max)] {
+            let is_day = |bound: &String| day(bound).is_some();
+            if written.attribute == "birth_date" && !bound.as_ref().is_none_or(is_day) {
+                self.add(
+                    format!("{place}.{field}"),
+                    "is no day; write it as 1900-12-31",
+                );
+            }
         }
         // The whole value has to fit.
         let pattern = written.pattern.and_then(|text| {

@@ -11,6 +11,11 @@ use super::roles::{COLUMN_NAMES, ColumnRole, role_names};
 /// Values looked at to recognise a column.
 pub(super) const SAMPLE_ROWS: usize = 1000;
 
+/// Values from which on they say what a column is that no name tells.
+const MIN_VALUES: usize = 20;
+/// Dates of which half lie before this year are those of births.
+const LATEST_MEDIAN_BIRTH_YEAR: u16 = 1995;
+
 /// What the columns of a file mean.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Mapping {
@@ -64,6 +69,18 @@ impl Mapping {
         keep_first(&mut roles, &ColumnRole::RecordId, |index| {
             ColumnRole::Identifier(scheme_of(&columns[index]))
         });
+        if !roles.contains(&ColumnRole::RecordId)
+            && let Some(key) = (0..columns.len()).find(|index| {
+                is_key(
+                    &columns[*index],
+                    &roles[*index],
+                    &column_values(sample, *index),
+                    sample.len(),
+                )
+            })
+        {
+            roles[key] = ColumnRole::RecordId;
+        }
         keep_first(&mut roles, &ColumnRole::Source, |_| ColumnRole::Ignore);
         keep_first(&mut roles, &ColumnRole::Street, |_| ColumnRole::Unit);
         let has_parts =
@@ -186,19 +203,47 @@ fn recognise(column: &str, values: &[&str]) -> ColumnRole {
     if let Some(role) = of_part_of_name(&name, column) {
         return dated(role);
     }
-    if !values.is_empty()
-        && share(&|value| {
-            value.len() >= 8 && value.contains(['-', '/', '.']) && normalise_date(value).is_some()
-        }) > 0.8
-    {
-        // A date that is no birth date says when something was done, not who did it.
-        return ColumnRole::Ignore;
+    let is_international = |value: &str| {
+        value.starts_with('+') && value.bytes().filter(u8::is_ascii_digit).count() >= 8
+    };
+    if !values.is_empty() && share(&is_international) > 0.5 {
+        return ColumnRole::Phone;
+    }
+    let date = |value: &str| {
+        let is_written_out = value.len() >= 8 && value.contains(['-', '/', '.']);
+        is_written_out.then(|| normalise_date(value)).flatten()
+    };
+    if !values.is_empty() && share(&|value| date(value).is_some()) > 0.8 {
+        // Most people were born before most of what is kept about them was done. Any other date says when something was done,
+        // not who did it.
+        let dates = values.iter().filter_map(|value| date(value));
+        let mut years: Vec<u16> = dates.map(|date| date.year).collect();
+        years.sort_unstable();
+        let is_birth = years
+            .get(years.len() / 2)
+            .is_some_and(|median| *median < LATEST_MEDIAN_BIRTH_YEAR);
+        return if is_birth && years.len() >= MIN_VALUES {
+            dated(ColumnRole::BirthDate { day_first: false })
+        } else {
+            ColumnRole::Ignore
+        };
     }
     let distinct: std::collections::BTreeSet<&&str> = values.iter().collect();
     if distinct.len() < 2 {
         return ColumnRole::Ignore;
     }
     custom(column)
+}
+
+/// Whether a column that has no other meaning is the key of the records: called a number, and another one in every row.
+fn is_key(column: &str, role: &ColumnRole, values: &[&str], rows: usize) -> bool {
+    let name = letters(column);
+    let is_number = ["nr", "no", "num", "key", "pk", "code"]
+        .iter()
+        .any(|ending| name.ends_with(ending));
+    let is_free = matches!(role, ColumnRole::Custom(_) | ColumnRole::Identifier(_));
+    let distinct: std::collections::BTreeSet<&&str> = values.iter().collect();
+    is_number && is_free && rows >= MIN_VALUES && distinct.len() == rows
 }
 
 /// The role of a column whose values are not at hand.
@@ -302,6 +347,41 @@ mod tests {
                 ColumnRole::Custom("favourite".into()),
                 ColumnRole::Ignore,
             ]
+        );
+    }
+
+    #[test]
+    fn what_no_name_tells_the_values_do() {
+        let names = columns(&["Kunden-Nr", "Rufnr", "Geb.", "Seit", "Filiale"]);
+        let rows: Vec<StringRecord> = (0..40)
+            .map(|index| {
+                StringRecord::from(vec![
+                    format!("{}", 1_000 + index),
+                    format!("+49 170 85412{index:02}"),
+                    format!("03.04.{}", 1950 + index),
+                    format!("03.04.{}", 2000 + index % 20),
+                    ["Nord", "Süd"][index % 2].to_owned(),
+                ])
+            })
+            .collect();
+        let wanted = vec![
+            ColumnRole::RecordId,
+            ColumnRole::Phone,
+            ColumnRole::BirthDate { day_first: false },
+            ColumnRole::Ignore,
+            ColumnRole::Custom("filiale".into()),
+        ];
+        assert_eq!(Mapping::recognise(&names, &rows).roles, wanted);
+        // A handful of rows says too little, and a number that comes twice is no key.
+        let few = Mapping::recognise(&names, &rows[..5]).roles;
+        assert_eq!(
+            (&few[0], &few[2]),
+            (&ColumnRole::Custom("kunden_nr".into()), &ColumnRole::Ignore)
+        );
+        let twice = [rows.clone(), rows[..1].to_vec()].concat();
+        assert_eq!(
+            Mapping::recognise(&names, &twice).roles[0],
+            ColumnRole::Custom("kunden_nr".into())
         );
     }
 

@@ -8,6 +8,7 @@ mod registry;
 pub use consumers::{ConsumerKind, ConsumerSettings, Parse, consume};
 pub use drops::{DropMode, DropReject, DropResult, DropSettings, watch};
 pub use quarantine::Quarantine;
+pub(crate) use registry::day;
 pub use registry::{Registry, SourceSettings, ValueRule, is_attribute};
 
 use std::sync::Arc;

@@ -182,7 +182,7 @@ impl ValueRule {
 
     fn compare(&self, value: &str, bound: &str) -> Option<std::cmp::Ordering> {
         if self.attribute == "birth_date" {
-            return Some(date(value)?.cmp(&date(bound)?));
+            return Some(date(value)?.cmp(&day(bound)?));
         }
         match (value.parse::<f64>(), bound.parse::<f64>()) {
             (Ok(value), Ok(bound)) => value.partial_cmp(&bound),
@@ -191,10 +191,19 @@ impl ValueRule {
     }
 }
 
-fn date(text: &str) -> Option<[u8; 8]> {
-    normalise_date(text)
-        .filter(|date| date.is_complete())
-        .map(|date| date.digits())
+/// Year, month and day; 0 where one is not known.
+fn date(text: &str) -> Option<(u16, u8, u8)> {
+    normalise_date(text).map(|date| (date.year, date.month, date.day))
+}
+
+/// Of `1900-01-01`: a bound may be what no form fills in by itself.
+pub(crate) fn day(text: &str) -> Option<(u16, u8, u8)> {
+    let mut parts = text.splitn(3, '-');
+    Some((
+        parts.next()?.parse().ok()?,
+        parts.next()?.parse().ok()?,
+        parts.next()?.parse().ok()?,
+    ))
 }
 
 /// The text of an attribute under a name such as `email`, `name.family` or `identifier.store`.

@@ -26,7 +26,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use backon::{BackoffBuilder, ExponentialBuilder};
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -34,6 +33,7 @@ use tokio_util::sync::CancellationToken;
 use crate::files::Format;
 use crate::objects::ObjectsPlace;
 use crate::resolver::Durable;
+use crate::retry::delays;
 use crate::store::{EventKind, Store, StoredEvent, StoredIdentity, Tenant};
 use cloud_event::{ConsumerRecords, id_of, kind_of};
 use worker::Worker;
@@ -365,13 +365,7 @@ const LONGEST_RETRY: Duration = Duration::from_secs(30);
 
 /// How long to wait after so many failures before: doubled each time, with jitter.
 fn delay(failures_before: u32) -> Duration {
-    ExponentialBuilder::default()
-        .with_min_delay(FIRST_RETRY)
-        .with_max_delay(LONGEST_RETRY)
-        .with_factor(2.0)
-        .with_jitter()
-        .without_max_times()
-        .build()
+    delays(FIRST_RETRY, LONGEST_RETRY)
         .nth(failures_before.min(20) as usize)
         .unwrap_or(LONGEST_RETRY)
 }

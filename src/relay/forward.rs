@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use backon::{BackoffBuilder, ExponentialBuilder};
 use tokio::sync::mpsc;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
@@ -18,6 +17,7 @@ use veridem_proto::v1::submit_signals_response::Outcome;
 use super::RelaySettings;
 use super::backlog::{Backlog, Waiting};
 use crate::api::TENANT_KEY;
+use crate::retry::delays;
 
 /// Signals on their way.
 const WINDOW: usize = 512;
@@ -26,21 +26,14 @@ const SETTLED_AT_ONCE: usize = 256;
 /// After this it is told in any case.
 const SETTLE_INTERVAL: Duration = Duration::from_millis(200);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const FIRST_DELAY: Duration = Duration::from_millis(200);
 const LONGEST_DELAY: Duration = Duration::from_secs(60);
 
 /// Passes on until `stop`.
 pub(super) async fn run(settings: RelaySettings, backlog: Backlog, stop: CancellationToken) {
     let connected = metrics::gauge!("veridem_relay_connected");
     let failures = metrics::counter!("veridem_relay_failures_total");
-    let delays = || {
-        ExponentialBuilder::default()
-            .with_min_delay(Duration::from_millis(200))
-            .with_max_delay(LONGEST_DELAY)
-            .with_jitter()
-            .without_max_times()
-            .build()
-    };
-    let mut waits = delays();
+    let mut waits = delays(FIRST_DELAY, LONGEST_DELAY);
     loop {
         let mut link = Link {
             backlog: &backlog,
@@ -60,7 +53,7 @@ pub(super) async fn run(settings: RelaySettings, backlog: Backlog, stop: Cancell
             return;
         }
         if link.passed_on > 0 {
-            waits = delays();
+            waits = delays(FIRST_DELAY, LONGEST_DELAY);
         }
         if let Err(cause) = ended.and(settled) {
             failures.increment(1);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use veridem_matchers::{Attribute, Pack, StatedAttribute};
+use veridem_matchers::{ACTIVITY_PREFIX, Attribute, Pack, StatedAttribute};
 
 use super::signal::{Signal, SignalKind};
 
@@ -66,7 +66,14 @@ impl Fold {
         }
         raise(&mut self.latest, &stamp);
         if let Some(floor) = &self.floor {
-            self.slots.retain(|_, slot| slot.stamp >= *floor);
+            let deleted = &self.deleted;
+            self.slots.retain(|name, slot| {
+                let is_activity = name
+                    .strip_prefix("custom.")
+                    .is_some_and(|name| name.starts_with(ACTIVITY_PREFIX));
+                slot.stamp >= *floor
+                    || is_activity && deleted.as_ref().is_none_or(|deleted| slot.stamp > *deleted)
+            });
         }
     }
 

@@ -30,6 +30,7 @@ mod quarantine;
 mod rabbitmq_server;
 mod refusals;
 mod relay;
+mod returns;
 mod sample;
 mod service;
 mod stewardship;

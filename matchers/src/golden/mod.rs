@@ -96,6 +96,7 @@ impl SurvivorshipRules {
             Attribute::BirthDate(_) => &self.birth_date,
             Attribute::Gender(_) => &self.gender,
             Attribute::Identifier(_) => &self.identifier,
+            Attribute::Custom(custom) if custom.is_activity() => return &[Criterion::MostRecent],
             Attribute::Custom(_) => &self.custom,
         };
         of_kind.as_ref().unwrap_or(&self.default)

@@ -23,7 +23,7 @@ pub use text::fold;
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
-use crate::record::{Attribute, StatedAttribute};
+use crate::record::{ACTIVITY_PREFIX, Attribute, StatedAttribute};
 
 /// A short text, which lies in place: records are compared without following a pointer for every value.
 pub type Text = CompactString;
@@ -136,6 +136,7 @@ impl NormalisedRecord {
                 push_new(&mut self.identifiers, identifier);
             }
             NormalisedValue::Gender(gender) => self.gender = Some(gender),
+            NormalisedValue::Custom(custom) if custom.name.starts_with(ACTIVITY_PREFIX) => {}
             NormalisedValue::Custom(custom) => push_new(&mut self.customs, custom),
         }
     }

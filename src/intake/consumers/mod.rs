@@ -12,12 +12,12 @@ use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use backon::{BackoffBuilder, ExponentialBuilder};
 use metrics::Counter;
 use tokio_util::sync::CancellationToken;
 
 use super::{Incoming, Intake};
 use crate::resolver::{Ack, EngineError, Pending, answer};
+use crate::retry::delays;
 use crate::store::Tenant;
 
 /// Where a consumer takes messages from.
@@ -209,7 +209,7 @@ pub async fn consume(
         messages,
         taken: 0,
     };
-    let mut delays = delays();
+    let mut waits = delays(FIRST_DELAY, LONGEST_DELAY);
     loop {
         let link = tokio::select! {
             () = stop.cancelled() => return,
@@ -232,25 +232,17 @@ pub async fn consume(
             "a consumer was interrupted; it connects again"
         );
         if consumer.taken > taken_before {
-            delays = self::delays();
+            waits = delays(FIRST_DELAY, LONGEST_DELAY);
         }
         tokio::select! {
             () = stop.cancelled() => return,
-            () = tokio::time::sleep(delays.next().unwrap_or(LONGEST_DELAY)) => {}
+            () = tokio::time::sleep(waits.next().unwrap_or(LONGEST_DELAY)) => {}
         }
     }
 }
 
+const FIRST_DELAY: Duration = Duration::from_millis(100);
 const LONGEST_DELAY: Duration = Duration::from_secs(30);
-
-fn delays() -> impl Iterator<Item = Duration> {
-    ExponentialBuilder::default()
-        .with_min_delay(Duration::from_millis(100))
-        .with_max_delay(LONGEST_DELAY)
-        .with_jitter()
-        .without_max_times()
-        .build()
-}
 
 struct Consumer {
     settings: ConsumerSettings,
