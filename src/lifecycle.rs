@@ -60,6 +60,7 @@ impl Service {
         let authenticator = Arc::new(Authenticator::new(config.principals.clone()));
         let mut tenants = authenticator.tenants();
         tenants.extend(config.sinks.iter().map(|sink| sink.tenant.clone()));
+        tenants.extend(config.drops.iter().map(|files| files.tenant.clone()));
         tenants.extend(
             config
                 .consumers
@@ -127,7 +128,7 @@ impl Service {
             stop: stop.clone(),
         };
         let routes = api.routes().await?;
-        let gateway = gateway::router(routes.clone(), config.principals.is_empty());
+        let gateway = gateway::router(routes.clone(), config.principals.is_empty(), stop.clone());
         let servers = vec![
             tokio::spawn(serve_grpc(routes, grpc, stop.clone())),
             tokio::spawn(serve_http(gateway, metrics, store, http, stop.clone())),

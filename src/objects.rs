@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt as _};
 use reqwest::Url;
@@ -43,6 +44,12 @@ impl ObjectsPlace {
         if let Ok(folder) = url.to_file_path() {
             std::fs::create_dir_all(&folder)
                 .with_context(|| format!("cannot make {}", folder.display()))?;
+            // What was put survives power loss.
+            let store = LocalFileSystem::new().with_fsync(true);
+            return Ok(Objects {
+                store: Arc::new(store),
+                prefix: Path::from_absolute_path(&folder)?,
+            });
         }
         #[cfg(not(feature = "s3"))]
         anyhow::ensure!(
@@ -99,16 +106,31 @@ impl Objects {
         Ok(found.bytes().await?.to_vec())
     }
 
-    /// Copies an object into a file.
-    pub async fn download(&self, name: &str, file: &mut tokio::fs::File) -> anyhow::Result<()> {
+    /// Copies an object into a file; tells what it was then.
+    pub async fn download(&self, name: &str, file: &mut tokio::fs::File) -> anyhow::Result<Listed> {
         use tokio::io::AsyncWriteExt as _;
         use tokio_stream::StreamExt as _;
-        let mut chunks = self.store.get(&self.path(name)?).await?.into_stream();
+        let found = self.store.get(&self.path(name)?).await?;
+        let modified_at_ms = found.meta.last_modified.timestamp_millis();
+        let (mut chunks, mut size) = (found.into_stream(), 0);
         while let Some(chunk) = chunks.next().await {
-            file.write_all(&chunk?).await?;
+            let chunk = chunk?;
+            size += chunk.len() as u64;
+            file.write_all(&chunk).await?;
         }
         file.flush().await?;
-        Ok(())
+        let after = self
+            .store
+            .head(&self.path(name)?)
+            .await?
+            .last_modified
+            .timestamp_millis();
+        Ok(Listed {
+            name: name.to_owned(),
+            size,
+            // One that changed while it was read is another one.
+            modified_at_ms: if after == modified_at_ms { after } else { -1 },
+        })
     }
 
     fn path(&self, name: &str) -> anyhow::Result<Path> {

@@ -1,6 +1,8 @@
 //! Between messages and the words of the domain; the one place that knows both.
 
 use prost::Message as _;
+use std::sync::Arc;
+
 use tonic::Status;
 use veridem_matchers::cluster::Link;
 use veridem_matchers::golden::{Criterion, SurvivingValue};
@@ -257,7 +259,7 @@ pub(super) fn identity(identity: &StoredIdentity) -> v1::Identity {
     }
 }
 
-pub(super) fn event(event: &StoredEvent) -> v1::IdentityEvent {
+pub(super) fn event(event: &Arc<StoredEvent>) -> v1::IdentityEvent {
     let kind = match event.kind {
         EventKind::Created => v1::IdentityEventKind::Created,
         EventKind::Updated => v1::IdentityEventKind::Updated,

@@ -127,7 +127,12 @@ impl Api {
         let (api, requests) = (self.clone(), request.into_inner());
         let (answers, outgoing) = mpsc::channel(MAX_ANSWERS);
         tokio::spawn(async move {
-            if let Err(failed) = api.reconcile(caller, requests, &answers).await {
+            let reconciled = tokio::select! {
+                () = api.stop.cancelled() => Err(status::of(EngineError::Stopping)),
+                () = answers.closed() => return,
+                reconciled = api.reconcile(caller, requests, &answers) => reconciled,
+            };
+            if let Err(failed) = reconciled {
                 // The caller may be gone.
                 let _ = answers.send(Err(failed)).await;
             }
@@ -324,8 +329,14 @@ impl Comparison {
     ) -> Result<(Wrong, Option<IdentityId>), StoreError> {
         let page = store.identities_after(&self.tenant, after, READ_AT_ONCE)?;
         let last = page.last().map(|identity| identity.id);
-        let missing = page.into_iter().filter(|identity| self.is_wanted(identity));
-        let wrong: Wrong = missing
+        let mut wanted = Vec::new();
+        for identity in page {
+            if self.is_wanted(&identity) && self.was_told(store, &identity)? {
+                wanted.push(identity);
+            }
+        }
+        let wrong: Wrong = wanted
+            .into_iter()
             .map(|identity| {
                 let mut discrepancy = v1::Discrepancy {
                     identity_id: identity.id.to_string(),
@@ -340,11 +351,18 @@ impl Comparison {
         Ok((wrong, last))
     }
 
+    /// Whether the sink's filter lets through what an identity's latest event says.
+    fn was_told(&self, store: &dyn Store, identity: &StoredIdentity) -> Result<bool, StoreError> {
+        let event = store
+            .events(&self.tenant, identity.changed_at_sequence, 1)?
+            .pop();
+        Ok(event.is_some_and(|event| self.filter.takes(&event)))
+    }
+
     fn is_wanted(&self, identity: &StoredIdentity) -> bool {
         identity.ended.is_none()
             && !identity.members.is_empty()
             && identity.changed_at_sequence <= self.as_of
             && !self.held.contains(&identity.id)
-            && self.filter.takes_identity(identity)
     }
 }

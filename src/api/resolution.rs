@@ -16,7 +16,7 @@ use crate::resolver::{
     Ack, Engine, EngineError, Moment, Pending, RankedIdentity, answer, validate_attributes,
     validate_id,
 };
-use crate::store::{IdentityId, StoredEvent};
+use crate::store::IdentityId;
 
 /// Answers of one stream that may be on their way.
 const STREAM_WINDOW: usize = 1_024;
@@ -493,7 +493,7 @@ impl ResolutionService for Api {
         let size = page::size(request.page_size, 100, 1_000)?;
         let from = page::number(&request.page_token)?.unwrap_or(request.from_sequence);
         let durable = self.ingest.durable().sequence(&caller.tenant);
-        let events: Vec<StoredEvent> = self
+        let events = self
             .ask("ListIdentityEvents", move |engine| {
                 Ok(engine.store().events(&caller.tenant, from, size)?)
             })

@@ -22,6 +22,8 @@ pub(super) struct WrittenDrop {
     source: Option<String>,
     mapping: Option<PathBuf>,
     #[serde(default)]
+    schema_version: String,
+    #[serde(default)]
     mode: DropMode,
     max_ended_share: Option<f64>,
     interval: Option<String>,
@@ -62,6 +64,7 @@ impl Mistakes {
             name: written.name,
             tenant,
             source: written.source,
+            schema_version: written.schema_version,
             mode: written.mode,
             max_ended_share,
             interval: interval.unwrap_or(Duration::from_secs(10)),

@@ -19,7 +19,7 @@ use veridem_matchers::{Model, Pack};
 
 use crate::intake::{ConsumerSettings, DropSettings, SourceSettings};
 use crate::objects::ObjectsPlace;
-use crate::publish::SinkSettings;
+use crate::publish::{SinkKind, SinkSettings};
 use crate::resolver::Matcher;
 use crate::store::{StoreEngine, Tenant};
 use crate::telemetry::LogFormat;
@@ -426,6 +426,14 @@ impl Mistakes {
         self.check_names("sinks", sinks);
         let sources = config.sources.iter().map(|source| source.name.as_str());
         self.check_names("sources", sources);
+        let drops = config.drops.iter().map(|files| files.name.as_str());
+        self.check_names("drops", drops);
+        // Two that write into one place overwrite each other.
+        let places = config.sinks.iter().filter_map(|sink| match &sink.kind {
+            SinkKind::Objects { place, .. } => Some(place.url.as_str()),
+            _ => None,
+        });
+        self.check_names("sinks.url", places);
         let consumers = config
             .consumers
             .iter()
@@ -437,7 +445,7 @@ impl Mistakes {
         let mut names: Vec<&str> = names.collect();
         names.sort_unstable();
         for repeated in names.windows(2).filter(|pair| pair[0] == pair[1]) {
-            self.add(field, format!("two are named \"{}\"", repeated[0]));
+            self.add(field, format!("two have \"{}\"", repeated[0]));
         }
     }
 }

@@ -120,7 +120,13 @@ pub fn read_signal_log(
     rows.for_each_json(|line, parsed| {
         let signal = parsed.and_then(|object| {
             serde_json::from_value::<Signal>(object.into())
-                .map_err(|cause| format!("not a signal: {cause}"))
+                // What serde says may hold the values.
+                .map_err(|cause| match cause.classify() {
+                    serde_json::error::Category::Data => {
+                        "not a signal: a field is missing, unknown or of another type".to_owned()
+                    }
+                    _ => "not a signal".to_owned(),
+                })
         });
         visit(line, signal);
     })

@@ -19,11 +19,12 @@ use axum::http::{HeaderMap, HeaderValue, Request, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use prost_reflect::MethodDescriptor;
+use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic::service::Routes;
 use tower::ServiceExt;
 
-use crate::api::{MAX_MODEL_BYTES, TENANT_KEY};
+use crate::api::{MAX_MESSAGE_BYTES, MAX_MODEL_BYTES, TENANT_KEY};
 use crate::schema::{CONTRACT, read_json};
 use answer::{Answer, refuse};
 
@@ -37,11 +38,17 @@ struct Gateway {
     routes: Routes,
     /// Anyone who reaches the port may call: then only who asks for this machine by its name.
     is_open: bool,
+    /// Ends streams and bodies that never end.
+    stop: CancellationToken,
 }
 
 /// The routes of the gateway and of the description of itself.
-pub fn router(routes: Routes, is_open: bool) -> Router {
-    let gateway = Gateway { routes, is_open };
+pub fn router(routes: Routes, is_open: bool, stop: CancellationToken) -> Router {
+    let gateway = Gateway {
+        routes,
+        is_open,
+        stop,
+    };
     let description = Arc::<str>::from(openapi().to_string());
     Router::new()
         .route("/{service}/{method}", post(call))
@@ -94,22 +101,28 @@ impl Gateway {
         }
         let timeout = timeout(headers)?;
         if method.is_client_streaming() {
-            let (lines, slots) = stream::requests(body, method.input());
+            let stop = self.stop.clone();
+            let (lines, slots) = stream::requests(body, method, stop.clone());
             let answer = self.ask(method, headers, lines).await?;
-            return Ok(stream::answers(answer, Some(slots)));
+            return Ok(stream::answers(answer, Some(slots), stop));
         }
-        let bytes = axum::body::to_bytes(body, MAX_MODEL_BYTES)
-            .await
-            .map_err(|_| {
-                Status::resource_exhausted(format!("a request has at most {MAX_MODEL_BYTES} bytes"))
-            })?;
+        let most = match method.parent_service().name() {
+            "OperationsService" => MAX_MODEL_BYTES,
+            _ => MAX_MESSAGE_BYTES,
+        };
+        let bytes = tokio::select! {
+            () = self.stop.cancelled() => return Err(Status::unavailable("the service is stopping")),
+            bytes = axum::body::to_bytes(body, most) => bytes,
+        };
+        let bytes = bytes.map_err(|_| {
+            Status::resource_exhausted(format!("a request has at most {most} bytes"))
+        })?;
         let message = read_json(method.input(), &bytes).map_err(Status::invalid_argument)?;
         let request = Body::from(answer::frame(&message));
         if method.is_server_streaming() {
-            return Ok(stream::answers(
-                self.ask(method, headers, request).await?,
-                None,
-            ));
+            let stop = self.stop.clone();
+            let answer = self.ask(method, headers, request).await?;
+            return Ok(stream::answers(answer, None, stop));
         }
         let asked = async {
             let mut answer = self.ask(method, headers, request).await?;

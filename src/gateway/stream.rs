@@ -6,13 +6,14 @@ use std::convert::Infallible;
 use axum::body::{Body, Bytes};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use prost_reflect::MessageDescriptor;
+use prost_reflect::MethodDescriptor;
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
-use tokio_util::codec::{FramedRead, LinesCodec, LinesCodecError};
+use tokio_util::codec::{AnyDelimiterCodec, AnyDelimiterCodecError, FramedRead};
 use tokio_util::io::StreamReader;
+use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use super::JSON_LINES;
@@ -31,29 +32,55 @@ pub(super) enum Slot {
     Refused(Status),
 }
 
-/// The request's lines as gRPC messages, and what each line comes to.
-pub(super) fn requests(body: Body, descriptor: MessageDescriptor) -> (Body, mpsc::Receiver<Slot>) {
+/// What becomes of the lines of a request.
+pub(super) struct Slots {
+    slots: mpsc::Receiver<Slot>,
+    /// The service answers each line; else a line that is refused ends the stream.
+    each: bool,
+}
+
+/// Calls that answer each message of a stream, in the order of the messages.
+const ANSWERING_EACH: &[&str] = &["SubmitSignals", "ResolveStream"];
+
+/// The request's lines as gRPC messages, and what each line comes to; until `stop`.
+pub(super) fn requests(
+    body: Body,
+    method: &MethodDescriptor,
+    stop: CancellationToken,
+) -> (Body, Slots) {
+    let descriptor = method.input();
+    let each = ANSWERING_EACH.contains(&method.name());
     let (messages, asked) = mpsc::channel::<Result<Bytes, Infallible>>(MAX_LINES);
     let (slots, slots_taken) = mpsc::channel(MAX_LINES);
-    tokio::spawn(async move {
+    let reading = async move {
         let bytes = body
             .into_data_stream()
             .map(|data| data.map_err(std::io::Error::other));
-        let codec = LinesCodec::new_with_max_length(MAX_MESSAGE_BYTES);
+        // Bytes, not text: what is no UTF-8 is a wrong line, not the end of the stream.
+        let codec =
+            AnyDelimiterCodec::new_with_max_length(b"\n".to_vec(), Vec::new(), MAX_MESSAGE_BYTES);
         let mut lines = FramedRead::new(StreamReader::new(bytes), codec);
         let mut number = 0_u64;
-        while let Some(line) = lines.next().await {
+        let mut was_too_long = false;
+        loop {
+            let line = match lines.next().await {
+                Some(line) => line,
+                // The codec goes on behind a line that is too long after it has ended once.
+                None if std::mem::take(&mut was_too_long) => continue,
+                None => return,
+            };
             number += 1;
             let read = match line {
-                Ok(line) if line.trim().is_empty() => continue,
-                Ok(line) => read_json(descriptor.clone(), line.as_bytes())
+                Ok(line) if line.trim_ascii().is_empty() => continue,
+                Ok(line) => read_json(descriptor.clone(), &line)
                     // Of one line only the column says something.
                     .map_err(|problem| problem.trim_start_matches("line 1 ").to_owned()),
-                Err(LinesCodecError::MaxLineLengthExceeded) => {
+                Err(AnyDelimiterCodecError::MaxChunkLengthExceeded) => {
+                    was_too_long = true;
                     Err(format!("a line has at most {MAX_MESSAGE_BYTES} bytes"))
                 }
                 // The caller is gone.
-                Err(LinesCodecError::Io(_)) => return,
+                Err(AnyDelimiterCodecError::Io(_)) => return,
             };
             let (slot, message) = match read {
                 Ok(message) => (Slot::Asked, Some(message)),
@@ -62,7 +89,8 @@ pub(super) fn requests(body: Body, descriptor: MessageDescriptor) -> (Body, mpsc
                     (Slot::Refused(status), None)
                 }
             };
-            if slots.send(slot).await.is_err() {
+            let is_refused = message.is_none();
+            if (each || is_refused) && slots.send(slot).await.is_err() || is_refused && !each {
                 return;
             }
             if let Some(message) = message
@@ -71,28 +99,38 @@ pub(super) fn requests(body: Body, descriptor: MessageDescriptor) -> (Body, mpsc
                 return;
             }
         }
+    };
+    tokio::spawn(async move {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = reading => {}
+        }
     });
-    (Body::from_stream(ReceiverStream::new(asked)), slots_taken)
+    let slots = Slots {
+        slots: slots_taken,
+        each,
+    };
+    (Body::from_stream(ReceiverStream::new(asked)), slots)
 }
 
-/// The answers, a line each; with slots, one for each line of the request. An error that ends the stream is its last line.
-pub(super) fn answers(mut answer: Answer, slots: Option<mpsc::Receiver<Slot>>) -> Response {
+/// The answers, a line each, until the caller is gone or `stop`. Where each line of the request has an answer, one that was refused gets
+/// an error in its place; any other error is the last line.
+pub(super) fn answers(
+    mut answer: Answer,
+    slots: Option<Slots>,
+    stop: CancellationToken,
+) -> Response {
     let (lines, taken) = mpsc::channel::<Result<String, Infallible>>(MAX_LINES);
     tokio::spawn(async move {
         let mut slots = slots;
         loop {
-            let slot = match &mut slots {
-                Some(slots) => slots.recv().await.unwrap_or(Slot::Asked),
-                None => Slot::Asked,
+            let next = tokio::select! {
+                // Who is gone must not leave a call behind that waits for what may never come.
+                () = lines.closed() => return,
+                () = stop.cancelled() => return,
+                next = next_line(&mut answer, &mut slots) => next,
             };
-            let (line, is_last) = match slot {
-                Slot::Refused(status) => (json!({ "error": error(&status) }).to_string(), false),
-                Slot::Asked => match answer.next().await {
-                    None => return,
-                    Some(Ok(message)) => (message, false),
-                    Some(Err(status)) => (json!({ "error": error(&status) }).to_string(), true),
-                },
-            };
+            let Some((line, is_last)) = next else { return };
             if lines.send(Ok(line + "\n")).await.is_err() || is_last {
                 return;
             }
@@ -100,4 +138,24 @@ pub(super) fn answers(mut answer: Answer, slots: Option<mpsc::Receiver<Slot>>) -
     });
     let body = Body::from_stream(ReceiverStream::new(taken));
     ([(header::CONTENT_TYPE, JSON_LINES)], body).into_response()
+}
+
+/// The next line, and whether it is the last.
+async fn next_line(answer: &mut Answer, slots: &mut Option<Slots>) -> Option<(String, bool)> {
+    let told = |status: &Status| json!({ "error": error(status) }).to_string();
+    let next = match slots {
+        Some(Slots { slots, each: true }) => match slots.recv().await {
+            Some(Slot::Refused(status)) => return Some((told(&status), false)),
+            Some(Slot::Asked) | None => answer.next().await,
+        },
+        Some(Slots { slots, each: false }) => tokio::select! {
+            Some(Slot::Refused(status)) = slots.recv() => return Some((told(&status), true)),
+            next = answer.next() => next,
+        },
+        None => answer.next().await,
+    };
+    match next? {
+        Ok(message) => Some((message, false)),
+        Err(status) => Some((told(&status), true)),
+    }
 }

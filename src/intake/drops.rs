@@ -42,6 +42,8 @@ pub struct DropSettings {
     pub source: Option<String>,
     /// The text of a mapping file, as bulk jobs take it; none: columns are recognised.
     pub mapping: Option<String>,
+    /// The version of the source's schema, where the registry asks for one.
+    pub schema_version: String,
     /// What a file says of the records that it does not name.
     pub mode: DropMode,
     /// The share of a source's records that a full file may end; above it none is ended.
@@ -166,11 +168,15 @@ impl FileDrop<'_> {
             let is_partial = PARTIAL_ENDINGS.iter().any(|ending| name.ends_with(ending));
             !name.starts_with('.') && !name.ends_with(RESULT_ENDING) && !is_partial
         };
-        let files: Vec<Listed> = listed
+        let mut files: Vec<Listed> = listed
             .into_iter()
             .filter(|file| is_file(&file.name))
             .collect();
-        let mut count = 0;
+        // What was written first says what was true first.
+        files.sort_by(|left, right| {
+            (left.modified_at_ms, &left.name).cmp(&(right.modified_at_ms, &right.name))
+        });
+        let (mut count, mut failure) = (0, None);
         for file in &files {
             if stop.is_cancelled() {
                 break;
@@ -186,33 +192,59 @@ impl FileDrop<'_> {
             if !is_whole || is_done {
                 continue;
             }
-            let result = self.process(&objects, file).await?;
-            tracing::info!(
-                drop = self.settings.name,
-                outcome = result.outcome,
-                records = result.records,
-                accepted = result.accepted,
-                rejected = result.rejected,
-                ended = result.ended,
-                "a file is processed"
-            );
-            let text = serde_json::to_vec_pretty(&result)?;
-            objects
-                .put(&format!("{}{RESULT_ENDING}", file.name), text)
-                .await?;
-            self.results
-                .get_or_insert_default()
-                .insert(file.name.clone(), result);
-            count += 1;
+            match self.process(&objects, file).await {
+                Ok(true) => count += 1,
+                // It is being written once more.
+                Ok(false) => {}
+                Err(cause) => {
+                    tracing::warn!(
+                        drop = self.settings.name,
+                        file = file.name,
+                        cause = format!("{cause:#}"),
+                        "a file cannot be processed now; it is tried again"
+                    );
+                    failure.get_or_insert(cause);
+                }
+            }
         }
         self.seen = files
             .into_iter()
             .map(|file| (file.name.clone(), file))
             .collect();
-        Ok(count)
+        match failure {
+            Some(cause) if count == 0 => Err(cause),
+            _ => Ok(count),
+        }
     }
 
-    async fn process(&self, objects: &Objects, file: &Listed) -> anyhow::Result<DropResult> {
+    /// Processes a file and puts its result beside it; not where it has changed meanwhile.
+    async fn process(&mut self, objects: &Objects, file: &Listed) -> anyhow::Result<bool> {
+        let Some(result) = self.result_of(objects, file).await? else {
+            return Ok(false);
+        };
+        tracing::info!(
+            drop = self.settings.name,
+            outcome = result.outcome,
+            records = result.records,
+            accepted = result.accepted,
+            rejected = result.rejected,
+            ended = result.ended,
+            "a file is processed"
+        );
+        let text = serde_json::to_vec_pretty(&result)?;
+        objects
+            .put(&format!("{}{RESULT_ENDING}", file.name), text)
+            .await?;
+        let results = self.results.get_or_insert_default();
+        results.insert(file.name.clone(), result);
+        Ok(true)
+    }
+
+    async fn result_of(
+        &self,
+        objects: &Objects,
+        file: &Listed,
+    ) -> anyhow::Result<Option<DropResult>> {
         let mut result = DropResult {
             file: file.name.clone(),
             size: file.size,
@@ -223,8 +255,11 @@ impl FileDrop<'_> {
         let folder = tempfile::tempdir()?;
         let path = folder.path().join(&file.name);
         let mut copy = tokio::fs::File::create(&path).await?;
-        objects.download(&file.name, &mut copy).await?;
+        let downloaded = objects.download(&file.name, &mut copy).await?;
         drop(copy);
+        if downloaded != *file {
+            return Ok(None);
+        }
         result.sha256 = {
             let path = path.clone();
             tokio::task::spawn_blocking(move || hash_of(&path)).await??
@@ -260,7 +295,7 @@ impl FileDrop<'_> {
             }
         }
         result.finished_at_ms = clock::now_ms();
-        Ok(result)
+        Ok(Some(result))
     }
 
     async fn take(
@@ -298,7 +333,7 @@ impl FileDrop<'_> {
     ) -> Result<(), EngineError> {
         let incoming = Incoming {
             signal,
-            schema_version: String::new(),
+            schema_version: self.settings.schema_version.clone(),
         };
         let submitted =
             self.intake
@@ -446,7 +481,17 @@ fn read(
             signals: Vec::new(),
             rejects: Vec::new(),
         };
+        let is_meant = |signal: &Signal| {
+            options
+                .source
+                .as_ref()
+                .is_none_or(|source| signal.source == *source)
+        };
         read_signal_log(&rows, |line, signal| match signal {
+            Ok(signal) if !is_meant(&signal) => read.rejects.push(DropReject {
+                line,
+                reason: "is not of the drop's source".to_owned(),
+            }),
             Ok(signal) => read.signals.push((line, signal)),
             Err(reason) => read.rejects.push(DropReject { line, reason }),
         })

@@ -63,8 +63,8 @@ impl Quarantine {
     ) -> Result<(), EngineError> {
         let tenant = tenant.clone();
         self.blocking(move |quarantine| {
-            let is_new = quarantine.store.quarantined_entry(&tenant, id)?.is_none();
             let mut counts = quarantine.counts.lock();
+            let is_new = quarantine.store.quarantined_entry(&tenant, id)?.is_none();
             let count = counts.entry(tenant.clone()).or_default();
             if is_new && *count >= MAX_ENTRIES {
                 return Err(EngineError::Overloaded);
@@ -85,6 +85,7 @@ impl Quarantine {
     ) -> Result<u64, EngineError> {
         let tenant = tenant.clone();
         self.blocking(move |quarantine| {
+            let mut counts = quarantine.counts.lock();
             let mut writes = Vec::new();
             for id in ids {
                 if quarantine.store.quarantined_entry(&tenant, id)?.is_some() {
@@ -93,7 +94,6 @@ impl Quarantine {
             }
             let removed = writes.len();
             if removed > 0 {
-                let mut counts = quarantine.counts.lock();
                 quarantine.write(&tenant, writes)?;
                 let count = counts.entry(tenant.clone()).or_default();
                 *count = count.saturating_sub(removed);

@@ -116,7 +116,11 @@ impl Registry {
         for attribute in &signal.attributes {
             let (kind, slot) = (attribute.kind(), attribute.slot());
             let may_state = |name: &str| settings.attributes.contains(name);
-            if !settings.attributes.is_empty() && !may_state(kind) && !may_state(&slot) {
+            // What a customer did is no attribute of who the customer is.
+            let is_activity =
+                matches!(attribute, Attribute::Custom(custom) if custom.is_activity());
+            let is_agreed = is_activity || may_state(kind) || may_state(&slot);
+            if !settings.attributes.is_empty() && !is_agreed {
                 problems.push(format!("{slot}: may not come from this source"));
             }
         }

@@ -2,10 +2,13 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use serde_json::{Map, Value, json};
+use serde::ser::SerializeMap as _;
+use serde::{Serialize, Serializer};
+use serde_json::{Value, json};
+use veridem_matchers::golden::SurvivingValue;
 use veridem_matchers::{Attribute, RecordKey};
 
-use crate::store::{IdentityId, StoredEvent, StoredIdentity, Tenant};
+use crate::store::{IdentityId, StoredEvent, Tenant};
 
 /// The kind of an event that tells the state of an identity, whatever brought it about.
 pub(super) const SNAPSHOT: &str = "snapshot";
@@ -31,18 +34,33 @@ pub(super) fn id_of(tenant: &Tenant, event: &StoredEvent, is_snapshot: bool) -> 
 }
 
 /// An event as a CloudEvent around its data, which may have been mapped.
-pub fn cloud_event(tenant: &Tenant, event: &StoredEvent, data: Value, is_snapshot: bool) -> Value {
-    json!({
-        "specversion": "1.0",
-        "id": id_of(tenant, event, is_snapshot),
-        "source": format!("/veridem/{}", tenant.as_str()),
-        "type": event_type(kind_of(event, is_snapshot)),
-        "subject": event.identity.id.to_string(),
-        "time": time_text(event.occurred_at_ms),
-        "datacontenttype": "application/json",
-        "sequence": event.sequence.to_string(),
-        "data": data,
-    })
+#[derive(Serialize)]
+pub(super) struct CloudEvent<T> {
+    specversion: &'static str,
+    id: String,
+    source: String,
+    r#type: String,
+    subject: String,
+    time: String,
+    datacontenttype: &'static str,
+    sequence: String,
+    data: T,
+}
+
+impl<T> CloudEvent<T> {
+    pub(super) fn new(tenant: &Tenant, event: &StoredEvent, data: T, is_snapshot: bool) -> Self {
+        Self {
+            specversion: "1.0",
+            id: id_of(tenant, event, is_snapshot),
+            source: format!("/veridem/{}", tenant.as_str()),
+            r#type: event_type(kind_of(event, is_snapshot)),
+            subject: event.identity.id.to_string(),
+            time: time_text(event.occurred_at_ms),
+            datacontenttype: "application/json",
+            sequence: event.sequence.to_string(),
+            data,
+        }
+    }
 }
 
 fn time_text(milliseconds: i64) -> String {
@@ -59,67 +77,125 @@ pub struct ConsumerRecords {
     pub returned: Vec<(String, IdentityId)>,
 }
 
-impl ConsumerRecords {
-    /// Adds them to an event's data.
-    pub(super) fn add_to(&self, data: &mut Value) {
-        data["consumer_record_ids"] = json!(self.own);
-        let returned = self.returned.iter().map(|(id, identity)| {
-            json!({ "consumer_record_id": id, "identity_id": identity.to_string() })
+/// Everything that an event says, before mapping.
+pub fn event_data(event: &StoredEvent) -> Value {
+    json!(EventData::new(event, event.kind.as_str(), None))
+}
+
+/// What is published of an event.
+#[derive(Serialize)]
+pub(super) struct EventData<'a> {
+    sequence: u64,
+    kind: &'static str,
+    occurred_at: String,
+    cause: String,
+    identity: Identity<'a>,
+    merged_identity_ids: Vec<String>,
+    split_into_identity_ids: Vec<String>,
+    moved_records: &'a [RecordKey],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    consumer_record_ids: Option<&'a [String]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    returned: Option<Vec<Returned<'a>>>,
+}
+
+#[derive(Serialize)]
+struct Identity<'a> {
+    identity_id: String,
+    version: u64,
+    members: &'a [RecordKey],
+    golden: Golden<'a>,
+}
+
+#[derive(Serialize)]
+struct Returned<'a> {
+    consumer_record_id: &'a str,
+    identity_id: String,
+}
+
+impl<'a> EventData<'a> {
+    /// `records`: what the consumer calls the persons, where it has said so.
+    pub(super) fn new(
+        event: &'a StoredEvent,
+        kind: &'static str,
+        records: Option<&'a ConsumerRecords>,
+    ) -> Self {
+        let ids = |ids: &[IdentityId]| ids.iter().map(|id| id.to_string()).collect();
+        let returned = records.map(|records| {
+            let returned = records.returned.iter().map(|(id, identity)| Returned {
+                consumer_record_id: id,
+                identity_id: identity.to_string(),
+            });
+            returned.collect()
         });
-        data["returned"] = returned.collect();
+        Self {
+            sequence: event.sequence,
+            kind,
+            occurred_at: time_text(event.occurred_at_ms),
+            cause: event.cause.to_string(),
+            identity: Identity {
+                identity_id: event.identity.id.to_string(),
+                version: event.identity.version,
+                members: &event.identity.member_keys,
+                golden: Golden(&event.identity.golden.values),
+            },
+            merged_identity_ids: ids(&event.merged),
+            split_into_identity_ids: ids(&event.split_into),
+            moved_records: &event.moved,
+            consumer_record_ids: records.map(|records| records.own.as_slice()),
+            returned,
+        }
     }
 }
 
-/// Everything that an event says, before mapping.
-pub fn event_data(event: &StoredEvent) -> Value {
-    let ids = |ids: &[IdentityId]| ids.iter().map(|id| id.to_string()).collect::<Vec<_>>();
-    json!({
-        "sequence": event.sequence,
-        "kind": event.kind.as_str(),
-        "occurred_at": time_text(event.occurred_at_ms),
-        "cause": event.cause.to_string(),
-        "identity": identity(&event.identity),
-        "merged_identity_ids": ids(&event.merged),
-        "split_into_identity_ids": ids(&event.split_into),
-        "moved_records": record_keys(&event.moved),
-    })
+/// Surviving values by slot; what is named within its kind (`identifier.loyalty`) stands in an object of the kind. They come
+/// sorted by slot, so that those of one kind stand together.
+struct Golden<'a>(&'a [SurvivingValue]);
+
+/// Those of one kind, by their names.
+struct Named<'a>(&'a [SurvivingValue]);
+
+impl Serialize for Golden<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        let kind_of =
+            |value: &SurvivingValue| value.slot.split_once('.').map(|(kind, _)| kind.to_owned());
+        for group in self.0.chunk_by(|left, right| {
+            let kind = kind_of(left);
+            kind.is_some() && kind == kind_of(right)
+        }) {
+            match group[0].slot.split_once('.') {
+                Some((kind, _)) => map.serialize_entry(kind, &Named(group))?,
+                None => map.serialize_entry(&group[0].slot, &Content(&group[0].attribute))?,
+            }
+        }
+        map.end()
+    }
 }
 
-fn record_keys(keys: &[RecordKey]) -> Value {
-    keys.iter()
-        .map(|key| json!({ "source": key.source, "record_id": key.record_id }))
-        .collect()
+impl Serialize for Named<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let entries = self.0.iter().map(|value| {
+            let name = value.slot.split_once('.').map_or("", |(_, name)| name);
+            (name, Content(&value.attribute))
+        });
+        serializer.collect_map(entries)
+    }
 }
 
-fn identity(identity: &StoredIdentity) -> Value {
-    let mut golden = Map::new();
-    for value in &identity.golden.values {
-        let content = match &value.attribute {
-            Attribute::Name(name) => json!(name),
-            Attribute::Address(address) => json!(address),
+struct Content<'a>(&'a Attribute);
+
+impl Serialize for Content<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Attribute::Name(name) => name.serialize(serializer),
+            Attribute::Address(address) => address.serialize(serializer),
             Attribute::Email(text)
             | Attribute::Phone(text)
             | Attribute::BirthDate(text)
-            | Attribute::Gender(text) => json!(text),
-            Attribute::Identifier(identifier) => json!(identifier.value),
-            Attribute::Custom(custom) => json!(custom.value),
-        };
-        let place = match value.slot.split_once('.') {
-            Some((kind, name)) => {
-                let inner = golden.entry(kind).or_insert_with(|| json!({}));
-                inner
-                    .as_object_mut()
-                    .map(|inner| inner.insert(name.to_owned(), content));
-                continue;
-            }
-            None => value.slot.clone(),
-        };
-        golden.insert(place, content);
+            | Attribute::Gender(text) => serializer.serialize_str(text),
+            Attribute::Identifier(identifier) => serializer.serialize_str(&identifier.value),
+            Attribute::Custom(custom) => serializer.serialize_str(&custom.value),
+        }
     }
-    json!({
-        "identity_id": identity.id.to_string(),
-        "version": identity.version,
-        "members": record_keys(&identity.member_keys),
-        "golden": golden,
-    })
 }

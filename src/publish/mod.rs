@@ -17,7 +17,7 @@ mod rabbitmq;
 mod webhook;
 mod worker;
 
-pub use cloud_event::{cloud_event, event_data};
+pub use cloud_event::event_data;
 pub use event_schema::event_schemas;
 pub use mapping::{MappedRequest, Mapping, samples};
 pub use webhook::sign;
@@ -34,8 +34,8 @@ use crate::files::Format;
 use crate::objects::ObjectsPlace;
 use crate::resolver::Durable;
 use crate::retry::delays;
-use crate::store::{EventKind, Store, StoredEvent, StoredIdentity, Tenant};
-use cloud_event::{ConsumerRecords, id_of, kind_of};
+use crate::store::{EventKind, Store, StoredEvent, Tenant};
+use cloud_event::{CloudEvent, ConsumerRecords, EventData, id_of, kind_of};
 use worker::Worker;
 
 /// Where a sink delivers.
@@ -175,12 +175,6 @@ impl Filter {
         (self.kinds.is_empty() || self.kinds.contains(&event.kind))
             && (self.sources.is_empty()
                 || records.any(|record| self.sources.contains(&record.source)))
-    }
-
-    /// Whether the sink is told of an identity as it is now.
-    pub fn takes_identity(&self, identity: &StoredIdentity) -> bool {
-        let mut records = identity.member_keys.iter();
-        self.sources.is_empty() || records.any(|record| self.sources.contains(&record.source))
     }
 }
 
@@ -410,18 +404,24 @@ impl Outgoing {
             id_of(tenant, event, is_snapshot),
             kind_of(event, is_snapshot),
         );
-        let mut data = event_data(event);
-        data["kind"] = kind.into();
-        if let Some(records) = records {
-            records.add_to(&mut data);
-        }
         let failed =
             |problem| Failure::Rejected(format!("the mapping cannot take the event: {problem}"));
-        let content = match mapping.requests(&data, &id).map_err(failed)? {
-            Some(requests) => Content::Requests(requests),
-            None => {
-                let data = mapping.data(data, &id).map_err(failed)?;
-                Content::CloudEvent(cloud_event(tenant, event, data, is_snapshot).to_string())
+        let data = EventData::new(event, kind, records);
+        let content = match mapping {
+            Mapping::None => {
+                let whole = CloudEvent::new(tenant, event, data, is_snapshot);
+                Content::CloudEvent(json_of(&whole)?)
+            }
+            _ => {
+                let data = serde_json::to_value(data).map_err(|cause| failed(cause.to_string()))?;
+                match mapping.requests(&data, &id).map_err(failed)? {
+                    Some(requests) => Content::Requests(requests),
+                    None => {
+                        let data = mapping.data(data, &id).map_err(failed)?;
+                        let whole = CloudEvent::new(tenant, event, data, is_snapshot);
+                        Content::CloudEvent(json_of(&whole)?)
+                    }
+                }
             }
         };
         Ok(Self {
@@ -443,6 +443,10 @@ impl Outgoing {
             )),
         }
     }
+}
+
+fn json_of(event: &impl serde::Serialize) -> Result<String, Failure> {
+    serde_json::to_string(event).map_err(|cause| Failure::Rejected(cause.to_string()))
 }
 
 /// Why a delivery failed; never holds what was to be delivered.

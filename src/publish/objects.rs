@@ -29,12 +29,6 @@ impl ObjectSink {
         let (Some(first), Some(last)) = (events.first(), events.last()) else {
             return Ok(());
         };
-        let bytes = match self.format {
-            Format::Parquet => {
-                parquet(&events).map_err(|cause| Failure::Rejected(cause.to_string()))?
-            }
-            _ => json_lines(&events)?,
-        };
         let parsed: Value = serde_json::from_str(first.cloud_event()?).unwrap_or_default();
         let day = parsed["time"]
             .as_str()
@@ -52,6 +46,14 @@ impl ObjectSink {
             last.sequence,
             self.format.extension()
         );
+        let format = self.format;
+        let written = tokio::task::spawn_blocking(move || match format {
+            Format::Parquet => {
+                parquet(&events).map_err(|cause| Failure::Rejected(cause.to_string()))
+            }
+            _ => json_lines(&events),
+        });
+        let bytes = written.await.map_err(Failure::unavailable)??;
         let put = self.objects.put(&name, bytes).await;
         put.map_err(|cause| Failure::unavailable(format_args!("{cause:#}")))
     }

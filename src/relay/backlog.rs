@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use prost::Message as _;
+use rustc_hash::FxHashSet;
 use tokio::sync::{Notify, mpsc, oneshot};
 use veridem_proto::v1;
 
@@ -171,7 +172,7 @@ impl Backlog {
             let numbers = removed
                 .iter()
                 .chain(refused.iter().map(|(number, _)| number));
-            let numbers: rustc_hash::FxHashSet<u64> = numbers.copied().collect();
+            let numbers: FxHashSet<u64> = numbers.copied().collect();
             let refused = refused
                 .into_iter()
                 .map(|(number, signal)| (number, signal.encode_to_vec()));
@@ -236,22 +237,25 @@ impl State {
         self.bytes += value.len() as u64;
     }
 
-    fn leave(&mut self, numbers: &rustc_hash::FxHashSet<u64>) {
-        // They are among the oldest.
-        let mut left = numbers.len();
-        let mut kept = VecDeque::new();
-        while left > 0
-            && let Some(entry) = self.entries.pop_front()
-        {
-            if numbers.contains(&entry.0) {
-                left -= 1;
-                self.signals -= 1;
-                self.bytes -= u64::from(entry.1);
-            } else {
-                kept.push_back(entry);
-            }
-        }
-        while let Some(entry) = kept.pop_back() {
+    fn leave(&mut self, numbers: &FxHashSet<u64>) {
+        // They come in the order of their numbers, and those that leave are mostly the oldest.
+        let Some(last) = numbers.iter().max() else {
+            return;
+        };
+        let end = self.entries.partition_point(|(number, ..)| number <= last);
+        let kept: Vec<_> = self
+            .entries
+            .drain(..end)
+            .filter(|(number, length, _)| {
+                let leaves = numbers.contains(number);
+                if leaves {
+                    self.signals -= 1;
+                    self.bytes -= u64::from(*length);
+                }
+                !leaves
+            })
+            .collect();
+        for entry in kept.into_iter().rev() {
             self.entries.push_front(entry);
         }
     }
@@ -307,15 +311,21 @@ impl Writer {
                 "there is no room: the oldest signals are lost"
             );
         }
-        let entered = change.pushed.clone();
+        // Before anybody else can see them: who passes them on takes them out again.
+        let numbers: FxHashSet<u64> = {
+            let mut state = self.state.lock();
+            let pushed = change.pushed.iter();
+            pushed
+                .map(|(number, value)| {
+                    state.enter(*number, value);
+                    *number
+                })
+                .collect()
+        };
         let written = self.queue.commit(change).and_then(|()| self.queue.sync());
         if let Err(cause) = &written {
             tracing::error!(%cause, "signals cannot be kept; they are not acknowledged");
-        } else {
-            let mut state = self.state.lock();
-            entered
-                .iter()
-                .for_each(|(number, value)| state.enter(*number, value));
+            self.state.lock().leave(&numbers);
         }
         for reply in replies {
             let failure = written

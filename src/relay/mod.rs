@@ -99,8 +99,8 @@ impl Relay {
         let is_open = settings.principals.is_empty();
         let authenticator = Arc::new(Authenticator::new(settings.principals.clone()));
         let routes = RelayService::new(backlog.clone(), authenticator, stop.clone()).routes();
-        let router =
-            gateway::router(routes.clone(), is_open).merge(pages(metrics, backlog.clone()));
+        let router = gateway::router(routes.clone(), is_open, stop.clone())
+            .merge(pages(metrics, backlog.clone()));
         let serve_grpc = {
             let stop = stop.clone();
             async move {

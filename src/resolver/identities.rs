@@ -395,7 +395,7 @@ impl Feed<'_, '_> {
             moved,
             cause: self.cause.clone(),
         };
-        self.change.write(Write::Event(Box::new(event)));
+        self.change.write(Write::Event(Arc::new(event)));
     }
 
     fn write(&mut self) {

@@ -1,5 +1,7 @@
 //! The initial load: a bulk job whose result becomes the state of an empty tenant, as if each record had come as a snapshot signal.
 
+use std::sync::Arc;
+
 use std::sync::mpsc::{SyncSender, sync_channel};
 
 use rayon::prelude::*;
@@ -242,7 +244,7 @@ impl<'a> Load<'a> {
             ended: None,
         };
         let mut writes = vec![
-            Write::Event(Box::new(StoredEvent {
+            Write::Event(Arc::new(StoredEvent {
                 sequence,
                 kind: EventKind::Created,
                 occurred_at_ms: self.now_ms,

@@ -74,7 +74,7 @@ pub struct IdentityExplanation {
     /// Its matching pairs, strongest first.
     pub pairs: Vec<(RecordKey, RecordKey)>,
     /// The events that made it, oldest first.
-    pub events: Vec<StoredEvent>,
+    pub events: Vec<Arc<StoredEvent>>,
 }
 
 /// Pairs of an identity that an explanation lists.
@@ -241,7 +241,7 @@ impl Engine {
         let mut sequence = identity.changed_at_sequence;
         while let Some(event) = self.event(tenant, sequence)? {
             if sequence <= as_of {
-                return Ok(Arc::new(event.identity));
+                return Ok(Arc::new(event.identity.clone()));
             }
             sequence = event.previous_sequence;
         }
@@ -438,7 +438,7 @@ impl Engine {
         tenant: &Tenant,
         identity: &StoredIdentity,
         limit: usize,
-    ) -> Result<Vec<StoredEvent>, EngineError> {
+    ) -> Result<Vec<Arc<StoredEvent>>, EngineError> {
         let mut events = Vec::new();
         let mut next = identity.changed_at_sequence;
         // An id that went into another has its last word in the event of that one.
@@ -457,7 +457,11 @@ impl Engine {
         Ok(events)
     }
 
-    fn event(&self, tenant: &Tenant, sequence: u64) -> Result<Option<StoredEvent>, EngineError> {
+    fn event(
+        &self,
+        tenant: &Tenant,
+        sequence: u64,
+    ) -> Result<Option<Arc<StoredEvent>>, EngineError> {
         Ok(self.store.events(tenant, sequence, 1)?.pop())
     }
 

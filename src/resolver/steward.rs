@@ -1,5 +1,7 @@
 //! What stewards decide: overrides, merges, splits, and undoing them. Each is an override in the end.
 
+use std::sync::Arc;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
@@ -73,7 +75,7 @@ pub struct StewardAnswer {
     /// The identities of its records afterwards, in their order.
     pub identities: Vec<Option<IdentityId>>,
     /// The events that it caused.
-    pub events: Vec<StoredEvent>,
+    pub events: Vec<Arc<StoredEvent>>,
     /// The latest event when it was answered.
     pub sequence: u64,
 }

@@ -75,6 +75,11 @@ impl<T> Cache<T> {
         Ok(Some(value))
     }
 
+    /// The value of a key where it is known.
+    pub(super) fn peek(&self, key: &[u8]) -> Option<Arc<T>> {
+        self.0.get(key).map(|entry| entry.value)
+    }
+
     /// Puts what a commit has written.
     pub(super) fn put(&self, key: &[u8], value: Arc<T>, encoded_bytes: usize) {
         self.0.insert(

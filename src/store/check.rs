@@ -68,7 +68,7 @@ impl Check<'_> {
                     }
                 }
                 let told = Told {
-                    members: event.identity.members,
+                    members: event.identity.members.clone(),
                     sequence: event.sequence,
                     is_living: true,
                 };

@@ -84,7 +84,7 @@ pub enum Write {
         receipt: SignalReceipt,
     },
     /// An identity event.
-    Event(Box<StoredEvent>),
+    Event(Arc<StoredEvent>),
     /// A review task opens or changes.
     OpenTask(StoredReviewTask),
     /// A review task is settled.
@@ -224,7 +224,7 @@ pub trait Store: Send + Sync + 'static {
         tenant: &Tenant,
         from_sequence: u64,
         limit: usize,
-    ) -> Result<Vec<StoredEvent>, StoreError>;
+    ) -> Result<Vec<Arc<StoredEvent>>, StoreError>;
     /// An open review task.
     fn review_task(
         &self,

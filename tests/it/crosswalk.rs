@@ -149,6 +149,28 @@ async fn an_event_that_the_consumer_has_to_acknowledge_is_sent_until_it_does() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_the_consumer_says_before_it_answers_counts() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let consumer = Consumer::start(|_| Answer::Late(Duration::from_millis(400))).await;
+    let mut config = config(directory.path());
+    config.sinks = vec![SinkSettings {
+        acknowledge_within: Some(Duration::from_millis(300)),
+        ..sink(&consumer)
+    }];
+    let running = Running::start_with(config).await;
+    submit(&running, ann(1)).await.expect("accepted");
+    received(&consumer, 1).await;
+    assert!(
+        acknowledge(&running, 1, "P-1", "").await,
+        "it is on its way"
+    );
+    settled(&running).await;
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    assert_eq!(consumer.received.lock().len(), 1, "it does not come again");
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_unmerge_tells_which_of_the_consumer_s_records_go_back_to_whom() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let consumer = Consumer::start(|_| Answer::Ok).await;

@@ -240,6 +240,72 @@ async fn a_stream_of_lines_gets_an_answer_a_line_and_survives_bad_ones() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_line_of_another_encoding_or_without_an_end_is_one_wrong_line() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let running = Running::start(directory.path()).await;
+    let caller = Caller::of(&running).with("content-type", "application/x-ndjson");
+    let line = |index: usize| {
+        let id = format!("s{index}");
+        json!({ "signal": signal(&id, &id, "ann@lee.org") })
+            .to_string()
+            .into_bytes()
+    };
+    // Müller in Latin-1, and a line longer than a message may be.
+    let latin = b"{\"signal\": {\"record_id\": \"M\xfcller\"}}".to_vec();
+    let long = vec![b'x'; 3 << 20];
+    let lines = [line(0), latin, line(1), long, line(2)];
+    let body = lines.join(&b'\n');
+    let response = caller.send(&resolution("SubmitSignals"), body).await;
+    let text = response.text().await.expect("a text");
+    let kinds: Vec<&str> = text
+        .lines()
+        .map(|line| {
+            if line.contains("\"ack\"") {
+                "ack"
+            } else {
+                "error"
+            }
+        })
+        .collect();
+    assert_eq!(kinds, ["ack", "error", "ack", "error", "ack"], "{text}");
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_answers_seldom_is_read_to_its_end() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let mut config = config(directory.path());
+    let path = directory.path().join("feed.jsonl");
+    config.sinks = vec![veridem::publish::SinkSettings::new(
+        "cdp",
+        veridem::publish::SinkKind::File { path },
+    )];
+    let running = Running::start_with(config).await;
+    let caller = Caller::of(&running);
+    let asked = json!({ "signal": signal("s1", "1", "ann@lee.org") });
+    let (_, answer) = caller.call(&resolution("SubmitSignal"), asked).await;
+    let id = answer["ack"]["identity_id"].clone();
+    crate::publishing::settled(&running).await;
+    let lines = caller.with("content-type", "application/x-ndjson");
+    let held = json!({ "held": [{ "identity_id": id, "version": 1 }] }).to_string();
+    let mut body = vec![json!({ "sink": "cdp" }).to_string()];
+    body.extend(std::iter::repeat_n(held, 300));
+    let method = "veridem.v1.OperationsService/Reconcile";
+    let response = lines.send(method, body.join("\n")).await;
+    let text = response.text().await.expect("a text");
+    let summary: Value = serde_json::from_str(&text).expect("one line");
+    assert_eq!(summary["summary"]["held"], json!(300), "{text}");
+    body[150] = "{".to_owned();
+    let response = lines.send(method, body.join("\n")).await;
+    let text = response.text().await.expect("a text");
+    assert!(
+        text.lines().last().unwrap_or_default().contains("line 151"),
+        "{text}"
+    );
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_watcher_gets_an_event_a_line_as_it_happens() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let running = Running::start(directory.path()).await;

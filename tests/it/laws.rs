@@ -166,7 +166,7 @@ proptest! {
     }
 }
 
-fn events_of(engine: &Engine) -> Vec<StoredEvent> {
+fn events_of(engine: &Engine) -> Vec<std::sync::Arc<StoredEvent>> {
     engine
         .store()
         .events(&tenant(), 0, usize::MAX)

@@ -9,7 +9,7 @@ use veridem_matchers::{
     Attribute, CustomAttribute, Identifier, PersonName, PostalAddress, RecordKey,
 };
 
-use crate::publish::cloud_event::{ConsumerRecords, SNAPSHOT, event_data, id_of};
+use crate::publish::cloud_event::{ConsumerRecords, EventData, id_of, kind_of};
 use crate::store::{Cause, EventKind, IdentityId, StoredEvent, StoredIdentity, Tenant};
 
 /// The names that an expression may use, besides those below [`OPEN`].
@@ -189,6 +189,10 @@ pub fn samples() -> Vec<(String, Value)> {
         (EventKind::Updated, &gone, vec![], vec![], vec![]),
         (EventKind::Updated, &ann, vec![], vec![], vec![]),
     ];
+    let records = ConsumerRecords {
+        own: vec!["C-1".to_owned()],
+        returned: vec![("C-2".to_owned(), IdentityId([2; 16]))],
+    };
     let tenant = Tenant::default_tenant();
     let count = events.len();
     let event = |(index, (kind, identity, merged, split_into, moved)): (
@@ -207,18 +211,13 @@ pub fn samples() -> Vec<(String, Value)> {
             cause: Cause::Signal("pos".to_owned(), "S1".to_owned()),
         };
         let is_snapshot = index + 1 == count;
-        let mut data = event_data(&event);
-        if kind == EventKind::Split {
-            let records = ConsumerRecords {
-                own: vec!["C-1".to_owned()],
-                returned: vec![("C-2".to_owned(), IdentityId([2; 16]))],
-            };
-            records.add_to(&mut data);
-        }
-        if is_snapshot {
-            data["kind"] = json!(SNAPSHOT);
-        }
-        (id_of(&tenant, &event, is_snapshot), data)
+        let kind = kind_of(&event, is_snapshot);
+        let data = EventData::new(
+            &event,
+            kind,
+            (event.kind == EventKind::Split).then_some(&records),
+        );
+        (id_of(&tenant, &event, is_snapshot), json!(data))
     };
     events.into_iter().enumerate().map(event).collect()
 }

@@ -230,10 +230,16 @@ impl Requests {
 
 /// Whatever an event says, it goes to the host that the sink names.
 fn check_path(path: &str) -> Result<(), String> {
-    if path.starts_with('/') && !path.contains(['\r', '\n', ' ']) {
+    let steps = path.split('?').next().unwrap_or_default().split('/');
+    let climbs = steps.into_iter().any(|step| {
+        let step = step.replace("%2e", ".").replace("%2E", ".");
+        // Also where something stands before or behind it, as in OData's keys.
+        step == "." || step.contains("..")
+    });
+    if path.starts_with('/') && !path.contains(['\r', '\n', ' ', '\\']) && !climbs {
         return Ok(());
     }
-    Err("must begin with \"/\" and hold no spaces".to_owned())
+    Err("must begin with \"/\", and hold no spaces and no \"..\"".to_owned())
 }
 
 fn compile(
@@ -297,5 +303,36 @@ fn omit_nulls(value: &mut Value) {
         }
         Value::Array(elements) => elements.iter_mut().for_each(omit_nulls),
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::check_path;
+
+    #[test]
+    fn a_path_stays_below_the_sink_s_address() {
+        for good in [
+            "/",
+            "/v1/a.b",
+            "/A_BusinessPartner('1000123')",
+            "/a?ids=..",
+            "/eid:7%2F8",
+        ] {
+            assert!(check_path(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            "a",
+            "@evil.example/",
+            "/a/../b",
+            "/a('../../x')",
+            "/a/%2e%2E/b",
+            "/a b",
+            "/a\nb",
+            "/a\\b",
+        ] {
+            assert!(check_path(bad).is_err(), "{bad}");
+        }
     }
 }

@@ -48,8 +48,15 @@ impl Worker {
         named.len() as u64
     }
 
-    /// Delivers events once more, as far as there is room. An identity with events on their way will be told the latest anyway.
+    /// Delivers events once more, as far as there is room. An identity with events on their way will be told the latest anyway; a file
+    /// is repaired by a replay.
     fn repair(&mut self, sequences: Vec<u64>) -> Result<u64, StoreError> {
+        // A file takes what is newer than its end, and nothing else.
+        if self.target.is_in_feed_order() {
+            return Ok(0);
+        }
+        // What comes again is told apart from what came before.
+        self.replays += 1;
         let now = clock::instant();
         let mut queued = 0;
         for sequence in sequences {
@@ -57,6 +64,9 @@ impl Worker {
                 continue;
             }
             let event = self.read(sequence)?;
+            if !self.settings.filter.takes(&event) {
+                continue;
+            }
             let identities = self.touched_by(&event);
             if identities
                 .iter()

@@ -20,14 +20,27 @@ const MAX_REFERENCES: usize = 100;
 pub(super) struct Awaited {
     deadlines: BTreeMap<u64, Instant>,
     by_deadline: BTreeSet<(Instant, u64)>,
+    /// What the consumer said of events that are still on their way: its word may come before its answer.
+    early: BTreeMap<u64, Result<(), String>>,
 }
 
 impl Awaited {
-    pub(super) fn enter(&mut self, parcel: &[u64], deadline: Instant) {
+    /// Those of a parcel wait from now on; what the consumer has said of some of them already.
+    pub(super) fn enter(
+        &mut self,
+        parcel: &[u64],
+        deadline: Instant,
+    ) -> Vec<(u64, Result<(), String>)> {
+        let mut early = Vec::new();
         for sequence in parcel {
+            if let Some(outcome) = self.early.remove(sequence) {
+                early.push((*sequence, outcome));
+                continue;
+            }
             self.deadlines.insert(*sequence, deadline);
             self.by_deadline.insert((deadline, *sequence));
         }
+        early
     }
 
     pub(super) fn next_deadline(&self) -> Option<Instant> {
@@ -38,6 +51,13 @@ impl Awaited {
     fn leave(&mut self, sequence: u64) -> bool {
         let deadline = self.deadlines.remove(&sequence);
         deadline.is_some_and(|deadline| self.by_deadline.remove(&(deadline, sequence)))
+    }
+
+    /// Of an attempt that failed.
+    pub(super) fn forget_early(&mut self, parcel: &[u64]) {
+        for sequence in parcel {
+            self.early.remove(sequence);
+        }
     }
 
     pub(super) fn clear(&mut self) {
@@ -53,14 +73,23 @@ impl Worker {
         outcome: Result<(), String>,
     ) -> Result<u64, StoreError> {
         self.look_for_references()?;
-        if !self.awaited.leave(sequence) {
-            return Ok(0);
+        if self.awaited.leave(sequence) {
+            self.settle_awaited(sequence, outcome);
+            return Ok(1);
         }
+        let is_on_its_way = self.parcels.values().flatten().any(|it| *it == sequence);
+        if is_on_its_way && self.settings.acknowledge_within.is_some() {
+            self.awaited.early.insert(sequence, outcome);
+            return Ok(1);
+        }
+        Ok(0)
+    }
+
+    pub(super) fn settle_awaited(&mut self, sequence: u64, outcome: Result<(), String>) {
         match outcome {
             Ok(()) => self.delivered(&[sequence]),
             Err(reason) => self.failed(&[sequence], &Failure::Rejected(reason)),
         }
-        Ok(1)
     }
 
     /// Sends again what the consumer has not acknowledged in time.

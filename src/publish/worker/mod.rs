@@ -182,7 +182,7 @@ impl Worker {
             .enter_stored(event.sequence, identities, now, attempts, is_dead);
     }
 
-    fn read(&self, sequence: u64) -> Result<StoredEvent, StoreError> {
+    fn read(&self, sequence: u64) -> Result<Arc<StoredEvent>, StoreError> {
         let event = self.store.events(self.tenant(), sequence, 1)?.pop();
         event
             .filter(|event| event.sequence == sequence)
@@ -237,6 +237,10 @@ impl Worker {
                 }
                 Some((command, reply)) = commands.recv() => {
                     if let Command::Acknowledge(sequence, outcome) = command {
+                        // It may be about what has just arrived.
+                        while let Some(delivered) = on_their_way.try_join_next_with_id() {
+                            self.take_result(delivered);
+                        }
                         let _ = reply.send(self.acknowledged(sequence, outcome).map_err(Into::into));
                         continue;
                     }
@@ -328,7 +332,7 @@ impl Worker {
         }))
     }
 
-    fn enter(&mut self, event: StoredEvent, now: Instant) {
+    fn enter(&mut self, event: Arc<StoredEvent>, now: Instant) {
         let sequence = event.sequence;
         let identities = self.touched_by(&event);
         self.collecting_since.get_or_insert(now);
@@ -336,7 +340,7 @@ impl Worker {
             self.write_delivery(sequence, Some(StoredDelivery::default()));
         } else {
             self.members += event.identity.members.len();
-            self.events.insert(sequence, Arc::new(event));
+            self.events.insert(sequence, event);
         }
     }
 
@@ -405,7 +409,7 @@ impl Worker {
     fn event(&self, sequence: u64) -> Result<Arc<StoredEvent>, StoreError> {
         match self.events.get(&sequence) {
             Some(event) => Ok(event.clone()),
-            None => self.read(sequence).map(Arc::new),
+            None => self.read(sequence),
         }
     }
 
@@ -448,17 +452,22 @@ impl Worker {
 
     /// The consumer has answered well; it may have to acknowledge each event yet.
     fn arrived(&mut self, parcel: &[u64]) {
-        self.successes += 1;
-        self.breaker.succeeded();
-        self.failed_attempts = 0;
-        self.last_error.clear();
         match self.settings.acknowledge_within {
             None => self.delivered(parcel),
-            Some(within) => self.awaited.enter(parcel, clock::instant() + within),
+            Some(within) => {
+                let early = self.awaited.enter(parcel, clock::instant() + within);
+                for (sequence, outcome) in early {
+                    self.settle_awaited(sequence, outcome);
+                }
+            }
         }
     }
 
     fn delivered(&mut self, parcel: &[u64]) {
+        self.successes += 1;
+        self.breaker.succeeded();
+        self.failed_attempts = 0;
+        self.last_error.clear();
         for sequence in parcel {
             self.forget(*sequence);
             self.failed_at.remove(sequence);
@@ -470,6 +479,7 @@ impl Worker {
     }
 
     fn failed(&mut self, parcel: &[u64], failure: &Failure) {
+        self.awaited.forget_early(parcel);
         let now = clock::instant();
         let is_rejected = matches!(failure, Failure::Rejected(_));
         if let Failure::Unavailable { retry_after, .. } = failure {

@@ -235,9 +235,9 @@ impl<'a> Change<'a> {
     }
 
     /// The events that it makes.
-    pub(super) fn events(&self) -> impl Iterator<Item = &StoredEvent> {
+    pub(super) fn events(&self) -> impl Iterator<Item = &Arc<StoredEvent>> {
         self.writes.iter().filter_map(|write| match write {
-            Write::Event(event) => Some(event.as_ref()),
+            Write::Event(event) => Some(event),
             _ => None,
         })
     }

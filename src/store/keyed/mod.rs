@@ -28,6 +28,8 @@ pub(super) const STORE_FORMAT_VERSION: u32 = 3;
 const PART_BYTES: usize = 2 << 10;
 /// Entries that one step of filling a cache reads.
 const READ_AT_ONCE: usize = 4_096;
+/// The latest events, for sinks and watches that follow closely.
+const EVENT_CACHE_BYTES: u64 = 24 << 20;
 /// Entries that one write removes.
 const REMOVED_AT_ONCE: usize = 10_000;
 
@@ -75,6 +77,8 @@ pub struct KeyedStore<E> {
     folds: Cache<StoredFold>,
     edges: Cache<Vec<StoredEdge>>,
     identities: Cache<StoredIdentity>,
+    /// The latest events.
+    events: Cache<StoredEvent>,
 }
 
 impl<E: Engine> KeyedStore<E> {
@@ -88,6 +92,7 @@ impl<E: Engine> KeyedStore<E> {
             folds: Cache::new(cache_bytes / 8),
             edges: Cache::new(cache_bytes / 8),
             identities: Cache::new(cache_bytes / 8),
+            events: Cache::new(EVENT_CACHE_BYTES.min(cache_bytes / 8)),
         };
         if store.format_version()?.is_none() {
             store.engine.write(vec![(
@@ -350,12 +355,24 @@ impl<E: Engine> Store for KeyedStore<E> {
         tenant: &Tenant,
         from_sequence: u64,
         limit: usize,
-    ) -> Result<Vec<StoredEvent>, StoreError> {
-        let key = || self.key(tenant, Tag::Event);
-        let after = from_sequence.checked_sub(1);
-        let after = after.map(|before| key().number(before).bytes());
-        let events = self.scan("identity event", key().bytes(), after.as_deref(), limit)?;
-        Ok(events.into_iter().map(|(_, event)| event).collect())
+    ) -> Result<Vec<Arc<StoredEvent>>, StoreError> {
+        let key = |sequence| self.key(tenant, Tag::Event).number(sequence).bytes();
+        // Whoever follows the feed closely finds what was just committed.
+        let mut next = from_sequence.max(1);
+        let mut events = Vec::new();
+        while events.len() < limit
+            && let Some(event) = self.events.peek(&key(next))
+        {
+            events.push(event);
+            next += 1;
+        }
+        if events.len() < limit {
+            let prefix = self.key(tenant, Tag::Event).bytes();
+            let further = limit - events.len();
+            let stored = self.scan("identity event", prefix, Some(&key(next - 1)), further)?;
+            events.extend(stored.into_iter().map(|(_, event)| Arc::new(event)));
+        }
+        Ok(events)
     }
 
     fn review_task(

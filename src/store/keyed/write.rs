@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::{Engine, KeyedStore, PART_BYTES};
 use crate::store::encoding::{Key, Space, TENANTS_KEY, Tag, encode, last_number};
 use crate::store::{
-    Generation, StoreError, StoredEdge, StoredFold, StoredIdentity, StoredRecord, StoredReference,
-    StoredReviewTask, Tenant, Write,
+    Generation, StoreError, StoredEdge, StoredEvent, StoredFold, StoredIdentity, StoredRecord,
+    StoredReference, StoredReviewTask, Tenant, Write,
 };
 
 /// What a commit has to show the caches, once it is written: key, value and the bytes of its encoding.
@@ -15,6 +15,7 @@ enum Fresh {
     Fold(Vec<u8>, Arc<StoredFold>, usize),
     Edges(Vec<u8>, Arc<Vec<StoredEdge>>, usize),
     Identity(Vec<u8>, Arc<StoredIdentity>, usize),
+    Event(Vec<u8>, Arc<StoredEvent>, usize),
 }
 
 impl<E: Engine> KeyedStore<E> {
@@ -55,6 +56,7 @@ impl<E: Engine> KeyedStore<E> {
                 Fresh::Identity(key, identity, bytes) => {
                     self.identities.put(&key, identity, bytes);
                 }
+                Fresh::Event(key, event, bytes) => self.events.put(&key, event, bytes),
             }
         }
         Ok(())
@@ -118,10 +120,14 @@ impl<E: Engine> KeyedStore<E> {
                     Some(encode(&receipt)),
                 ));
             }
-            Write::Event(event) => batch.push((
-                key(Tag::Event).number(event.sequence).bytes(),
-                Some(encode(&event)),
-            )),
+            Write::Event(event) => {
+                let (key, value) = (
+                    key(Tag::Event).number(event.sequence).bytes(),
+                    encode(&*event),
+                );
+                fresh.push(Fresh::Event(key.clone(), event, value.len()));
+                batch.push((key, Some(value)));
+            }
             Write::OpenTask(task) => {
                 self.close_task(own, &task.id, batch)?;
                 let value = encode(&task);
