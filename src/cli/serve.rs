@@ -65,14 +65,17 @@ pub(super) async fn stop_requested() -> anyhow::Result<()> {
 pub(super) fn serve(arguments: ServeArguments) -> anyhow::Result<()> {
     let config = read_config(arguments.config)?;
     telemetry::start_logging(&config.log_filter, config.log_format)?;
-    tokio::runtime::Builder::new_multi_thread()
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
-        .build()?
-        .block_on(async {
-            let service = Service::start(config).await?;
-            stop_requested().await?;
-            service.stop().await
-        })
+        .build()?;
+    let served = runtime.block_on(async {
+        let service = Service::start(config).await?;
+        stop_requested().await?;
+        service.stop().await
+    });
+    // What was left at the deadline must not hold the process.
+    runtime.shutdown_background();
+    served
 }
 
 pub(super) fn check(arguments: CheckArguments) -> anyhow::Result<()> {

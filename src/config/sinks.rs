@@ -158,7 +158,11 @@ impl Mistakes {
             written.timeout,
             &format!("{place}.timeout"),
             "10s",
-            |text| humantime::parse_duration(text).ok(),
+            |text| {
+                humantime::parse_duration(text)
+                    .ok()
+                    .filter(|it| !it.is_zero())
+            },
         );
         settings.timeout = timeout.unwrap_or(settings.timeout);
         let collect_for = self.parse(
@@ -172,7 +176,11 @@ impl Mistakes {
             written.acknowledge_within,
             &format!("{place}.acknowledge_within"),
             "5m",
-            |text| humantime::parse_duration(text).ok(),
+            |text| {
+                humantime::parse_duration(text)
+                    .ok()
+                    .filter(|it| !it.is_zero())
+            },
         );
         settings.owner = written.owner.unwrap_or_default();
         settings.filter = Filter {
