@@ -7,7 +7,7 @@ use veridem::resolver::{
     Engine, EngineError, Fold, Moment, Prepared, Records, Signal, SignalKind, resolve_records,
 };
 use veridem::store::{EventKind, IdentityId, Store, StoredEvent, check_tenant};
-use veridem_matchers::{Attribute, Record, RecordKey};
+use veridem_matchers::{Attribute, CustomAttribute, Record, RecordKey};
 
 use crate::support::*;
 
@@ -73,6 +73,11 @@ pub fn attribute() -> impl Strategy<Value = Attribute> {
         (0..3_usize)
             .prop_map(|index| identifier("loyalty", ["L100200", "L100201", "L777000"][index])),
         (0..2_usize).prop_map(|index| identifier("order", ["W55501", "W55502"][index])),
+        // What people did: no evidence, the latest stays, and a snapshot does not take it back.
+        (0..2_usize, 0..2_usize).prop_map(|(channel, day)| Attribute::Custom(CustomAttribute {
+            name: ["activity_last_purchase_pos", "activity_last_return_pos"][channel].to_owned(),
+            value: ["2026-05-01T09:00:00.000Z", "2026-06-01T09:00:00.000Z"][day].to_owned(),
+        })),
     ]
 }
 
