@@ -103,11 +103,7 @@ fn show(columns: &[Column], rows: usize) {
         "column", "meaning", "filled"
     );
     for column in columns {
-        let share = if rows == 0 {
-            0
-        } else {
-            column.filled * 100 / rows
-        };
+        let share = (column.filled * 100).checked_div(rows).unwrap_or(0);
         println!(
             "{:<width$}  {:<24} {share:>5}%  {}",
             column.name,

@@ -90,7 +90,11 @@ pub(super) fn requests(
                 }
             };
             let is_refused = message.is_none();
-            if (each || is_refused) && slots.send(slot).await.is_err() || is_refused && !each {
+            if (each || is_refused) && slots.send(slot).await.is_err() {
+                return;
+            }
+            // What is left out of such a stream would change what its end says.
+            if is_refused && !each {
                 return;
             }
             if let Some(message) = message
