@@ -122,13 +122,13 @@ impl Service {
             engine,
             ingest: ingest.clone(),
             intake,
-            authenticator,
+            authenticator: authenticator.clone(),
             questions: Arc::default(),
             sinks: Arc::new(running),
             stop: stop.clone(),
         };
         let routes = api.routes().await?;
-        let gateway = gateway::router(routes.clone(), config.principals.is_empty(), stop.clone());
+        let gateway = gateway::router(routes.clone(), authenticator, stop.clone());
         let servers = vec![
             tokio::spawn(serve_grpc(routes, grpc, stop.clone())),
             tokio::spawn(serve_http(gateway, metrics, store, http, stop.clone())),

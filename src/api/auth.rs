@@ -33,6 +33,11 @@ impl Authenticator {
         Self { principals }
     }
 
+    /// Whether anyone who reaches the port may call.
+    pub fn is_open(&self) -> bool {
+        self.principals.is_empty()
+    }
+
     /// Every tenant that may be asked for.
     pub fn tenants(&self) -> Vec<Tenant> {
         let mut tenants: Vec<Tenant> = self
@@ -56,7 +61,7 @@ impl Authenticator {
                 .and_then(|name| Tenant::try_from(name.to_owned()).ok())
                 .ok_or_else(|| status::invalid(TENANT_KEY, "names no tenant"))?,
         };
-        if self.principals.is_empty() {
+        if self.is_open() {
             if tenant != Tenant::default_tenant() {
                 return Err(status::denied(
                     "without configured principals there is the default tenant only",

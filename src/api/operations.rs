@@ -343,7 +343,7 @@ impl OperationsService for Api {
         let request = request.into_inner();
         let sink = self.sink(&caller, &request.sink)?;
         let redriven = sink.redrive(named(request.sequences, request.all)?);
-        let redriven = redriven.await.map_err(refused)?;
+        let redriven = commanded("RedriveDeadLetters", redriven).await?;
         tracing::info!(
             principal = caller.principal,
             sink = request.sink,
@@ -361,7 +361,7 @@ impl OperationsService for Api {
         let request = request.into_inner();
         let sink = self.sink(&caller, &request.sink)?;
         let discarded = sink.discard(named(request.sequences, request.all)?);
-        let discarded = discarded.await.map_err(refused)?;
+        let discarded = commanded("DiscardDeadLetters", discarded).await?;
         tracing::warn!(
             principal = caller.principal,
             sink = request.sink,
@@ -390,7 +390,7 @@ impl OperationsService for Api {
                 ));
             }
         };
-        let first_sequence = sink.replay(from).await.map_err(refused)?;
+        let first_sequence = commanded("ReplaySink", sink.replay(from)).await?;
         tracing::info!(
             principal = caller.principal,
             sink = request.sink,
@@ -408,6 +408,17 @@ fn named(sequences: Vec<u64>, all: bool) -> Result<DeadLetters, Status> {
         (false, false) => Ok(DeadLetters::Of(sequences)),
         _ => Err(status::invalid("sequences", "give sequences or all")),
     }
+}
+
+/// What a running sink answers to a command.
+async fn commanded(
+    call: &'static str,
+    command: impl Future<Output = Result<u64, CommandError>>,
+) -> Result<u64, Status> {
+    let stopwatch = Stopwatch::start();
+    let result = command.await.map_err(refused);
+    observe(call, stopwatch, result.as_ref().err());
+    result
 }
 
 pub(super) fn refused(cause: CommandError) -> Status {

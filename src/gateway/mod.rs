@@ -21,10 +21,11 @@ use axum::routing::{get, post};
 use prost_reflect::MethodDescriptor;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
+use tonic::metadata::MetadataMap;
 use tonic::service::Routes;
 use tower::ServiceExt;
 
-use crate::api::{MAX_MESSAGE_BYTES, MAX_MODEL_BYTES, TENANT_KEY};
+use crate::api::{Authenticator, MAX_MESSAGE_BYTES, MAX_MODEL_BYTES, TENANT_KEY};
 use crate::schema::{CONTRACT, read_json};
 use answer::{Answer, refuse};
 
@@ -36,17 +37,20 @@ const TIMEOUT: &str = "connect-timeout-ms";
 #[derive(Clone)]
 struct Gateway {
     routes: Routes,
-    /// Anyone who reaches the port may call: then only who asks for this machine by its name.
-    is_open: bool,
+    authenticator: Arc<Authenticator>,
     /// Ends streams and bodies that never end.
     stop: CancellationToken,
 }
 
 /// The routes of the gateway and of the description of itself.
-pub fn router(routes: Routes, is_open: bool, stop: CancellationToken) -> Router {
+pub fn router(
+    routes: Routes,
+    authenticator: Arc<Authenticator>,
+    stop: CancellationToken,
+) -> Router {
     let gateway = Gateway {
         routes,
-        is_open,
+        authenticator,
         stop,
     };
     let description = Arc::<str>::from(openapi().to_string());
@@ -68,9 +72,13 @@ async fn call(
     body: Body,
 ) -> Response {
     let answer = async {
-        if gateway.is_open {
+        // Anyone who reaches the port may call: then only who asks for this machine by its name.
+        if gateway.authenticator.is_open() {
             require_this_machine(&headers)?;
         }
+        // The service asks once more; here, so that nothing is read of who may not call.
+        let metadata = MetadataMap::from_headers(headers.clone());
+        gateway.authenticator.authenticate(&metadata)?;
         let found = CONTRACT.get_service_by_name(&service);
         let found = found.and_then(|service| service.methods().find(|it| it.name() == method));
         let method = found.ok_or_else(|| {

@@ -96,10 +96,10 @@ impl Relay {
         );
         let (grpc_address, http_address) = (grpc.local_addr()?, http.local_addr()?);
         let stop = CancellationToken::new();
-        let is_open = settings.principals.is_empty();
         let authenticator = Arc::new(Authenticator::new(settings.principals.clone()));
-        let routes = RelayService::new(backlog.clone(), authenticator, stop.clone()).routes();
-        let router = gateway::router(routes.clone(), is_open, stop.clone())
+        let routes =
+            RelayService::new(backlog.clone(), authenticator.clone(), stop.clone()).routes();
+        let router = gateway::router(routes.clone(), authenticator.clone(), stop.clone())
             .merge(pages(metrics, backlog.clone()));
         let serve_grpc = {
             let stop = stop.clone();

@@ -49,25 +49,32 @@ impl From<Tenant> for String {
     }
 }
 
+/// 16 bytes are written as 32 hexadecimal digits.
+macro_rules! written_as_hex {
+    ($id:ident) => {
+        impl std::fmt::Display for $id {
+            fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                formatter.write_str(&hex::encode(self.0))
+            }
+        }
+
+        impl std::str::FromStr for $id {
+            type Err = hex::FromHexError;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                let mut bytes = [0; 16];
+                hex::decode_to_slice(text, &mut bytes)?;
+                Ok(Self(bytes))
+            }
+        }
+    };
+}
+
 /// The id of an identity: 16 bytes, written as 32 hexadecimal digits; never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct IdentityId(pub [u8; 16]);
 
-impl std::fmt::Display for IdentityId {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str(&hex::encode(self.0))
-    }
-}
-
-impl std::str::FromStr for IdentityId {
-    type Err = hex::FromHexError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let mut bytes = [0; 16];
-        hex::decode_to_slice(text, &mut bytes)?;
-        Ok(Self(bytes))
-    }
-}
+written_as_hex!(IdentityId);
 
 /// How much there is, and what comes next.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -353,21 +360,7 @@ impl QuarantineId {
     }
 }
 
-impl std::fmt::Display for QuarantineId {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str(&hex::encode(self.0))
-    }
-}
-
-impl std::str::FromStr for QuarantineId {
-    type Err = hex::FromHexError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let mut bytes = [0; 16];
-        hex::decode_to_slice(text, &mut bytes)?;
-        Ok(Self(bytes))
-    }
-}
+written_as_hex!(QuarantineId);
 
 /// A signal that its source may not send as it is, or a message that is no signal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
