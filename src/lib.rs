@@ -8,7 +8,7 @@
 //! - [`publish`]: identity events out to ERP, CDP and whoever listens
 //! - [`relay`]: a shop's back office: takes signals, passes them on while the line is there
 //! - [`report`]: what a bulk job found, as a page
-//! - [`cli`]: the commands; [`config`]: what was written, what we run with; [`lifecycle`]: start and stop
+//! - [`cli`]: the commands; [`config`]: what was written, what we run with; [`lifecycle`]: start and stop; `servers`: what listens
 //! - [`schema`]: the contract as data: messages as JSON, JSON Schema
 //! - [`objects`]: folders and object storage
 //! - [`telemetry`], [`clock`], [`executor`], [`retry`]: logs and metrics, the time, data-parallel work, waits between attempts
@@ -33,5 +33,6 @@ pub mod report;
 pub mod resolver;
 pub mod retry;
 pub mod schema;
+mod servers;
 pub mod store;
 pub mod telemetry;

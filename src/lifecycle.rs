@@ -6,20 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use axum::Router;
-use axum::http::StatusCode;
-use axum::routing::get;
-use metrics_exporter_prometheus::PrometheusHandle;
-use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::server::TcpIncoming;
 
 use crate::api::{Api, Authenticator, incoming_from_json};
 use crate::config::Config;
 use crate::index::TantivyIndexes;
 use crate::intake::{Intake, Quarantine, Registry, consume, watch};
 use crate::resolver::{Engine, Ingest, Matcher, ModelChanges, Writer};
+use crate::servers::{self, listen, serve_grpc, serve_http};
 use crate::store::{Store, Tenant, open_store};
 use crate::{gateway, objects, publish, telemetry};
 
@@ -27,12 +22,6 @@ use crate::{gateway, objects, publish, telemetry};
 pub const STORE_DIRECTORY: &str = "store";
 /// Where the indexes lie in the data directory.
 pub const INDEX_DIRECTORY: &str = "index";
-
-/// What a client may send on a stream before the service has taken it.
-const STREAM_WINDOW_BYTES: u32 = 64 << 10;
-/// The same for all streams of a connection. h2 closes a connection on which the unused parts of waiting frames of less than 256
-/// bytes add up to more than half of this: some 29 full streams of signals of 80 bytes, or 7 of the smallest signals.
-const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
 
 /// A running service.
 pub struct Service {
@@ -74,13 +63,8 @@ impl Service {
             tokio::task::spawn_blocking(move || open_engine(config, &tenants)).await??
         };
         // Listen before anything runs: a port that is taken ends the start with nothing to undo.
-        let grpc = TcpListener::bind(config.grpc_address)
-            .await
-            .with_context(|| format!("cannot listen on grpc_address {}", config.grpc_address))?;
-        let http = TcpListener::bind(config.http_address)
-            .await
-            .with_context(|| format!("cannot listen on http_address {}", config.http_address))?;
-        let (grpc_address, http_address) = (grpc.local_addr()?, http.local_addr()?);
+        let (grpc, grpc_address) = listen(config.grpc_address, "grpc_address").await?;
+        let (http, http_address) = listen(config.http_address, "http_address").await?;
         let (ingest, writer) = Ingest::start(engine.clone(), &tenants)?;
         let quarantine = Quarantine::open(engine.store().clone(), &tenants)?;
         let intake = Intake::new(ingest.clone(), Registry::new(config.sources), quarantine);
@@ -115,7 +99,15 @@ impl Service {
             stop.clone(),
         ));
         let models = ModelChanges::start(engine.clone(), &ingest, &tenants, stop.clone())?;
-        let store = engine.store().clone();
+        let render = {
+            let store = engine.store().clone();
+            move || {
+                if let Err(cause) = telemetry::show_counters(store.as_ref()) {
+                    tracing::warn!(%cause, "the counters could not be read");
+                }
+                metrics.render()
+            }
+        };
         let api = Api {
             models: models.clone(),
             model_change_limit: config.model_change_limit,
@@ -131,7 +123,7 @@ impl Service {
         let gateway = gateway::router(routes.clone(), authenticator, stop.clone());
         let servers = vec![
             tokio::spawn(serve_grpc(routes, grpc, stop.clone())),
-            tokio::spawn(serve_http(gateway, metrics, store, http, stop.clone())),
+            tokio::spawn(serve_http(gateway, render, http, stop.clone())),
         ];
         tracing::info!(%grpc_address, %http_address, "serving");
         Ok(Self {
@@ -158,15 +150,7 @@ impl Service {
             .chain(self.sinks)
             .chain(self.consumers)
             .chain([self.committer]);
-        for mut task in tasks {
-            if tokio::time::timeout(self.deadline, &mut task)
-                .await
-                .is_err()
-            {
-                tracing::warn!("calls still ran at the shutdown deadline and were ended");
-                task.abort();
-            }
-        }
+        servers::end(tasks, self.deadline).await;
         // One that weighs ends when it is done; at the deadline it is left, and begins anew at the next start.
         let models = self.models;
         let finished = async {
@@ -246,61 +230,5 @@ async fn commit_indexes(engine: Arc<Engine>, interval: Duration, stop: Cancellat
             }
             Err(cause) => tracing::error!(%cause, "the index commit failed"),
         }
-    }
-}
-
-async fn serve_grpc(
-    routes: tonic::service::Routes,
-    listener: TcpListener,
-    stop: CancellationToken,
-) {
-    // Small answers must not wait for the client's delayed acknowledgement (40 ms a call).
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    let server = tonic::transport::Server::builder()
-        .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .add_routes(routes);
-    if let Err(cause) = server
-        .serve_with_incoming_shutdown(incoming, stop.cancelled_owned())
-        .await
-    {
-        tracing::error!(%cause, "the gRPC server failed");
-    }
-}
-
-async fn serve_http(
-    gateway: Router,
-    metrics: PrometheusHandle,
-    store: Arc<dyn Store>,
-    listener: TcpListener,
-    stop: CancellationToken,
-) {
-    let ready = stop.clone();
-    let router = gateway
-        .route(
-            "/metrics",
-            get(move || {
-                if let Err(cause) = telemetry::show_counters(store.as_ref()) {
-                    tracing::warn!(%cause, "the counters could not be read");
-                }
-                std::future::ready(metrics.render())
-            }),
-        )
-        .route("/health/live", get(|| std::future::ready("live\n")))
-        .route(
-            "/health/ready",
-            get(move || {
-                std::future::ready(if ready.is_cancelled() {
-                    (StatusCode::SERVICE_UNAVAILABLE, "stopping\n")
-                } else {
-                    (StatusCode::OK, "ready\n")
-                })
-            }),
-        );
-    if let Err(cause) = axum::serve(listener, router)
-        .with_graceful_shutdown(stop.cancelled_owned())
-        .await
-    {
-        tracing::error!(%cause, "the HTTP server failed");
     }
 }

@@ -10,15 +10,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
-use axum::routing::get;
-use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::server::TcpIncoming;
 
 use crate::api::Authenticator;
 use crate::config::Principal;
+use crate::servers::{self, listen, serve_grpc, serve_http};
 use crate::{gateway, telemetry};
 use backlog::Backlog;
 use service::RelayService;
@@ -86,49 +83,24 @@ impl Relay {
             tokio::task::spawn_blocking(move || Backlog::open(&directory, max_bytes, when_full))
                 .await??
         };
-        let bind = async |address: SocketAddr| {
-            let listener = TcpListener::bind(address).await;
-            listener.with_context(|| format!("cannot listen on {address}"))
-        };
-        let (grpc, http) = (
-            bind(settings.grpc_address).await?,
-            bind(settings.http_address).await?,
-        );
-        let (grpc_address, http_address) = (grpc.local_addr()?, http.local_addr()?);
+        let (grpc, grpc_address) = listen(settings.grpc_address, "--grpc-address").await?;
+        let (http, http_address) = listen(settings.http_address, "--http-address").await?;
         let stop = CancellationToken::new();
         let authenticator = Arc::new(Authenticator::new(settings.principals.clone()));
         let routes =
             RelayService::new(backlog.clone(), authenticator.clone(), stop.clone()).routes();
-        let router = gateway::router(routes.clone(), authenticator.clone(), stop.clone())
-            .merge(pages(metrics, backlog.clone()));
-        let serve_grpc = {
-            let stop = stop.clone();
-            async move {
-                let incoming = TcpIncoming::from(grpc).with_nodelay(Some(true));
-                let server = tonic::transport::Server::builder().add_routes(routes);
-                let served = server
-                    .serve_with_incoming_shutdown(incoming, stop.cancelled_owned())
-                    .await;
-                if let Err(cause) = served {
-                    tracing::error!(%cause, "the gRPC server failed");
-                }
-            }
-        };
-        let serve_http = {
-            let stop = stop.clone();
-            async move {
-                let served = axum::serve(http, router)
-                    .with_graceful_shutdown(stop.cancelled_owned())
-                    .await;
-                if let Err(cause) = served {
-                    tracing::error!(%cause, "the HTTP server failed");
-                }
+        let gateway = gateway::router(routes.clone(), authenticator, stop.clone());
+        let render = {
+            let backlog = backlog.clone();
+            move || {
+                backlog.show();
+                metrics.render()
             }
         };
         let forwarding = forward::run(settings, backlog.clone(), stop.clone());
         let tasks = vec![
-            tokio::spawn(serve_grpc),
-            tokio::spawn(serve_http),
+            tokio::spawn(serve_grpc(routes, grpc, stop.clone())),
+            tokio::spawn(serve_http(gateway, render, http, stop.clone())),
             tokio::spawn(forwarding),
         ];
         tracing::info!(%grpc_address, %http_address, "relaying");
@@ -149,28 +121,7 @@ impl Relay {
     /// Stops; what waits is passed on after the next start.
     pub async fn stop(self) {
         self.stop.cancel();
-        for mut task in self.tasks {
-            if tokio::time::timeout(SHUTDOWN_DEADLINE, &mut task)
-                .await
-                .is_err()
-            {
-                tracing::warn!("calls still ran at the shutdown deadline and were ended");
-                task.abort();
-            }
-        }
+        servers::end(self.tasks, SHUTDOWN_DEADLINE).await;
         tracing::info!("stopped");
     }
-}
-
-fn pages(metrics: metrics_exporter_prometheus::PrometheusHandle, backlog: Backlog) -> axum::Router {
-    axum::Router::new()
-        .route("/health/live", get(|| std::future::ready("live\n")))
-        .route("/health/ready", get(|| std::future::ready("ready\n")))
-        .route(
-            "/metrics",
-            get(move || {
-                backlog.show();
-                std::future::ready(metrics.render())
-            }),
-        )
 }

@@ -307,39 +307,7 @@ async fn tenants_are_apart_and_every_call_has_a_principal() {
 async fn a_flood_of_small_signals_is_held_back_and_not_cut_off() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let running = Running::start(directory.path()).await;
-    let mut floods = tokio::task::JoinSet::new();
-    for stream in 0..4 {
-        let mut client = running.resolution();
-        floods.spawn(async move {
-            let requests = (0..2_500).map(move |index| v1::SubmitSignalsRequest {
-                signal: Some(v1::Signal {
-                    signal_id: format!("{index}"),
-                    source: format!("s{stream}"),
-                    record_id: "1".into(),
-                    event_time_ms: 1,
-                    kind: v1::SignalKind::Delete as i32,
-                    ..Default::default()
-                }),
-            });
-            // A frame each: what is ready at once would be sent in one.
-            let requests = tokio_stream::iter(requests).then(|request| async {
-                tokio::task::yield_now().await;
-                request
-            });
-            let mut answers = client
-                .submit_signals(requests)
-                .await
-                .expect("opens")
-                .into_inner();
-            let mut acknowledged = 0;
-            while let Some(answer) = answers.next().await {
-                let outcome = answer.expect("the connection stays").outcome;
-                assert!(matches!(outcome, Some(Outcome::Ack(_))), "{outcome:?}");
-                acknowledged += 1;
-            }
-            acknowledged
-        });
-    }
-    assert_eq!(floods.join_all().await, [2_500; 4]);
+    let client = running.resolution();
+    assert_eq!(flood(client).await, [2_500; 4]);
     running.stop().await;
 }

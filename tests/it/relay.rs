@@ -318,3 +318,13 @@ async fn others_than_this_machine_need_a_token() {
     let refused = Relay::start(open).await.err().expect("refused").to_string();
     assert!(refused.contains("--client-token-file"), "{refused}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_small_signals_to_a_relay_is_held_back_and_not_cut_off() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let relay = Relay::start(settings(directory.path(), free_address()))
+        .await
+        .expect("it starts");
+    assert_eq!(flood(client(&relay).await).await, [2_500; 4]);
+    relay.stop().await;
+}

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
+use tokio_stream::StreamExt as _;
 use tonic::transport::Channel;
 use veridem::config::Config;
 use veridem::index::MemoryIndexes;
@@ -14,6 +15,7 @@ use veridem_matchers::{Attribute, Identifier, Pack, PersonName, PostalAddress, R
 use veridem_proto::v1;
 use veridem_proto::v1::resolution_service_client::ResolutionServiceClient;
 use veridem_proto::v1::stewardship_service_client::StewardshipServiceClient;
+use veridem_proto::v1::submit_signals_response::Outcome;
 
 /// An event time in the past.
 pub const EVENT_TIME_MS: i64 = 1_700_000_000_000;
@@ -220,4 +222,42 @@ pub async fn submit(
         })
         .await?;
     Ok(response.into_inner().ack.expect("an ack"))
+}
+
+/// Sends the smallest signals over four streams of one connection, a frame each; how many of each stream are acknowledged.
+pub async fn flood(client: ResolutionServiceClient<Channel>) -> Vec<usize> {
+    let mut floods = tokio::task::JoinSet::new();
+    for stream in 0..4 {
+        let mut client = client.clone();
+        floods.spawn(async move {
+            let requests = (0..2_500).map(move |index| v1::SubmitSignalsRequest {
+                signal: Some(v1::Signal {
+                    signal_id: format!("{index}"),
+                    source: format!("s{stream}"),
+                    record_id: "1".into(),
+                    event_time_ms: 1,
+                    kind: v1::SignalKind::Delete as i32,
+                    ..Default::default()
+                }),
+            });
+            // A frame each: what is ready at once would be sent in one.
+            let requests = tokio_stream::iter(requests).then(|request| async {
+                tokio::task::yield_now().await;
+                request
+            });
+            let mut answers = client
+                .submit_signals(requests)
+                .await
+                .expect("opens")
+                .into_inner();
+            let mut acknowledged = 0;
+            while let Some(answer) = answers.next().await {
+                let outcome = answer.expect("the connection stays").outcome;
+                assert!(matches!(outcome, Some(Outcome::Ack(_))), "{outcome:?}");
+                acknowledged += 1;
+            }
+            acknowledged
+        });
+    }
+    floods.join_all().await
 }
