@@ -1,5 +1,5 @@
-//! The contract as data: its messages from their JSON form, and JSON Schema (2020-12) of the contract's messages, in the form in which they are answered and published: fields under their own
-//! names, enumerations by name, 64-bit numbers as numbers.
+//! The contract as data: its messages from their JSON form, and JSON Schema (2020-12) of the contract's messages, in the form in which
+//! they are answered and published: fields under their own names, enumerations by name, 64-bit numbers as numbers.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::LazyLock;

@@ -331,7 +331,7 @@ impl Comparison {
         let last = page.last().map(|identity| identity.id);
         let mut wanted = Vec::new();
         for identity in page {
-            if self.is_wanted(&identity) && self.was_told(store, &identity)? {
+            if self.is_wanted(&identity) && self.is_let_through(store, &identity)? {
                 wanted.push(identity);
             }
         }
@@ -352,7 +352,11 @@ impl Comparison {
     }
 
     /// Whether the sink's filter lets through what an identity's latest event says.
-    fn was_told(&self, store: &dyn Store, identity: &StoredIdentity) -> Result<bool, StoreError> {
+    fn is_let_through(
+        &self,
+        store: &dyn Store,
+        identity: &StoredIdentity,
+    ) -> Result<bool, StoreError> {
         let event = store
             .events(&self.tenant, identity.changed_at_sequence, 1)?
             .pop();

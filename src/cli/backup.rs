@@ -10,7 +10,7 @@ use veridem_proto::v1;
 use veridem_proto::v1::operations_service_client::OperationsServiceClient;
 
 use super::load::{NewData, ensure_no_store};
-use super::remote::{connect, request, told};
+use super::remote::{block_on, connect, request, told};
 use super::serve::read_config;
 use crate::lifecycle::{STORE_DIRECTORY, existing_store};
 use crate::store::{check_tenant, open_store, read_backup, write_backup};
@@ -63,10 +63,7 @@ pub(super) fn backup(arguments: &BackupArguments) -> anyhow::Result<()> {
         .with_context(|| format!("cannot write into {}", directory.display()))?;
     match &arguments.address {
         Some(address) => {
-            tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()?
-                .block_on(fetch(arguments, address, &mut file))?;
+            block_on(fetch(arguments, address, &mut file))?;
         }
         None => {
             let config = read_config(arguments.config.clone())?;

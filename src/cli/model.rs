@@ -9,7 +9,7 @@ use veridem_proto::v1;
 use veridem_proto::v1::operations_service_client::OperationsServiceClient;
 
 use super::job::read_text;
-use super::remote::{RemoteArguments, told};
+use super::remote::{RemoteArguments, block_on, told};
 
 /// Another model or other rules on a running service: what would come of them, putting them in force, and how far that is.
 #[derive(clap::Args)]
@@ -63,19 +63,16 @@ struct ActivateArguments {
 const PAUSE: Duration = Duration::from_millis(200);
 
 pub(super) fn run(arguments: ModelArguments) -> anyhow::Result<()> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?
-        .block_on(async {
-            match arguments.command {
-                ModelCommand::Preview(arguments) => preview(&arguments).await,
-                ModelCommand::Activate(arguments) => activate(&arguments).await,
-                ModelCommand::Status(remote) => {
-                    print_status(&status(&remote, &mut remote.operations().await?).await?);
-                    Ok(())
-                }
+    block_on(async {
+        match arguments.command {
+            ModelCommand::Preview(arguments) => preview(&arguments).await,
+            ModelCommand::Activate(arguments) => activate(&arguments).await,
+            ModelCommand::Status(remote) => {
+                print_status(&status(&remote, &mut remote.operations().await?).await?);
+                Ok(())
             }
-        })
+        }
+    })
 }
 
 fn text_of(path: Option<&Path>) -> anyhow::Result<String> {

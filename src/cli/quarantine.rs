@@ -8,7 +8,7 @@ use prost::Message as _;
 use veridem_proto::v1;
 
 use super::job::read_text;
-use super::remote::{RemoteArguments, told};
+use super::remote::{RemoteArguments, block_on, told};
 use crate::schema::{CONTRACT, read_json, to_json};
 
 /// What a running service has set aside: signals that their source may not send as they are, and messages that are no signals.
@@ -65,13 +65,6 @@ pub struct SourcesArguments {
 
 /// Entries asked for at once.
 const PAGE: u32 = 1_000;
-
-fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?
-        .block_on(work)
-}
 
 pub(super) fn run(arguments: QuarantineArguments) -> anyhow::Result<()> {
     block_on(async {

@@ -46,20 +46,12 @@ pub struct RelayArguments {
     /// What happens beyond that.
     #[arg(long, value_enum, default_value_t)]
     when_full: WhenFull,
-    /// How log lines look: text or json.
-    #[arg(long, default_value = "text", value_parser = log_format)]
+    /// How log lines look.
+    #[arg(long, value_enum, default_value_t)]
     log_format: LogFormat,
     /// Print the signals that the service refused for good, a JSON line each, and end; the relay must not run.
     #[arg(long)]
     list_refused: bool,
-}
-
-fn log_format(text: &str) -> Result<LogFormat, String> {
-    match text {
-        "text" => Ok(LogFormat::Text),
-        "json" => Ok(LogFormat::Json),
-        _ => Err("use text or json".to_owned()),
-    }
 }
 
 fn token(path: &Option<PathBuf>) -> anyhow::Result<Option<String>> {

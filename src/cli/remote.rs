@@ -36,6 +36,14 @@ impl RemoteArguments {
     }
 }
 
+/// Runs a command's calls on this thread.
+pub(super) fn block_on<T>(calls: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?
+        .block_on(calls)
+}
+
 /// A connection to a running service.
 pub(super) async fn connect(address: &str) -> anyhow::Result<Channel> {
     Channel::from_shared(address.to_owned())?

@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::Context;
 use veridem_proto::v1;
 
-use super::remote::{RemoteArguments, told};
+use super::remote::{RemoteArguments, block_on, told};
 
 /// The sinks of a running service: how they fare, what they have given up, and sending it again.
 #[derive(clap::Args)]
@@ -89,19 +89,16 @@ const HELD_AT_ONCE: usize = 5_000;
 const PAGE: u32 = 1_000;
 
 pub(super) fn run(arguments: SinksArguments) -> anyhow::Result<()> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?
-        .block_on(async {
-            match arguments.command {
-                SinksCommand::List(remote) => list(&remote).await,
-                SinksCommand::DeadLetters(arguments) => dead_letters(arguments).await,
-                SinksCommand::Redrive(arguments) => redrive(arguments).await,
-                SinksCommand::Discard(arguments) => discard(arguments).await,
-                SinksCommand::Replay(arguments) => replay(arguments).await,
-                SinksCommand::Reconcile(arguments) => reconcile(arguments).await,
-            }
-        })
+    block_on(async {
+        match arguments.command {
+            SinksCommand::List(remote) => list(&remote).await,
+            SinksCommand::DeadLetters(arguments) => dead_letters(arguments).await,
+            SinksCommand::Redrive(arguments) => redrive(arguments).await,
+            SinksCommand::Discard(arguments) => discard(arguments).await,
+            SinksCommand::Replay(arguments) => replay(arguments).await,
+            SinksCommand::Reconcile(arguments) => reconcile(arguments).await,
+        }
+    })
 }
 
 async fn list(remote: &RemoteArguments) -> anyhow::Result<()> {

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, Request, header};
 use axum::response::{IntoResponse, Response};
@@ -53,14 +53,12 @@ pub fn router(
         authenticator,
         stop,
     };
-    let description = Arc::<str>::from(openapi().to_string());
+    let description = Bytes::from(openapi().to_string());
     Router::new()
         .route("/{service}/{method}", post(call))
         .route(
             "/openapi.json",
-            get(move || {
-                std::future::ready(([(header::CONTENT_TYPE, JSON)], description.to_string()))
-            }),
+            get(move || std::future::ready(([(header::CONTENT_TYPE, JSON)], description.clone()))),
         )
         .with_state(gateway)
 }

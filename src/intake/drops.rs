@@ -64,6 +64,19 @@ const MAX_OPEN: usize = 512;
 const READ_AT_ONCE: usize = 10_000;
 const LONGEST_DELAY: Duration = Duration::from_secs(300);
 
+/// What came of a file, in a word.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DropOutcome {
+    /// Its lines were taken.
+    Loaded,
+    /// It has the content of the file before.
+    Repeated,
+    /// It could not be read.
+    #[default]
+    Failed,
+}
+
 /// What came of a file.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct DropResult {
@@ -75,8 +88,8 @@ pub struct DropResult {
     pub size: u64,
     /// When it was written, milliseconds since the Unix epoch.
     pub modified_at_ms: i64,
-    /// "loaded", "repeated" or "failed".
-    pub outcome: String,
+    /// In a word.
+    pub outcome: DropOutcome,
     /// Failed: why. Repeated: which file had the same content. Loaded: why no record was ended.
     pub problem: String,
     /// Records, or signals of a signal log.
@@ -224,7 +237,7 @@ impl FileDrop<'_> {
         };
         tracing::info!(
             drop = self.settings.name,
-            outcome = result.outcome,
+            outcome = ?result.outcome,
             records = result.records,
             accepted = result.accepted,
             rejected = result.rejected,
@@ -269,10 +282,10 @@ impl FileDrop<'_> {
             .results
             .iter()
             .flatten()
-            .filter(|(_, known)| known.outcome == "loaded");
+            .filter(|(_, known)| known.outcome == DropOutcome::Loaded);
         let latest = loaded.max_by_key(|(_, known)| known.finished_at_ms);
         if let Some((name, _)) = latest.filter(|(_, known)| known.sha256 == result.sha256) {
-            "repeated".clone_into(&mut result.outcome);
+            result.outcome = DropOutcome::Repeated;
             result.problem = format!("has the same content as {name}, the file before");
         } else {
             let signals = {
@@ -287,7 +300,7 @@ impl FileDrop<'_> {
             };
             match signals {
                 Err(problem) => {
-                    "failed".clone_into(&mut result.outcome);
+                    result.outcome = DropOutcome::Failed;
                     // The copy's folder is nobody's business.
                     result.problem = problem.replace(&format!("{}/", folder.path().display()), "");
                 }
@@ -317,7 +330,7 @@ impl FileDrop<'_> {
             self.submit(line, signal, &mut open, result).await?;
         }
         self.settle(&mut open, 0, result).await?;
-        "loaded".clone_into(&mut result.outcome);
+        result.outcome = DropOutcome::Loaded;
         if self.settings.mode == DropMode::Full {
             self.end_others(&named, file, result).await?;
         }
@@ -437,19 +450,11 @@ impl FileDrop<'_> {
 fn judge(line: u64, cause: EngineError, result: &mut DropResult) -> Result<(), EngineError> {
     match cause {
         EngineError::Quarantined { .. } => result.quarantined += 1,
-        EngineError::Invalid { .. }
-        | EngineError::Conflict { .. }
-        | EngineError::NotFound { .. }
-        | EngineError::Stale
-        | EngineError::Refused { .. } => {
+        cause if cause.is_transient() => return Err(cause),
+        cause => {
             let reason = cause.to_string();
             reject_line(result, DropReject { line, reason });
         }
-        EngineError::Overloaded
-        | EngineError::Abandoned
-        | EngineError::Stopping
-        | EngineError::Store(_)
-        | EngineError::Index(_) => return Err(cause),
     }
     Ok(())
 }

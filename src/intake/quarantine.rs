@@ -9,6 +9,8 @@ use rustc_hash::FxHashMap;
 use crate::resolver::EngineError;
 use crate::store::{QuarantineId, Store, StoreError, StoredQuarantined, Tenant, Write};
 
+/// Entries read at once.
+const READ_AT_ONCE: usize = 100;
 /// Entries of a tenant at most; then the way in is closed to what would have to be set aside.
 const MAX_ENTRIES: usize = 100_000;
 
@@ -25,7 +27,7 @@ impl Quarantine {
     pub fn open(store: Arc<dyn Store>, tenants: &[Tenant]) -> Result<Self, StoreError> {
         let mut counts = FxHashMap::default();
         for tenant in tenants {
-            let count = store.quarantined(tenant, None, MAX_ENTRIES)?.len();
+            let count = count_of(store.as_ref(), tenant)?;
             show(tenant, count);
             counts.insert(tenant.clone(), count);
         }
@@ -123,4 +125,16 @@ impl Quarantine {
 fn show(tenant: &Tenant, count: usize) {
     metrics::gauge!("veridem_quarantined_signals", "tenant" => tenant.as_str().to_owned())
         .set(count as f64);
+}
+
+fn count_of(store: &dyn Store, tenant: &Tenant) -> Result<usize, StoreError> {
+    let (mut count, mut after) = (0, None);
+    loop {
+        let page = store.quarantined(tenant, after, READ_AT_ONCE)?;
+        let Some((last, _)) = page.last() else {
+            return Ok(count);
+        };
+        after = Some(*last);
+        count += page.len();
+    }
 }

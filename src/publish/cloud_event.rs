@@ -152,20 +152,23 @@ impl<'a> EventData<'a> {
 /// sorted by slot, so that those of one kind stand together.
 struct Golden<'a>(&'a [SurvivingValue]);
 
+/// The kind within which a value is named.
+fn kind_within(value: &SurvivingValue) -> Option<&str> {
+    value.slot.split_once('.').map(|(kind, _)| kind)
+}
+
 /// Those of one kind, by their names.
 struct Named<'a>(&'a [SurvivingValue]);
 
 impl Serialize for Golden<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
-        let kind_of =
-            |value: &SurvivingValue| value.slot.split_once('.').map(|(kind, _)| kind.to_owned());
         for group in self.0.chunk_by(|left, right| {
-            let kind = kind_of(left);
-            kind.is_some() && kind == kind_of(right)
+            let kind = kind_within(left);
+            kind.is_some() && kind == kind_within(right)
         }) {
-            match group[0].slot.split_once('.') {
-                Some((kind, _)) => map.serialize_entry(kind, &Named(group))?,
+            match kind_within(&group[0]) {
+                Some(kind) => map.serialize_entry(kind, &Named(group))?,
                 None => map.serialize_entry(&group[0].slot, &Content(&group[0].attribute))?,
             }
         }

@@ -43,7 +43,6 @@ struct Inner {
 /// How much waits.
 #[derive(Debug, Default)]
 struct State {
-    signals: u64,
     bytes: u64,
     /// Given up, because the service refuses them for good.
     refused: u64,
@@ -109,7 +108,7 @@ impl Backlog {
 
     /// How many signals wait.
     pub(super) fn waiting(&self) -> u64 {
-        self.0.state.lock().signals
+        self.0.state.lock().entries.len() as u64
     }
 
     /// Keeps a signal; returns when it survives power loss. Waits while the writer is busy, or refuses where it may not.
@@ -196,7 +195,7 @@ impl Backlog {
     /// Shows how much waits, and for how long.
     pub(super) fn show(&self) {
         let state = self.0.state.lock();
-        metrics::gauge!("veridem_relay_waiting_signals").set(state.signals as f64);
+        metrics::gauge!("veridem_relay_waiting_signals").set(state.entries.len() as f64);
         metrics::gauge!("veridem_relay_waiting_bytes").set(state.bytes as f64);
         metrics::gauge!("veridem_relay_refused_signals").set(state.refused as f64);
         metrics::counter!("veridem_relay_dropped_signals_total").absolute(state.dropped);
@@ -233,7 +232,6 @@ impl State {
             .map_or(0, |head| i64::from_be_bytes(*head));
         self.entries
             .push_back((number, value.len() as u32, came_ms));
-        self.signals += 1;
         self.bytes += value.len() as u64;
     }
 
@@ -249,7 +247,6 @@ impl State {
             .filter(|(number, length, _)| {
                 let leaves = numbers.contains(number);
                 if leaves {
-                    self.signals -= 1;
                     self.bytes -= u64::from(*length);
                 }
                 !leaves
@@ -295,7 +292,6 @@ impl Writer {
                 {
                     bytes -= u64::from(length);
                     state.bytes -= u64::from(length);
-                    state.signals -= 1;
                     state.dropped += 1;
                     change.removed.push(number);
                 }

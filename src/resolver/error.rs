@@ -61,6 +61,23 @@ pub enum EngineError {
 }
 
 impl EngineError {
+    /// Whether the same message may be taken later: it is not itself to blame.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Invalid { .. }
+            | Self::Conflict { .. }
+            | Self::NotFound { .. }
+            | Self::Stale
+            | Self::Refused { .. }
+            | Self::Quarantined { .. } => false,
+            Self::Overloaded
+            | Self::Abandoned
+            | Self::Stopping
+            | Self::Store(_)
+            | Self::Index(_) => true,
+        }
+    }
+
     pub(crate) fn invalid(field: impl Into<String>, problem: impl Into<String>) -> Self {
         Self::Invalid {
             field: field.into(),

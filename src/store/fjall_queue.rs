@@ -6,7 +6,7 @@ use std::path::Path;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 
 use super::StoreError;
-use super::fjall_journal::drop_torn_end;
+use super::fjall_store::{not_opened, open_database};
 
 /// Memory for what was read.
 const CACHE_BYTES: u64 = 16 << 20;
@@ -38,26 +38,12 @@ fn failed(cause: fjall::Error) -> StoreError {
 impl DurableQueue {
     /// Opens or creates the queue in a directory.
     pub fn open(directory: &Path) -> Result<Self, StoreError> {
-        let place = |cause: &dyn std::fmt::Display| {
-            StoreError::Open(format!("{}: {cause}", directory.display()))
-        };
-        std::fs::create_dir_all(directory).map_err(|cause| place(&cause))?;
-        drop_torn_end(directory).map_err(|cause| place(&cause))?;
-        let database = Database::builder(directory)
-            .cache_size(CACHE_BYTES)
-            .max_journaling_size(MAX_JOURNAL_BYTES)
-            .manual_journal_persist(true)
-            .worker_threads(1)
-            .open()
-            .map_err(|cause| match cause {
-                fjall::Error::Locked => place(&"another veridem is running on it"),
-                cause => place(&cause),
-            })?;
+        let database = open_database(directory, CACHE_BYTES, MAX_JOURNAL_BYTES)?;
         let keyspace = |name: &str| {
             let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES);
             database
                 .keyspace(name, options)
-                .map_err(|cause| place(&cause))
+                .map_err(|cause| not_opened(directory, &cause))
         };
         Ok(Self {
             waiting: keyspace("waiting")?,

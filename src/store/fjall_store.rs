@@ -48,25 +48,12 @@ impl FjallStore {
 
 impl FjallEngine {
     fn open(directory: &Path, cache_bytes: u64) -> Result<Self, StoreError> {
-        let failed = |cause: fjall::Error| {
-            let hint = match cause {
-                fjall::Error::Locked => "another veridem is running on it".to_owned(),
-                cause => cause.to_string(),
-            };
-            StoreError::Open(format!("{}: {hint}", directory.display()))
-        };
-        drop_torn_end(directory)
-            .map_err(|cause| StoreError::Open(format!("{}: {cause}", directory.display())))?;
-        let database = Database::builder(directory)
-            .cache_size(cache_bytes)
-            .max_journaling_size(MAX_JOURNAL_BYTES)
-            .manual_journal_persist(true)
-            .worker_threads(1)
-            .open()
-            .map_err(failed)?;
+        let database = open_database(directory, cache_bytes, MAX_JOURNAL_BYTES)?;
         let keyspace = |name: &str, options: &dyn Fn() -> KeyspaceCreateOptions| {
             let options = || options().max_memtable_size(MEMTABLE_BYTES);
-            database.keyspace(name, options).map_err(failed)
+            database
+                .keyspace(name, options)
+                .map_err(|cause| not_opened(directory, &cause))
         };
         let compressed = |block_bytes: u32| {
             KeyspaceCreateOptions::default()
@@ -154,4 +141,28 @@ impl Engine for FjallEngine {
     fn sync(&self) -> Result<(), StoreError> {
         self.database.persist(PersistMode::SyncData).map_err(engine)
     }
+}
+
+/// Opens or creates a database whose journal is made durable by whoever writes.
+pub(super) fn open_database(
+    directory: &Path,
+    cache_bytes: u64,
+    max_journal_bytes: u64,
+) -> Result<Database, StoreError> {
+    drop_torn_end(directory).map_err(|cause| not_opened(directory, &cause))?;
+    Database::builder(directory)
+        .cache_size(cache_bytes)
+        .max_journaling_size(max_journal_bytes)
+        .manual_journal_persist(true)
+        .worker_threads(1)
+        .open()
+        .map_err(|cause| match cause {
+            fjall::Error::Locked => not_opened(directory, &"another veridem is running on it"),
+            cause => not_opened(directory, &cause),
+        })
+}
+
+/// Names the directory that cannot be opened.
+pub(super) fn not_opened(directory: &Path, cause: &dyn std::fmt::Display) -> StoreError {
+    StoreError::Open(format!("{}: {cause}", directory.display()))
 }

@@ -311,16 +311,8 @@ impl Consumer {
     async fn judge(&self, message: &Message, cause: EngineError) -> Result<Progress, EngineError> {
         match cause {
             EngineError::Quarantined { .. } => Ok(Progress::Done),
-            EngineError::Invalid { .. }
-            | EngineError::Conflict { .. }
-            | EngineError::NotFound { .. }
-            | EngineError::Stale
-            | EngineError::Refused { .. } => self.set_aside(message, cause.to_string()).await,
-            EngineError::Overloaded
-            | EngineError::Abandoned
-            | EngineError::Stopping
-            | EngineError::Store(_)
-            | EngineError::Index(_) => Err(cause),
+            cause if cause.is_transient() => Err(cause),
+            cause => self.set_aside(message, cause.to_string()).await,
         }
     }
 
