@@ -15,9 +15,10 @@ use super::change::Change;
 use super::error::EngineError;
 use super::matcher::Matcher;
 use super::overrides::Overrides;
-use super::prepare::{Prepared, TouchedKeys};
+use super::prepare::Prepared;
 use super::signal::Signal;
 use super::tasks::{OpenTasks, content_of, record_pair};
+use super::touched::{Touch, Touched};
 use crate::index::{CandidateIndex, IndexDocument, IndexError, Indexes};
 use crate::store::{
     Cause, Generation, IdentityId, ModelPhase, RecordNumber, SignalReceipt, Store, StoreError,
@@ -37,8 +38,8 @@ pub(super) struct TenantState {
     pub(super) shared: Arc<SharedState>,
     /// The number of the latest record change.
     last_change: AtomicU64,
-    /// Which keys the latest record changes touched.
-    pub(super) touched_keys: Mutex<TouchedKeys>,
+    /// What the latest changes touched.
+    pub(super) touched_lately: Mutex<Touched>,
     /// Records that change while another generation is made.
     pub(super) touched: Mutex<Option<FxHashSet<RecordNumber>>>,
     /// Identities are still those of another model.
@@ -71,7 +72,7 @@ impl TenantState {
             pairs: Mutex::default(),
             shared,
             last_change: AtomicU64::new(0),
-            touched_keys: Mutex::default(),
+            touched_lately: Mutex::default(),
             touched: Mutex::new(None),
             is_deciding: AtomicBool::new(false),
             decided: Mutex::default(),
@@ -86,9 +87,8 @@ impl TenantState {
         self.last_change.store(change, Ordering::Release);
     }
 
-    /// Shows the index a record that gained or lost these keys by this change.
-    pub(super) fn stage(&self, document: IndexDocument, change: u64, keys: Vec<BlockingKey>) {
-        self.touched_keys.lock().note(change, keys);
+    /// Shows the index what a record has become by this change.
+    pub(super) fn stage(&self, document: IndexDocument, change: u64) {
         self.index.stage(document, change);
         self.set_last_change(change);
     }
@@ -329,15 +329,18 @@ impl Engine {
         &self,
         tenant: &Tenant,
         signal: &Signal,
-        prepared: Prepared,
+        mut prepared: Prepared,
         now_ms: i64,
     ) -> Result<Ack, EngineError> {
         let _writer = self.writer.lock();
         let content_hash = prepared.content_hash;
-        if let Some(receipt) = self
-            .store
-            .receipt(tenant, &signal.source, &signal.signal_id)?
-        {
+        let state = self.tenant(tenant)?;
+        let known = prepared.known(signal, &state);
+        let receipt = match known.is_new_signal {
+            true => None,
+            false => (self.store).receipt(tenant, &signal.source, &signal.signal_id)?,
+        };
+        if let Some(receipt) = receipt {
             if receipt.content_hash != content_hash {
                 return Err(EngineError::Conflict {
                     field: "signal.signal_id",
@@ -350,17 +353,19 @@ impl Engine {
                 provisional: self.is_provisional(tenant)?,
             });
         }
-        let state = self.tenant(tenant)?;
         let mut change = Change::begin(self, tenant, &state)?;
-        let number = change.number_of(&signal.record_key())?;
-        let old_record = self.store.record(tenant, state.generation, number)?;
+        let number = change.number_of(&signal.record_key(), known.number)?;
+        change.know(known);
+        let old_record = change.record_before(number)?;
         let before = match &old_record {
             Some(_) => Some(change.fold(number)?),
             None => None,
         };
-        let (statement, holders) = prepared.foreseen(&state, before.as_ref());
-        change.foresee(holders);
-        let statement = statement.unwrap_or_else(|| state.statement(before.as_deref(), signal));
+        let foreseen = prepared.statement(&state, before.as_ref());
+        let statement = foreseen.unwrap_or_else(|| {
+            change.forget_scores();
+            state.statement(before.as_deref(), signal)
+        });
         let record = StoredRecord {
             number,
             key: signal.record_key(),
@@ -387,6 +392,7 @@ impl Engine {
             sequence: change.counters.last_sequence,
         };
         let sequence = receipt.sequence;
+        change.touch(Touch::signal(&signal.source, &signal.signal_id));
         change.write(Write::Receipt {
             source: signal.source.clone(),
             signal_id: signal.signal_id.clone(),

@@ -1,7 +1,7 @@
 //! The resolver: what becomes of signals and records. Knows the traits of store and index only.
 //!
 //! - [`Signal`], [`Fold`]: what comes in, and what a source's signals add up to
-//! - [`Engine`]: the online engine; [`Ingest`]: its one writer; `prepare`: what is made ready before it
+//! - [`Engine`]: the online engine; [`Ingest`]: its one writer; `prepare`, `touched`: what is made ready before it
 //! - `change`, `identities`, `tasks`: what follows from one signal or override
 //! - `steward`, `overrides`: what stewards decide; `model_change`: another model on a live store
 //! - `read`: questions to the engine
@@ -27,6 +27,7 @@ mod records;
 mod signal;
 mod steward;
 mod tasks;
+mod touched;
 mod validate;
 
 pub use bulk::{

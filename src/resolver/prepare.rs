@@ -1,18 +1,20 @@
 //! What can be worked out of a signal before its turn: it is the writer that bounds how many signals come in, so that what does not
-//! need the state of its very moment is made ready beside it, and what it will read is in memory when it comes to it.
+//! need the state of its very moment is made ready beside it. What it read goes along, and holds where no later change touched it.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 use veridem_matchers::block::BlockingKey;
-use veridem_matchers::{Comparable, Decision, NormalisedRecord};
+use veridem_matchers::{Comparable, Decision, NormalisedRecord, PairScore, RecordKey};
 
 use super::engine::{Engine, TenantState, hash_of, postcard_bytes};
 use super::error::EngineError;
 use super::fold::Fold;
 use super::signal::Signal;
-use crate::store::{RecordNumber, StoredFold, Tenant};
+use super::touched::{Touch, Touched};
+use crate::store::{RecordNumber, StoredEdge, StoredFold, StoredRecord, Tenant};
 
 /// What a record says once a signal has come.
 pub(super) struct Statement {
@@ -33,85 +35,73 @@ struct Foreseen {
     state: Arc<TenantState>,
     before: Option<Arc<StoredFold>>,
     statement: Statement,
-    holders: Holders,
+    known: Known,
 }
 
-/// Who held some keys right after a change, or later: to be trusted where no later change touched the key.
+/// What was read before a change begins.
 #[derive(Default)]
-pub(super) struct Holders {
-    change: u64,
-    of_keys: FxHashMap<BlockingKey, Vec<RecordNumber>>,
+pub(super) struct Known {
+    /// When it was read.
+    moment: u64,
+    /// The signal was not accepted before.
+    pub(super) is_new_signal: bool,
+    /// The number of the signal's record; none where it had none.
+    pub(super) number: Option<Option<RecordNumber>>,
+    /// Who holds keys, as the index knows it.
+    pub(super) holders: FxHashMap<BlockingKey, Vec<RecordNumber>>,
+    pub(super) records: FxHashMap<RecordNumber, Arc<StoredRecord>>,
+    pub(super) edges: FxHashMap<RecordNumber, Arc<Vec<StoredEdge>>>,
+    /// What the pairs of the signal's record say once it has come; `None` of a pair that is no edge.
+    pub(super) scores: FxHashMap<RecordNumber, Option<PairScore>>,
 }
 
-impl Holders {
-    /// Who holds a key, if that is known for sure.
-    pub(super) fn take(
-        &mut self,
-        key: BlockingKey,
-        touched: &TouchedKeys,
-    ) -> Option<Vec<RecordNumber>> {
-        let holders = self.of_keys.remove(&key)?;
-        touched.stays_since(key, self.change).then_some(holders)
-    }
-}
-
-/// Which keys the latest changes gave to records or took from them.
-#[derive(Default)]
-pub(super) struct TouchedKeys {
-    changes: VecDeque<(u64, Vec<BlockingKey>)>,
-    /// The last change that touched a key, of those in `changes`.
-    last: FxHashMap<BlockingKey, u64>,
-    /// The last change that is forgotten.
-    forgotten: Option<u64>,
-}
-
-/// Changes that are remembered: more than come between a signal's preparation and its turn.
-const MAX_REMEMBERED: usize = 640;
-
-impl TouchedKeys {
-    /// Notes which keys a change touched. Changes come in order.
-    pub(super) fn note(&mut self, change: u64, keys: Vec<BlockingKey>) {
-        // What came before the first that is noted is not known.
-        self.forgotten.get_or_insert(change.saturating_sub(1));
-        for key in &keys {
-            self.last.insert(*key, change);
+impl Known {
+    /// Forgets what a later change touched.
+    fn forget(&mut self, signal: &Signal, keys: &[BlockingKey], touched: &Touched) {
+        let stays = |touch| touched.stays_since(touch, self.moment);
+        self.is_new_signal = stays(Touch::signal(&signal.source, &signal.signal_id));
+        // A number that a record has stays its own.
+        self.number = (self.number).filter(|number| {
+            number.is_some() || stays(Touch::record_key(&signal.source, &signal.record_id))
+        });
+        self.holders.retain(|key, _| stays(Touch::Key(*key)));
+        self.records
+            .retain(|number, _| stays(Touch::Record(*number)));
+        self.edges.retain(|number, _| stays(Touch::Record(*number)));
+        // Which of its values are shared is part of what was compared.
+        if keys.iter().all(|key| stays(Touch::Key(*key))) {
+            self.scores
+                .retain(|number, _| stays(Touch::Record(*number)));
+        } else {
+            self.scores.clear();
         }
-        self.changes.push_back((change, keys));
-        if self.changes.len() > MAX_REMEMBERED
-            && let Some((oldest, keys)) = self.changes.pop_front()
-        {
-            self.forgotten = Some(oldest);
-            for key in keys {
-                if self.last.get(&key) == Some(&oldest) {
-                    self.last.remove(&key);
-                }
-            }
-        }
-    }
-
-    /// Whether no change after this one touched a key.
-    fn stays_since(&self, key: BlockingKey, change: u64) -> bool {
-        self.forgotten.is_none_or(|forgotten| change >= forgotten)
-            && self.last.get(&key).is_none_or(|last| *last <= change)
     }
 }
 
 impl Prepared {
-    /// The statement that was foreseen, where what it was made of is still so, and who held keys.
-    pub(super) fn foreseen(
+    /// What is known of a signal at its turn.
+    pub(super) fn known(&mut self, signal: &Signal, state: &Arc<TenantState>) -> Known {
+        let foreseen = (self.foreseen.as_mut()).filter(|it| Arc::ptr_eq(&it.state, state));
+        foreseen.map_or_else(Known::default, |foreseen| {
+            let mut known = std::mem::take(&mut foreseen.known);
+            known.forget(signal, &foreseen.statement.keys, &state.touched_lately.lock());
+            known
+        })
+    }
+
+    /// The statement that was foreseen, where what it was made of is still so.
+    pub(super) fn statement(
         self,
         state: &Arc<TenantState>,
         before: Option<&Arc<StoredFold>>,
-    ) -> (Option<Statement>, Holders) {
-        let Some(foreseen) = self.foreseen.filter(|it| Arc::ptr_eq(&it.state, state)) else {
-            return (None, Holders::default());
-        };
+    ) -> Option<Statement> {
+        let foreseen = self.foreseen?;
         let is_same = match (&foreseen.before, before) {
             (Some(foreseen), Some(before)) => Arc::ptr_eq(foreseen, before),
             (None, None) => true,
             _ => false,
         };
-        (is_same.then_some(foreseen.statement), foreseen.holders)
+        (is_same && Arc::ptr_eq(&foreseen.state, state)).then_some(foreseen.statement)
     }
 }
 
@@ -120,67 +110,102 @@ impl Engine {
     /// is worked out again.
     pub fn prepare(&self, tenant: &Tenant, signal: &Signal) -> Result<Prepared, EngineError> {
         let content_hash = hash_of(&postcard_bytes(signal));
-        let receipt = (self.store).receipt(tenant, &signal.source, &signal.signal_id)?;
-        let foreseen = match receipt {
-            Some(_) => None,
-            None => Some(self.foresee(tenant, signal)?),
-        };
         Ok(Prepared {
             content_hash,
-            foreseen,
+            foreseen: self.foresee(tenant, signal)?,
         })
     }
 
-    fn foresee(&self, tenant: &Tenant, signal: &Signal) -> Result<Foreseen, EngineError> {
+    fn foresee(&self, tenant: &Tenant, signal: &Signal) -> Result<Option<Foreseen>, EngineError> {
         let state = self.tenant(tenant)?;
-        let before = match self.store.record_number(tenant, &signal.record_key())? {
+        let moment = state.touched_lately.lock().now();
+        let receipt = (self.store).receipt(tenant, &signal.source, &signal.signal_id)?;
+        if receipt.is_some() {
+            return Ok(None);
+        }
+        let number = self.store.record_number(tenant, &signal.record_key())?;
+        let before = match number {
             Some(number) => self.store.fold(tenant, number)?,
             None => None,
         };
         let statement = state.statement(before.as_deref(), signal);
-        let holders = state.holders(&statement.keys)?;
-        self.read_neighbourhood(tenant, &state, &statement, &holders)?;
-        Ok(Foreseen {
+        let mut known = Known {
+            moment,
+            is_new_signal: true,
+            number: Some(number),
+            holders: state.holders(&statement.keys)?,
+            ..Known::default()
+        };
+        self.score_candidates(tenant, &state, &signal.record_key(), &statement, &mut known)?;
+        self.read_neighbourhood(tenant, &state, &mut known)?;
+        Ok(Some(Foreseen {
             state,
             before,
             statement,
-            holders,
-        })
+            known,
+        }))
     }
 
-    /// Reads what a statement will be compared with, and what is connected with what it matches, so that the store has it at hand.
-    fn read_neighbourhood(
+    /// Scores the pairs of a statement.
+    fn score_candidates(
         &self,
         tenant: &Tenant,
         state: &TenantState,
+        key: &RecordKey,
         statement: &Statement,
-        holders: &Holders,
+        known: &mut Known,
     ) -> Result<(), EngineError> {
         let asked = state.comparable(&statement.normalised, &statement.keys);
-        let mut open = Vec::new();
-        let candidates: BTreeSet<_> = holders.of_keys.values().flatten().copied().collect();
+        let candidates: BTreeSet<_> = known.holders.values().flatten().copied().collect();
         for number in candidates {
             let Some(record) = self.store.record(tenant, state.generation, number)? else {
                 continue;
             };
-            let comparable = state.comparable(&record.normalised, &record.keys);
-            let score = state.matcher.scorer.score_close(&asked, &comparable);
-            if score.is_some_and(|score| score.decision == Decision::Match) {
-                open.push(number);
+            if !record.is_alive {
+                continue;
+            }
+            let score = {
+                let comparable = state.comparable(&record.normalised, &record.keys);
+                let scorer = &state.matcher.scorer;
+                if *key <= record.key {
+                    scorer.score_close(&asked, &comparable)
+                } else {
+                    scorer.score_close(&comparable, &asked)
+                }
+            };
+            known.scores.insert(number, score);
+            if score.is_some() {
+                known.records.insert(number, record);
             }
         }
-        let mut seen: FxHashSet<RecordNumber> = open.iter().copied().collect();
-        while let Some(number) = open.pop() {
-            let edges = self.store.edges(tenant, state.generation, number)?;
-            let matching = edges
-                .iter()
-                .filter(|edge| edge.score.decision == Decision::Match);
-            for edge in matching {
-                if seen.insert(edge.other) {
-                    self.store.record(tenant, state.generation, edge.other)?;
-                    open.push(edge.other);
-                }
+        Ok(())
+    }
+
+    /// Reads what the statement's record has edges with or will have, and what is connected with those that match.
+    fn read_neighbourhood(
+        &self,
+        tenant: &Tenant,
+        state: &TenantState,
+        known: &mut Known,
+    ) -> Result<(), EngineError> {
+        let is_match = |score: &PairScore| score.decision == Decision::Match;
+        let scored = known.scores.iter();
+        let mut open: Vec<(RecordNumber, bool)> = scored
+            .filter_map(|(number, score)| Some((*number, is_match(score.as_ref()?))))
+            .chain(known.number.flatten().map(|number| (number, true)))
+            .collect();
+        while let Some((number, is_connected)) = open.pop() {
+            if let Entry::Vacant(vacant) = known.records.entry(number)
+                && let Some(record) = self.store.record(tenant, state.generation, number)?
+            {
+                vacant.insert(record);
             }
+            if !is_connected || known.edges.contains_key(&number) {
+                continue;
+            }
+            let edges = self.store.edges(tenant, state.generation, number)?;
+            open.extend(edges.iter().map(|edge| (edge.other, is_match(&edge.score))));
+            known.edges.insert(number, edges);
         }
         Ok(())
     }
@@ -201,46 +226,22 @@ impl TenantState {
     }
 
     /// Who holds those of some keys that are active.
-    fn holders(&self, keys: &[BlockingKey]) -> Result<Holders, EngineError> {
-        let change = self.last_change();
+    fn holders(
+        &self,
+        keys: &[BlockingKey],
+    ) -> Result<FxHashMap<BlockingKey, Vec<RecordNumber>>, EngineError> {
         let mut of_keys = FxHashMap::default();
         for key in keys {
             if !self.inactive.read().contains(key) {
                 of_keys.insert(*key, self.holders_of(*key)?);
             }
         }
-        Ok(Holders { change, of_keys })
+        Ok(of_keys)
     }
 
     /// Who holds a key, as the index knows it: all, or more than its bound and one besides.
     pub(super) fn holders_of(&self, key: BlockingKey) -> Result<Vec<RecordNumber>, EngineError> {
         let bound = self.matcher.pack.blocking.rule(key).max_records;
         Ok(self.index.holders(key, bound + 2)?)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::TouchedKeys;
-
-    proptest! {
-        #[test]
-        fn what_a_change_touched_is_not_taken_for_what_it_was(
-            changes in prop::collection::vec(prop::collection::vec(0_u64..40, 0..3), 1..900),
-            first in 1_u64..1_000,
-            key in 0_u64..40,
-        ) {
-            let mut touched = TouchedKeys::default();
-            for (change, keys) in (first..).zip(&changes) {
-                touched.note(change, keys.clone());
-            }
-            for (change, at) in (first - 1..).zip(0..=changes.len()) {
-                let stays = !changes[at..].iter().flatten().any(|other| *other == key);
-                let is_remembered = changes.len() - at <= super::MAX_REMEMBERED;
-                prop_assert_eq!(touched.stays_since(key, change), stays && is_remembered);
-            }
-        }
     }
 }

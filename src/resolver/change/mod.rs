@@ -15,8 +15,9 @@ use super::engine::{Engine, TenantState};
 use super::error::EngineError;
 use super::identities::assign_identities;
 use super::overrides::Overrides;
-use super::prepare::Holders;
+use super::prepare::Known;
 use super::tasks::{RecordPair, content_of, settle_tasks, task_id};
+use super::touched::Touch;
 use crate::index::IndexDocument;
 use crate::store::{
     Cause, Counters, IdentityId, RecordNumber, StoredEdge, StoredEvent, StoredFold, StoredOverride,
@@ -51,10 +52,10 @@ pub(super) struct Change<'a> {
     overrides_change: bool,
     /// Holders of keys as the index knows them.
     holders: FxHashMap<BlockingKey, Vec<RecordNumber>>,
-    /// Those that were looked up before.
-    foreseen: Holders,
-    /// Keys that the subject gains or loses.
-    changed_keys: Vec<BlockingKey>,
+    /// What was read before.
+    known: Known,
+    /// What it touches besides records.
+    touches: Vec<Touch>,
     /// Review tasks that open, with their content, and that close.
     tasks: Vec<(RecordPair, Option<u64>)>,
     /// Keys whose activity changes, and whether they will be inactive.
@@ -86,8 +87,8 @@ impl<'a> Change<'a> {
             overrides: state.shared.overrides.read().clone(),
             overrides_change: false,
             holders: FxHashMap::default(),
-            foreseen: Holders::default(),
-            changed_keys: Vec::new(),
+            known: Known::default(),
+            touches: Vec::new(),
             tasks: Vec::new(),
             activity: BTreeMap::new(),
             dirty: BTreeSet::new(),
@@ -95,16 +96,33 @@ impl<'a> Change<'a> {
         })
     }
 
-    /// Takes what was looked up for this change before it began.
-    pub(super) fn foresee(&mut self, holders: Holders) {
-        self.foreseen = holders;
+    /// Takes what was read for this change before it began, and is still so.
+    pub(super) fn know(&mut self, known: Known) {
+        self.known = known;
     }
 
-    /// The number of a record, a new one where it has none.
-    pub(super) fn number_of(&mut self, key: &RecordKey) -> Result<RecordNumber, EngineError> {
-        if let Some(number) = self.engine.store.record_number(self.tenant, key)? {
+    /// Forgets what pairs of the subject were thought to say.
+    pub(super) fn forget_scores(&mut self) {
+        self.known.scores.clear();
+    }
+
+    /// Notes that what was read of this before is no longer so.
+    pub(super) fn touch(&mut self, touch: Touch) {
+        self.touches.push(touch);
+    }
+
+    /// The number of a record, a new one where it has none; what is known of it may be given.
+    pub(super) fn number_of(
+        &mut self,
+        key: &RecordKey,
+        known: Option<Option<RecordNumber>>,
+    ) -> Result<RecordNumber, EngineError> {
+        let store = &self.engine.store;
+        let number = known.map_or_else(|| store.record_number(self.tenant, key), Ok)?;
+        if let Some(number) = number {
             return Ok(number);
         }
+        self.touch(Touch::record_key(&key.source, &key.record_id));
         self.counters.record_numbers += 1;
         let number = self.counters.record_numbers;
         self.write(Write::NewRecord(key.clone(), number));
@@ -262,8 +280,12 @@ impl<'a> Change<'a> {
                 staged = Some(IndexDocument::of(record));
             }
         }
+        let mut touches = std::mem::take(&mut self.touches);
+        let dirty = self.dirty.iter().chain(&self.changed_records);
+        touches.extend(dirty.copied().map(Touch::Record));
         for (number, edges) in &self.edges {
             if self.edges_before.get(number) != Some(edges) {
+                touches.push(Touch::Record(*number));
                 writes.push(Write::Edges(*number, edges.clone()));
             }
         }
@@ -278,7 +300,7 @@ impl<'a> Change<'a> {
         let store = &self.engine.store;
         store.commit(self.tenant, self.state.generation, writes)?;
         if let Some(document) = staged {
-            self.state.stage(document, change, self.changed_keys);
+            self.state.stage(document, change);
         }
         self.state.touch(&self.changed_records);
         if !self.tasks.is_empty() {
@@ -300,7 +322,19 @@ impl<'a> Change<'a> {
                 };
             }
         }
+        self.state.touched_lately.lock().note(touches);
         Ok(())
+    }
+
+    /// A record as it is before the change.
+    pub(super) fn record_before(
+        &mut self,
+        number: RecordNumber,
+    ) -> Result<Option<Arc<StoredRecord>>, EngineError> {
+        Ok(match self.known.records.remove(&number) {
+            Some(record) => Some(record),
+            None => (self.engine.store).record(self.tenant, self.state.generation, number)?,
+        })
     }
 
     /// The identity that a record belongs to.
@@ -356,9 +390,7 @@ impl<'a> Change<'a> {
 
     fn load(&mut self, number: RecordNumber) -> Result<bool, EngineError> {
         if !self.records.contains_key(&number) {
-            let store = &self.engine.store;
-            let record = store.record(self.tenant, self.state.generation, number)?;
-            let Some(record) = record else {
+            let Some(record) = self.record_before(number)? else {
                 return Ok(false);
             };
             self.records.insert(number, record);

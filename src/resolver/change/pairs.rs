@@ -10,6 +10,7 @@ use veridem_matchers::{NormalisedRecord, PairScore};
 
 use super::{Change, SharedEdges};
 use crate::resolver::error::EngineError;
+use crate::resolver::touched::Touch;
 use crate::store::{RecordNumber, StoredEdge, StoredRecord};
 
 impl Change<'_> {
@@ -43,7 +44,8 @@ impl Change<'_> {
         for key in &changed_keys {
             self.follow_key(*key, number)?;
         }
-        self.changed_keys = changed_keys;
+        let touches = changed_keys.into_iter().map(Touch::Key);
+        self.touches.extend(touches);
         Ok(())
     }
 
@@ -73,8 +75,8 @@ impl Change<'_> {
         Ok(match self.holders.entry(key) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(vacant) => {
-                let foreseen = self.foreseen.take(key, &self.state.touched_keys.lock());
-                let holders = foreseen.map_or_else(|| self.state.holders_of(key), Ok)?;
+                let known = self.known.holders.remove(&key);
+                let holders = known.map_or_else(|| self.state.holders_of(key), Ok)?;
                 vacant.insert(holders)
             }
         })
@@ -109,16 +111,26 @@ impl Change<'_> {
         }
         self.prepare_comparable(number);
         for other in self.candidates_of(number)? {
-            if !self.load(other)? || !self.records[&other].is_alive {
-                continue;
-            }
-            self.prepare_comparable(other);
-            if let Some(score) = self.score(number, other) {
+            let score = match self.known_score(number, other) {
+                Some(score) => score,
+                None if self.load(other)? && self.records[&other].is_alive => {
+                    self.prepare_comparable(other);
+                    self.score(number, other)
+                }
+                None => None,
+            };
+            if let Some(score) = score {
                 self.insert_edge(number, other, score)?;
                 self.insert_edge(other, number, score)?;
             }
         }
         Ok(())
+    }
+
+    /// What [`Change::score`] says of a pair of the subject, where that was found before. Which values are shared may change with it.
+    fn known_score(&self, number: RecordNumber, other: RecordNumber) -> Option<Option<PairScore>> {
+        let is_known = self.is_subject(number) && self.activity.is_empty();
+        is_known.then(|| self.known.scores.get(&other).copied())?
     }
 
     fn candidates_of(
@@ -179,8 +191,9 @@ impl Change<'_> {
 
     fn load_edges(&mut self, number: RecordNumber) -> Result<(), EngineError> {
         if !self.edges.contains_key(&number) {
-            let store = &self.engine.store;
-            let edges = store.edges(self.tenant, self.state.generation, number)?;
+            let known = self.known.edges.remove(&number);
+            let read = || (self.engine.store).edges(self.tenant, self.state.generation, number);
+            let edges = known.map_or_else(read, Ok)?;
             self.edges_before.insert(number, edges.clone());
             self.edges.insert(number, edges);
         }
