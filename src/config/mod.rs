@@ -134,7 +134,7 @@ impl Config {
             pack: Pack::retail(),
             store_engine: StoreEngine::default(),
             cache_bytes: ByteSize::gib(1).as_u64(),
-            index_commit_interval: Duration::from_secs(5),
+            index_commit_interval: Duration::from_secs(15),
             model_change_limit: 0.05,
             shutdown_deadline: Duration::from_secs(10),
             log_filter: "info,tantivy=warn".to_owned(),

@@ -85,7 +85,7 @@ pub enum Write {
     },
     /// An identity event.
     Event(Arc<StoredEvent>),
-    /// A review task opens or changes.
+    /// A review task opens; one that changes is closed first.
     OpenTask(StoredReviewTask),
     /// A review task is settled.
     CloseTask(String),

@@ -4,6 +4,8 @@ mod rows;
 
 pub use rows::TableScorer;
 
+use std::sync::Arc;
+
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 
@@ -102,20 +104,22 @@ impl EvidencePart {
 /// What the pairs between two clusters say, comparison by comparison.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PairEvidence {
-    /// Of the comparisons that found something, in the order of the model.
-    parts: Vec<EvidencePart>,
+    /// Of the comparisons that found something, in the order of the model. Shared: what a pair says is looked up far more often than
+    /// anything is added to it.
+    parts: Arc<Vec<EvidencePart>>,
     /// A rule caps every pair at review.
     capped: bool,
 }
 
 impl Evidence for PairEvidence {
     fn add(&mut self, other: &Self) {
+        let parts = Arc::make_mut(&mut self.parts);
         let mut at = 0;
-        for further in &other.parts {
-            while (self.parts.get(at)).is_some_and(|part| part.comparison < further.comparison) {
+        for further in other.parts.iter() {
+            while (parts.get(at)).is_some_and(|part| part.comparison < further.comparison) {
                 at += 1;
             }
-            match self.parts.get_mut(at) {
+            match parts.get_mut(at) {
                 Some(part) if part.comparison == further.comparison => {
                     part.sum.add(further.sum);
                     if further.best.matching > part.best.matching {
@@ -123,7 +127,7 @@ impl Evidence for PairEvidence {
                     }
                     part.pairs += further.pairs;
                 }
-                _ => self.parts.insert(at, *further),
+                _ => parts.insert(at, *further),
             }
             at += 1;
         }
@@ -418,6 +422,7 @@ impl Scorer {
         }));
         let score = self.decide(self.weight_of(total), levels);
         let capped = score.effect == Some(RuleEffect::CapAtReview);
+        let parts = Arc::new(parts);
         (PairEvidence { parts, capped }, score)
     }
 
@@ -425,7 +430,7 @@ impl Scorer {
     /// person has one of, all pairs are heard; of what a person may have several of (addresses, phones), most of all the closest.
     pub fn join_weight(&self, evidence: &PairEvidence) -> f64 {
         let mut total = self.sum();
-        for part in &evidence.parts {
+        for part in evidence.parts.iter() {
             let share = self.mean_shares[part.comparison as usize];
             total.add(part.between_best_and_mean(share));
         }

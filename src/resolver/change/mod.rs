@@ -174,7 +174,10 @@ impl<'a> Change<'a> {
         let content = content_of(&task);
         let known = self.state.shared.open_tasks.read().content(pair);
         if known != Some(content) {
-            self.counters.open_review_tasks += u64::from(known.is_none());
+            match known {
+                Some(_) => self.write(Write::CloseTask(task.id.clone())),
+                None => self.counters.open_review_tasks += 1,
+            }
             self.tasks.push((pair, Some(content)));
             self.write(Write::OpenTask(task));
         }

@@ -129,7 +129,6 @@ impl<E: Engine> KeyedStore<E> {
                 batch.push((key, Some(value)));
             }
             Write::OpenTask(task) => {
-                self.close_task(own, &task.id, batch)?;
                 let value = encode(&task);
                 batch.push((
                     key(Tag::TaskByWeight)
