@@ -84,7 +84,11 @@ impl Prepared {
         let foreseen = (self.foreseen.as_mut()).filter(|it| Arc::ptr_eq(&it.state, state));
         foreseen.map_or_else(Known::default, |foreseen| {
             let mut known = std::mem::take(&mut foreseen.known);
-            known.forget(signal, &foreseen.statement.keys, &state.touched_lately.lock());
+            known.forget(
+                signal,
+                &foreseen.statement.keys,
+                &state.touched_lately.lock(),
+            );
             known
         })
     }

@@ -5,6 +5,7 @@ mod write;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
+use quick_cache::sync::Cache as QuickCache;
 use serde::de::DeserializeOwned;
 use veridem_matchers::RecordKey;
 use veridem_matchers::block::BlockingKey;
@@ -30,6 +31,8 @@ const PART_BYTES: usize = 2 << 10;
 const READ_AT_ONCE: usize = 4_096;
 /// The latest events, for sinks and watches that follow closely.
 const EVENT_CACHE_BYTES: u64 = 24 << 20;
+/// What a record number takes in its cache.
+const NUMBER_BYTES: u64 = 64;
 /// Entries that one write removes.
 const REMOVED_AT_ONCE: usize = 10_000;
 
@@ -69,10 +72,15 @@ pub(super) fn entries_under<K: AsRef<[u8]>, V: AsRef<[u8]>>(
         .collect()
 }
 
+/// The key of a record number: tag, space and hash.
+type NumberKey = [u8; 19];
+
 /// A store over an engine.
 pub struct KeyedStore<E> {
     engine: E,
     spaces: RwLock<Spaces>,
+    /// Record numbers by their keys. A record keeps its number for ever.
+    numbers: QuickCache<NumberKey, RecordNumber>,
     records: Cache<StoredRecord>,
     folds: Cache<StoredFold>,
     edges: Cache<Vec<StoredEdge>>,
@@ -88,8 +96,11 @@ impl<E: Engine> KeyedStore<E> {
         let store = Self {
             engine,
             spaces: RwLock::default(),
+            numbers: QuickCache::new(
+                usize::try_from(cache_bytes / 16 / NUMBER_BYTES).unwrap_or(usize::MAX),
+            ),
             records: Cache::new(cache_bytes / 8 * 5),
-            folds: Cache::new(cache_bytes / 8),
+            folds: Cache::new(cache_bytes / 16),
             edges: Cache::new(cache_bytes / 8),
             identities: Cache::new(cache_bytes / 8),
             events: Cache::new(EVENT_CACHE_BYTES.min(cache_bytes / 8)),
@@ -221,6 +232,24 @@ impl<E: Engine> KeyedStore<E> {
         }
     }
 
+    /// [`KeyedStore::fill`] of record numbers.
+    fn fill_numbers(&self, prefix: Vec<u8>) -> Result<(), StoreError> {
+        let mut after: Option<Vec<u8>> = None;
+        while (self.numbers.len() as u64) < self.numbers.capacity() {
+            let entries = self.engine.scan(&prefix, after.as_deref(), READ_AT_ONCE)?;
+            let Some((last, _)) = entries.last() else {
+                break;
+            };
+            after = Some(last.clone());
+            for (key, bytes) in entries {
+                if let Ok(key) = NumberKey::try_from(key.as_slice()) {
+                    self.numbers.insert(key, decode("record number", &bytes)?);
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn scan<T: DeserializeOwned>(
         &self,
         what: &'static str,
@@ -280,12 +309,19 @@ impl<E: Engine> Store for KeyedStore<E> {
         tenant: &Tenant,
         key: &RecordKey,
     ) -> Result<Option<RecordNumber>, StoreError> {
-        self.get(
-            "record number",
-            self.key(tenant, Tag::RecordNumber)
-                .hash(&[&key.source, &key.record_id])
-                .bytes(),
-        )
+        let key = self
+            .key(tenant, Tag::RecordNumber)
+            .hash(&[&key.source, &key.record_id])
+            .bytes();
+        let cached = NumberKey::try_from(key.as_slice()).ok();
+        if let Some(number) = cached.and_then(|key| self.numbers.get(&key)) {
+            return Ok(Some(number));
+        }
+        let number = self.get("record number", key)?;
+        if let (Some(key), Some(number)) = (cached, number) {
+            self.numbers.insert(key, number);
+        }
+        Ok(number)
     }
 
     fn records_from(
@@ -627,6 +663,7 @@ impl<E: Engine> Store for KeyedStore<E> {
         let (records, others) = rayon::join(
             || self.fill("source record", &self.records, of_generation(Tag::Record)),
             || {
+                self.fill_numbers(self.key(tenant, Tag::RecordNumber).bytes())?;
                 let identities = self.key(tenant, Tag::Identity).bytes();
                 self.fill("identity", &self.identities, identities)?;
                 self.fill("edges", &self.edges, of_generation(Tag::Edges))
