@@ -265,6 +265,7 @@ pub(super) fn event(event: &Arc<StoredEvent>) -> v1::IdentityEvent {
         EventKind::Updated => v1::IdentityEventKind::Updated,
         EventKind::Merged => v1::IdentityEventKind::Merged,
         EventKind::Split => v1::IdentityEventKind::Split,
+        EventKind::Erased => v1::IdentityEventKind::Erased,
     };
     v1::IdentityEvent {
         sequence: event.sequence,
@@ -326,6 +327,7 @@ pub(super) fn ack_message(signal_id: String, ack: Ack) -> v1::SignalAck {
         sequence: ack.sequence,
         repeated: ack.repeated,
         provisional: ack.provisional,
+        erased: ack.erased,
     }
 }
 

@@ -14,7 +14,9 @@ use super::{Api, Caller, convert, status};
 use crate::clock;
 use crate::publish::Filter;
 use crate::resolver::{EngineError, Moment, validate_id};
-use crate::store::{IdentityId, Store, StoreError, StoredIdentity, StoredReference, Tenant, Write};
+use crate::store::{
+    EventKind, IdentityId, Store, StoreError, StoredIdentity, StoredReference, Tenant, Write,
+};
 
 /// What a consumer calls one person, at most.
 const MAX_REFERENCES: usize = 1_000;
@@ -43,10 +45,25 @@ impl Api {
         }
         let (sequence, id) = (request.sequence, request.consumer_record_id);
         let name = request.sink;
+        let is_taken = request.rejected.is_empty();
         self.ask("AckDelivery", move |engine| {
             let event = engine.store().events(&caller.tenant, sequence, 1)?.pop();
             let event = event.filter(|event| event.sequence == sequence);
             let event = event.ok_or(EngineError::NotFound { what: "event" })?;
+            let store = engine.store();
+            let commit = |writes| {
+                store.commit(&caller.tenant, store.in_force(&caller.tenant), writes)?;
+                Ok(store.flush()?)
+            };
+            if event.kind == EventKind::Erased {
+                let erased = event.identity.members.iter();
+                let gone = erased.map(|record| Write::NoReferences(name.clone(), *record));
+                return if is_taken {
+                    commit(gone.collect())
+                } else {
+                    Ok(())
+                };
+            }
             // A person of whom no record is left is called nothing.
             let (false, Some(record)) = (id.is_empty(), event.identity.members.first()) else {
                 return Ok(());
@@ -58,14 +75,7 @@ impl Api {
                 sequence,
                 acknowledged_at_ms: clock::now_ms(),
             };
-            let store = engine.store();
-            let in_force = store.in_force(&caller.tenant);
-            store.commit(
-                &caller.tenant,
-                in_force,
-                vec![Write::Reference(name, reference)],
-            )?;
-            Ok(store.flush()?)
+            commit(vec![Write::Reference(name, reference)])
         })
         .await?;
         let outcome = if request.rejected.is_empty() {

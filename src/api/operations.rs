@@ -62,7 +62,13 @@ impl OperationsService for Api {
                 Ok(engine.store().counters(&caller.tenant)?)
             })
             .await?;
-        let [events_created, events_updated, events_merged, events_split] = counters.events;
+        let [
+            events_created,
+            events_updated,
+            events_merged,
+            events_split,
+            events_erased,
+        ] = counters.events;
         Ok(Response::new(v1::GetStatisticsResponse {
             signals: counters.signals,
             source_records: counters.source_records,
@@ -74,6 +80,7 @@ impl OperationsService for Api {
             events_updated,
             events_merged,
             events_split,
+            events_erased,
         }))
     }
 

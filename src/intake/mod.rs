@@ -87,10 +87,12 @@ impl Intake {
         let reasons = self
             .registry
             .check(&incoming.signal, &incoming.schema_version);
-        if reasons.is_empty() {
+        let signal = &incoming.signal;
+        // Nothing is set aside of a person who was erased: the writer forgets it.
+        let is_erased = || (self.quarantine.store()).is_erased(tenant, &signal.record_key());
+        if reasons.is_empty() || is_erased()? {
             return Ok(());
         }
-        let signal = &incoming.signal;
         let id = QuarantineId::of(&[&signal.source, &signal.signal_id]);
         let problem = reasons.join("; ");
         let entry = StoredQuarantined {
@@ -100,6 +102,10 @@ impl Intake {
             received_at_ms: clock::now_ms(),
         };
         self.quarantine.put(tenant, id, entry).await?;
+        if is_erased()? {
+            self.quarantine.remove(tenant, [id].into()).await?;
+            return Ok(());
+        }
         Err(EngineError::Quarantined { problem })
     }
 

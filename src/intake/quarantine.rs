@@ -106,6 +106,19 @@ impl Quarantine {
         .await
     }
 
+    /// Counts a tenant's entries anew: some have gone with a person who was erased.
+    pub async fn recount(&self, tenant: &Tenant) -> Result<(), EngineError> {
+        let tenant = tenant.clone();
+        self.blocking(move |quarantine| {
+            let mut counts = quarantine.counts.lock();
+            let count = count_of(quarantine.store.as_ref(), &tenant)?;
+            show(&tenant, count);
+            counts.insert(tenant, count);
+            Ok(())
+        })
+        .await
+    }
+
     fn write(&self, tenant: &Tenant, writes: Vec<Write>) -> Result<(), EngineError> {
         let in_force = self.store.in_force(tenant);
         self.store.commit(tenant, in_force, writes)?;

@@ -172,9 +172,10 @@ impl Filter {
     /// Whether the sink wants an event.
     pub fn takes(&self, event: &StoredEvent) -> bool {
         let mut records = event.identity.member_keys.iter().chain(&event.moved);
+        // Of an identity that is erased nobody knows any more whose records it had.
+        let is_of_any_source = self.sources.is_empty() || event.kind == EventKind::Erased;
         (self.kinds.is_empty() || self.kinds.contains(&event.kind))
-            && (self.sources.is_empty()
-                || records.any(|record| self.sources.contains(&record.source)))
+            && (is_of_any_source || records.any(|record| self.sources.contains(&record.source)))
     }
 }
 

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use veridem_matchers::PairMemo;
 use veridem_matchers::block::BlockingKey;
 
-use super::change::Change;
+use super::change::{Change, NumberOf};
 use super::error::EngineError;
 use super::matcher::Matcher;
 use super::overrides::Overrides;
@@ -119,6 +119,8 @@ pub struct Ack {
     pub repeated: bool,
     /// A model change is deciding: the identity may still change without another signal.
     pub provisional: bool,
+    /// The person of its record was erased: nothing of the signal is kept.
+    pub erased: bool,
 }
 
 /// Review tasks and overrides read at once when a tenant is opened.
@@ -351,12 +353,19 @@ impl Engine {
                 sequence: receipt.sequence,
                 repeated: true,
                 provisional: self.is_provisional(tenant)?,
+                erased: self.store.is_erased(tenant, &signal.record_key())?,
             });
         }
         let mut change = Change::begin(self, tenant, &state)?;
-        let number = change.number_of(&signal.record_key(), known.number)?;
+        let number_of = change.number_of(&signal.record_key(), known.number)?;
         change.know(known);
-        let old_record = change.record_before(number)?;
+        let (number, old_record) = match number_of {
+            NumberOf::New(number) => (number, None),
+            NumberOf::Known(number) => match change.record_before(number)? {
+                Some(old) => (number, Some(old)),
+                None => return forget_signal(change, signal, content_hash),
+            },
+        };
         let before = match &old_record {
             Some(_) => Some(change.fold(number)?),
             None => None,
@@ -386,24 +395,14 @@ impl Engine {
         let cause = Cause::Signal(signal.source.clone(), signal.signal_id.clone());
         change.settle(&cause, now_ms)?;
         let identity_id = change.identity_of(number)?;
-        let receipt = SignalReceipt {
-            content_hash,
-            identity_id,
-            sequence: change.counters.last_sequence,
-        };
-        let sequence = receipt.sequence;
-        change.touch(Touch::signal(&signal.source, &signal.signal_id));
-        change.write(Write::Receipt {
-            source: signal.source.clone(),
-            signal_id: signal.signal_id.clone(),
-            receipt,
-        });
+        let sequence = accept(&mut change, signal, content_hash, identity_id);
         change.commit()?;
         Ok(Ack {
             identity_id,
             sequence,
             repeated: false,
             provisional: state.is_deciding(),
+            erased: false,
         })
     }
 
@@ -428,6 +427,45 @@ impl Engine {
         }
         Ok(())
     }
+}
+
+/// Remembers that a signal was accepted; the latest event by now.
+fn accept(
+    change: &mut Change<'_>,
+    signal: &Signal,
+    content_hash: [u8; 16],
+    identity_id: Option<IdentityId>,
+) -> u64 {
+    let sequence = change.counters.last_sequence;
+    change.touch(Touch::signal(&signal.source, &signal.signal_id));
+    change.write(Write::Receipt {
+        source: signal.source.clone(),
+        signal_id: signal.signal_id.clone(),
+        receipt: SignalReceipt {
+            content_hash,
+            identity_id,
+            sequence,
+        },
+    });
+    sequence
+}
+
+/// Accepts a signal of a record whose person was erased: nothing of it is kept but that it came.
+fn forget_signal(
+    mut change: Change<'_>,
+    signal: &Signal,
+    content_hash: [u8; 16],
+) -> Result<Ack, EngineError> {
+    change.counters.signals += 1;
+    let sequence = accept(&mut change, signal, content_hash, None);
+    change.commit()?;
+    Ok(Ack {
+        identity_id: None,
+        sequence,
+        repeated: false,
+        provisional: false,
+        erased: true,
+    })
 }
 
 pub(super) fn postcard_bytes<T: serde::Serialize>(value: &T) -> Vec<u8> {

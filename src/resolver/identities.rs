@@ -267,7 +267,24 @@ impl Feed<'_, '_> {
             .cloned()
             .collect();
         for id in changed {
-            if self.identities[&id].ended.is_none() {
+            if self.identities[&id].ended.is_some() {
+                continue;
+            }
+            if let Some(records) = self.change.erased_with(&id) {
+                let keys = records
+                    .iter()
+                    .map(|number| &self.change.record(*number).key);
+                // The one place where their keys stay: whoever else has the records has to find them.
+                let moved = keys.cloned().collect();
+                self.push(EventKind::Erased, &id, Vec::new(), Vec::new(), moved);
+                let sequence = self.change.counters.last_sequence;
+                if let Some(identity) = self.identities.get_mut(&id) {
+                    identity.ended = Some(Ended {
+                        successors: Vec::new(),
+                        sequence,
+                    });
+                }
+            } else {
                 let moved = came.get(&id).cloned().unwrap_or_default();
                 self.push(EventKind::Updated, &id, Vec::new(), Vec::new(), moved);
             }
@@ -284,9 +301,11 @@ impl Feed<'_, '_> {
 
     fn has_changed(&self, id: &IdentityId) -> bool {
         let now = &self.identities[id];
-        self.before
-            .get(id)
-            .is_none_or(|before| before.members != now.members || before.golden != now.golden)
+        self.change.erased_with(id).is_some()
+            || self
+                .before
+                .get(id)
+                .is_none_or(|before| before.members != now.members || before.golden != now.golden)
     }
 
     /// Members and golden records as they will be.
@@ -384,11 +403,16 @@ impl Feed<'_, '_> {
             identity.created_at_sequence = sequence;
         }
         moved.sort_unstable();
+        let mut told = identity.clone();
+        if let Some(records) = self.change.erased_with(id) {
+            // By their numbers a sink finds what its consumer calls them.
+            told.members = records.to_vec();
+        }
         let event = StoredEvent {
             sequence,
             kind,
             occurred_at_ms,
-            identity: identity.clone(),
+            identity: told,
             previous_sequence,
             merged,
             split_into,

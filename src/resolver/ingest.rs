@@ -7,13 +7,14 @@ use rustc_hash::FxHashMap;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::engine::{Ack, Engine};
+use super::erasure::Erasure;
 use super::error::EngineError;
 use super::model_change::ModelStep;
 use super::prepare::Prepared;
 use super::signal::Signal;
 use super::steward::{StewardAnswer, StewardRequest};
 use crate::clock;
-use crate::store::Tenant;
+use crate::store::{StoredErasure, Tenant};
 
 /// Requests that may wait for the writer.
 const QUEUE_LENGTH: usize = 4_096;
@@ -29,6 +30,7 @@ type Reply<T> = oneshot::Sender<Result<T, EngineError>>;
 enum Request {
     Signal(Tenant, Box<Signal>, Reply<Ack>),
     Steward(Tenant, Box<StewardRequest>, Reply<StewardAnswer>),
+    Erase(Tenant, Box<Erasure>, Reply<StoredErasure>),
     Model(Tenant, Reply<ModelStep>),
 }
 
@@ -41,6 +43,7 @@ enum Ready {
         Reply<Ack>,
     ),
     Steward(Tenant, Box<StewardRequest>, Reply<StewardAnswer>),
+    Erase(Tenant, Box<Erasure>, Reply<StoredErasure>),
     Model(Tenant, Reply<ModelStep>),
 }
 
@@ -172,6 +175,19 @@ impl Ingest {
         Ok(pending)
     }
 
+    /// Hands an erasure to the writer, or refuses it where the queue is full.
+    pub fn try_erase(
+        &self,
+        tenant: Tenant,
+        erasure: Erasure,
+    ) -> Result<Pending<StoredErasure>, EngineError> {
+        let (reply, pending) = oneshot::channel();
+        self.requests
+            .try_send(Request::Erase(tenant, Box::new(erasure), reply))
+            .map_err(refusal)?;
+        Ok(pending)
+    }
+
     /// Has the writer take the next step of a model change, between signals; waits until the step is durable.
     pub fn model_step(&self, tenant: Tenant) -> Result<ModelStep, EngineError> {
         let (reply, pending) = oneshot::channel();
@@ -213,6 +229,7 @@ pub async fn answer<T>(
 enum Answer {
     Signal(Reply<Ack>, Result<Ack, EngineError>),
     Steward(Reply<StewardAnswer>, Result<StewardAnswer, EngineError>),
+    Erase(Reply<StoredErasure>, Result<StoredErasure, EngineError>),
     Model(Reply<ModelStep>, Result<ModelStep, EngineError>),
 }
 
@@ -227,6 +244,7 @@ impl Answer {
         match self {
             Self::Signal(reply, result) => drop(reply.send(lost().map_or(result, Err))),
             Self::Steward(reply, result) => drop(reply.send(lost().map_or(result, Err))),
+            Self::Erase(reply, result) => drop(reply.send(lost().map_or(result, Err))),
             Self::Model(reply, result) => drop(reply.send(lost().map_or(result, Err))),
         }
     }
@@ -245,6 +263,7 @@ fn make_ready(
                 Ready::Signal(tenant, signal, prepared, reply)
             }
             Request::Steward(tenant, request, reply) => Ready::Steward(tenant, request, reply),
+            Request::Erase(tenant, erasure, reply) => Ready::Erase(tenant, erasure, reply),
             Request::Model(tenant, reply) => Ready::Model(tenant, reply),
         });
         if ready.blocking_send(batch.collect()).is_err() {
@@ -315,6 +334,16 @@ fn handle(engine: &Engine, request: Ready, sequences: &mut FxHashMap<Tenant, u64
                 note(sequences, tenant, answer.sequence);
             }
             Answer::Steward(reply, result)
+        }
+        Ready::Erase(tenant, erasure, reply) => {
+            let result = engine.erase(&tenant, &erasure, now_ms);
+            if let Ok(done) = &result {
+                // Other identities may have changed with it.
+                let counters = engine.store().counters(&tenant);
+                let sequence = counters.map_or(done.sequence, |counters| counters.last_sequence);
+                note(sequences, tenant, sequence);
+            }
+            Answer::Erase(reply, result)
         }
         Ready::Model(tenant, reply) => {
             let result = engine.model_step(&tenant, now_ms);

@@ -201,7 +201,7 @@ impl<'a> Load<'a> {
             open_review_tasks: review_tasks,
             overrides: 0,
             override_numbers: 0,
-            events: [summary.identities, 0, 0, 0],
+            events: [summary.identities, 0, 0, 0, 0],
         };
         last.push(Write::Counters(counters));
         last.push(Write::LastChange(summary.records));

@@ -3,13 +3,14 @@
 //! - [`Signal`], [`Fold`]: what comes in, and what a source's signals add up to
 //! - [`Engine`]: the online engine; [`Ingest`]: its one writer; `prepare`, `touched`: what is made ready before it
 //! - `change`, `identities`, `tasks`: what follows from one signal or override
-//! - `steward`, `overrides`: what stewards decide; `model_change`: another model on a live store
+//! - `steward`, `overrides`: what stewards decide; `erasure`: persons that are erased; `model_change`: another model on a live store
 //! - `read`: questions to the engine
 //! - [`resolve_records`]: the bulk job, over the same functions of `veridem_matchers`
 
 mod bulk;
 mod change;
 mod engine;
+mod erasure;
 mod error;
 mod evidence;
 mod fold;
@@ -35,6 +36,7 @@ pub use bulk::{
     golden_record_of_rows, prepare, resolve_records, trained_model,
 };
 pub use engine::{Ack, Engine};
+pub use erasure::Erasure;
 pub use error::EngineError;
 pub use fold::Fold;
 pub use ingest::{Durable, Ingest, Pending, Writer, answer};

@@ -237,15 +237,19 @@ impl TenantState {
         let mut of_keys = FxHashMap::default();
         for key in keys {
             if !self.inactive.read().contains(key) {
-                of_keys.insert(*key, self.holders_of(*key)?);
+                of_keys.insert(*key, self.holders_of(*key, 1)?);
             }
         }
         Ok(of_keys)
     }
 
-    /// Who holds a key, as the index knows it: all, or more than its bound and one besides.
-    pub(super) fn holders_of(&self, key: BlockingKey) -> Result<Vec<RecordNumber>, EngineError> {
+    /// Who holds a key, as the index knows it: all, or more than its bound and so many besides.
+    pub(super) fn holders_of(
+        &self,
+        key: BlockingKey,
+        besides: usize,
+    ) -> Result<Vec<RecordNumber>, EngineError> {
         let bound = self.matcher.pack.blocking.rule(key).max_records;
-        Ok(self.index.holders(key, bound + 2)?)
+        Ok(self.index.holders(key, bound + 1 + besides)?)
     }
 }

@@ -113,7 +113,7 @@ impl Engine {
         state.drop_shared(&mut asked);
         let mut candidates: BTreeSet<RecordNumber> = BTreeSet::new();
         for key in &keys {
-            candidates.extend(state.holders_of(*key)?);
+            candidates.extend(state.holders_of(*key, 0)?);
         }
         let mut best: BTreeMap<IdentityId, (PairScore, Arc<StoredRecord>)> = BTreeMap::new();
         for number in candidates {
@@ -284,7 +284,7 @@ impl Engine {
             .ok_or(what)
     }
 
-    fn find_record(
+    pub(super) fn find_record(
         &self,
         tenant: &Tenant,
         key: &RecordKey,
@@ -457,7 +457,7 @@ impl Engine {
         Ok(events)
     }
 
-    fn event(
+    pub(super) fn event(
         &self,
         tenant: &Tenant,
         sequence: u64,

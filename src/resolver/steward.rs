@@ -317,9 +317,8 @@ impl Engine {
             return Err(EngineError::invalid("groups", "name a record twice"));
         }
         let number = |key: &RecordKey| {
-            let number = self.store.record_number(tenant, key)?;
-            let number = number.ok_or(EngineError::NotFound { what: "the record" })?;
-            Ok((key.clone(), number))
+            let record = self.find_record(tenant, key, "the record")?;
+            Ok((key.clone(), record.number))
         };
         groups
             .iter()

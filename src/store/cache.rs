@@ -91,6 +91,11 @@ impl<T> Cache<T> {
         );
     }
 
+    /// Forgets what a commit has removed.
+    pub(super) fn remove(&self, key: &[u8]) {
+        self.0.remove(key);
+    }
+
     /// Whether hardly anything more fits in without something else going out.
     pub(super) fn is_full(&self) -> bool {
         self.0.weight() > self.0.capacity() / 10 * 9

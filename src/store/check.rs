@@ -3,7 +3,7 @@
 use rustc_hash::FxHashMap;
 use veridem_matchers::RecordKey;
 
-use super::{IdentityId, RecordNumber, Store, StoreError, Tenant};
+use super::{EventKind, IdentityId, RecordNumber, Store, StoreError, Tenant};
 
 /// Entries read at once.
 const BATCH: usize = 10_000;
@@ -70,7 +70,7 @@ impl Check<'_> {
                 let told = Told {
                     members: event.identity.members.clone(),
                     sequence: event.sequence,
-                    is_living: true,
+                    is_living: event.kind != EventKind::Erased,
                 };
                 self.identities.insert(event.identity.id, told);
             }

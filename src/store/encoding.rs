@@ -32,6 +32,7 @@ pub(super) enum Tag {
     SinkReplay = b'b',
     Delivery = b'h',
     Quarantined = b'q',
+    Erasure = b'y',
     ReferenceById = b'p',
     ReferenceByRecord = b'o',
 }

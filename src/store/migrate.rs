@@ -1,4 +1,5 @@
-//! From format version 2 to 3. Version 2 knew overrides as words on pairs, one generation, and of the model its fingerprint only.
+//! From earlier format versions to the present one. Version 2 knew overrides as words on pairs, one generation, and of the model its
+//! fingerprint only; version 3 knew no erasure, and counted no events of that kind.
 
 use std::collections::BTreeMap;
 
@@ -33,6 +34,24 @@ struct CountersOfVersion2 {
     events: [u64; 4],
 }
 
+#[derive(Serialize, Deserialize)]
+struct CountersOfVersion3 {
+    record_numbers: u64,
+    last_sequence: u64,
+    last_event_ms: i64,
+    signals: u64,
+    source_records: u64,
+    identities: u64,
+    open_review_tasks: u64,
+    overrides: u64,
+    override_numbers: u64,
+    events: [u64; 4],
+}
+
+fn with_erased([created, updated, merged, split]: [u64; 4]) -> [u64; 5] {
+    [created, updated, merged, split, 0]
+}
+
 #[derive(Clone, Copy, PartialEq, Serialize, Deserialize)]
 enum Word {
     SamePerson,
@@ -59,8 +78,47 @@ struct DecisionOfVersion2 {
 
 type Batch = Vec<(Vec<u8>, Option<Vec<u8>>)>;
 
-/// Brings a store of version 2 to version 3, all at once or not at all.
-pub(super) fn migrate(engine: &dyn Engine) -> Result<(), StoreError> {
+/// Brings a store of an earlier version to the present one, all at once or not at all.
+pub(super) fn migrate(engine: &dyn Engine, version: u32) -> Result<(), StoreError> {
+    let mut batch = match version {
+        2 => from_version_2(engine)?,
+        _ => from_version_3(engine)?,
+    };
+    batch.push((FORMAT_KEY.to_vec(), Some(encode(&STORE_FORMAT_VERSION))));
+    engine.write(batch)?;
+    engine.sync()
+}
+
+fn from_version_3(engine: &dyn Engine) -> Result<Batch, StoreError> {
+    let Some(bytes) = engine.get(TENANTS_KEY)? else {
+        return Ok(Batch::new());
+    };
+    let spaces: Spaces = decode("tenants", &bytes)?;
+    let mut batch = Batch::new();
+    for of_tenant in spaces.tenants.values() {
+        let key = Key::new(of_tenant.own, Tag::Counters).bytes();
+        let Some(bytes) = engine.get(&key)? else {
+            continue;
+        };
+        let old: CountersOfVersion3 = decode("counters", &bytes)?;
+        let counters = Counters {
+            record_numbers: old.record_numbers,
+            last_sequence: old.last_sequence,
+            last_event_ms: old.last_event_ms,
+            signals: old.signals,
+            source_records: old.source_records,
+            identities: old.identities,
+            open_review_tasks: old.open_review_tasks,
+            overrides: old.overrides,
+            override_numbers: old.override_numbers,
+            events: with_erased(old.events),
+        };
+        batch.push((key, Some(encode(&counters))));
+    }
+    Ok(batch)
+}
+
+fn from_version_2(engine: &dyn Engine) -> Result<Batch, StoreError> {
     let read = |key: &[u8]| engine.get(key);
     let tenants: BTreeMap<Tenant, Space> = match read(TENANTS_KEY)? {
         Some(bytes) => decode("tenants", &bytes)?,
@@ -89,9 +147,7 @@ pub(super) fn migrate(engine: &dyn Engine) -> Result<(), StoreError> {
     };
     batch.push((TENANTS_KEY.to_vec(), Some(encode(&spaces))));
     batch.push((MODEL_KEY.to_vec(), None));
-    batch.push((FORMAT_KEY.to_vec(), Some(encode(&STORE_FORMAT_VERSION))));
-    engine.write(batch)?;
-    engine.sync()
+    Ok(batch)
 }
 
 fn migrate_tenant(engine: &dyn Engine, space: Space, batch: &mut Batch) -> Result<(), StoreError> {
@@ -143,7 +199,7 @@ fn migrate_tenant(engine: &dyn Engine, space: Space, batch: &mut Batch) -> Resul
         open_review_tasks: old.open_review_tasks,
         overrides: overrides.len() as u64,
         override_numbers: overrides.len() as u64,
-        events: old.events,
+        events: with_erased(old.events),
     };
     batch.push((counters_key, Some(encode(&counters))));
     let last_change = Key::new(space, Tag::LastChange).bytes();
@@ -254,7 +310,8 @@ mod tests {
     fn overrides_and_answers_of_version_2_are_kept() {
         let engine = MemoryEngine::default();
         store_of_version_2(&engine);
-        let store = KeyedStore::open(engine, 1 << 20).expect("it is brought to version 3");
+        let store =
+            KeyedStore::open(engine, 1 << 20).expect("it is brought to the present version");
         let tenant = Tenant::default_tenant();
         let overrides = store.overrides(&tenant, 0, 10).expect("reads");
         let told: Vec<_> = overrides

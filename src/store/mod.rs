@@ -24,9 +24,9 @@ pub use sled_store::SledStore;
 pub use types::{
     Cause, Counters, Ended, EventKind, Generation, IdentityId, ModelPhase, Moved,
     QuarantineContent, QuarantineId, RecordNumber, ReviewReason, SignalReceipt, SinkProgress,
-    StoredAnswer, StoredDelivery, StoredEdge, StoredEvent, StoredFold, StoredIdentity, StoredModel,
-    StoredModelChange, StoredOverride, StoredQuarantined, StoredRecord, StoredReference,
-    StoredReviewTask, Tenant, Undone,
+    StoredAnswer, StoredDelivery, StoredEdge, StoredErasure, StoredEvent, StoredFold,
+    StoredIdentity, StoredModel, StoredModelChange, StoredOverride, StoredQuarantined,
+    StoredRecord, StoredReference, StoredReviewTask, Tenant, Undone,
 };
 
 use std::path::Path;
@@ -125,8 +125,12 @@ pub enum Write {
     Delivery(String, u64, Option<StoredDelivery>),
     /// What is set aside; none: it is mended or discarded.
     Quarantined(QuarantineId, Option<Box<StoredQuarantined>>),
+    /// A person is erased: what was kept of the records goes, in this generation.
+    Erasure(Box<StoredErasure>),
     /// What the consumer of a sink calls a person, in the place of what it said of that record of its own before.
     Reference(String, StoredReference),
+    /// The consumer of a sink has heard that the person of a record is erased: it calls nobody by these record ids any more.
+    NoReferences(String, RecordNumber),
 }
 
 /// The embedded engine of a new store.
@@ -251,6 +255,26 @@ pub trait Store: Send + Sync + 'static {
         tenant: &Tenant,
         idempotency_key: &str,
     ) -> Result<Option<StoredAnswer>, StoreError>;
+    /// What was answered to stewards' calls, in the order of their idempotency keys, after one.
+    fn answers(
+        &self,
+        tenant: &Tenant,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<(String, StoredAnswer)>, StoreError>;
+    /// That a person was erased.
+    fn erasure(
+        &self,
+        tenant: &Tenant,
+        id: &IdentityId,
+    ) -> Result<Option<StoredErasure>, StoreError>;
+    /// Whether the person of a source record was erased: it has a number, and there is no record.
+    fn is_erased(&self, tenant: &Tenant, key: &RecordKey) -> Result<bool, StoreError> {
+        Ok(match self.record_number(tenant, key)? {
+            Some(number) => (self.record(tenant, self.in_force(tenant), number)?).is_none(),
+            None => false,
+        })
+    }
     /// All inactive blocking keys.
     fn inactive_keys(
         &self,

@@ -97,8 +97,8 @@ pub struct Counters {
     pub overrides: u64,
     /// Numbers given to overrides.
     pub override_numbers: u64,
-    /// Events by kind: created, updated, merged, split.
-    pub events: [u64; 4],
+    /// Events by kind, in the order of [`EventKind::ALL`].
+    pub events: [u64; EventKind::ALL.len()],
 }
 
 /// A source record.
@@ -189,11 +189,19 @@ pub enum EventKind {
     Merged,
     /// Records left it.
     Split,
+    /// Its person was erased.
+    Erased,
 }
 
 impl EventKind {
     /// Every kind.
-    pub const ALL: [Self; 4] = [Self::Created, Self::Updated, Self::Merged, Self::Split];
+    pub const ALL: [Self; 5] = [
+        Self::Created,
+        Self::Updated,
+        Self::Merged,
+        Self::Split,
+        Self::Erased,
+    ];
 
     /// The kind as one word.
     pub fn as_str(self) -> &'static str {
@@ -202,6 +210,7 @@ impl EventKind {
             Self::Updated => "updated",
             Self::Merged => "merged",
             Self::Split => "split",
+            Self::Erased => "erased",
         }
     }
 }
@@ -219,6 +228,8 @@ pub enum Cause {
     Undo(String),
     /// Another model or other rules are in force; the fingerprint of the two.
     Model(String),
+    /// Somebody had the person erased; the principal.
+    Erasure(String),
 }
 
 impl std::fmt::Display for Cause {
@@ -229,6 +240,7 @@ impl std::fmt::Display for Cause {
             Self::Load => formatter.write_str("initial load"),
             Self::Undo(principal) => write!(formatter, "undo by {principal}"),
             Self::Model(fingerprint) => write!(formatter, "model {fingerprint}"),
+            Self::Erasure(principal) => write!(formatter, "erasure by {principal}"),
         }
     }
 }
@@ -253,10 +265,25 @@ pub struct StoredEvent {
     pub merged: Vec<IdentityId>,
     /// Split: the ids that records went to.
     pub split_into: Vec<IdentityId>,
-    /// The records that came (Created, Updated, Merged) or left (Split).
+    /// The records that came (Created, Updated, Merged), left (Split) or were erased (Erased).
     pub moved: Moved,
     /// What caused it.
     pub cause: Cause,
+}
+
+/// That a person was erased: the proof of it, and what keeps the person from coming back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredErasure {
+    /// The identity.
+    pub identity_id: IdentityId,
+    /// The numbers of its records. A number that has no record any more is one of these: signals for it are forgotten.
+    pub records: Vec<RecordNumber>,
+    /// Who had it done.
+    pub principal: String,
+    /// When, milliseconds since the Unix epoch.
+    pub erased_at_ms: i64,
+    /// The event that told it.
+    pub sequence: u64,
 }
 
 /// Why a pair waits.

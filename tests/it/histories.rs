@@ -1,14 +1,14 @@
 //! Random histories of everything that can happen to a tenant, against a plain model that recomputes all of it with the bulk code:
-//! signals of every kind, late and repeated ones, stewards' merges, splits, overrides and undoing them, other models coming into force
-//! while all that goes on, restarts at any point.
+//! signals of every kind, late and repeated ones, stewards' merges, splits, overrides and undoing them, persons
+//! erased, other models coming into force while all that goes on, restarts at any point.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 
 use proptest::prelude::*;
 use veridem::resolver::{
-    BulkOptions, Engine, EngineError, Fold, Matcher, OverrideState, Records, Signal, StewardAction,
-    StewardAnswer, StewardRequest, golden_record_of_rows, resolve_records,
+    BulkOptions, Engine, EngineError, Fold, Matcher, Moment, OverrideState, Records, Signal,
+    StewardAction, StewardAnswer, StewardRequest, golden_record_of_rows, resolve_records,
 };
 use veridem::store::{IdentityId, ModelPhase, Store, StoredOverride, check_tenant};
 use veridem_matchers::cluster::Link;
@@ -33,6 +33,8 @@ enum Step {
     Override(usize, usize, bool),
     /// An override is taken back, by its place among those there are.
     Undo(usize),
+    /// The person of a record, be it deleted, is erased.
+    Erase(usize),
     /// Another model is asked for.
     Model(usize),
     /// A model change goes on by a step.
@@ -49,6 +51,7 @@ fn steps(count: usize) -> impl Strategy<Value = Vec<Step>> {
         2 => (place.clone(), place.clone(), any::<bool>())
             .prop_map(|(one, other, same)| Step::Override(one, other, same)),
         2 => place.clone().prop_map(Step::Undo),
+        1 => place.clone().prop_map(Step::Erase),
         1 => (0..3_usize).prop_map(Step::Model),
         2 => Just(Step::GoOn),
         1 => Just(Step::Restart),
@@ -137,10 +140,16 @@ fn word(overrides: &[StoredOverride], one: &RecordKey, other: &RecordKey) -> Opt
     })
 }
 
-/// The plain model: fold all signals, resolve all records at once, apply the latest words.
-fn recomputed(signals: &[Signal], overrides: &[StoredOverride], matcher: &Matcher) -> Outcome {
+/// The plain model: fold all signals, those of erased persons never came, resolve all records at once, apply the latest words.
+fn recomputed(
+    signals: &[Signal],
+    erased: &BTreeSet<RecordKey>,
+    overrides: &[StoredOverride],
+    matcher: &Matcher,
+) -> Outcome {
     let mut folds: BTreeMap<RecordKey, Fold> = BTreeMap::new();
-    for signal in signals {
+    let of_known = |signal: &&Signal| !erased.contains(&signal.record_key());
+    for signal in signals.iter().filter(of_known) {
         let fold = folds.entry(signal.record_key()).or_default();
         fold.apply(signal, &matcher.pack);
     }
@@ -213,6 +222,8 @@ fn recomputed(signals: &[Signal], overrides: &[StoredOverride], matcher: &Matche
 struct World {
     engine: Engine,
     signals: Vec<Signal>,
+    /// Records of persons that were erased.
+    erased: BTreeSet<RecordKey>,
     overrides: Vec<StoredOverride>,
     model: usize,
     calls: usize,
@@ -223,6 +234,7 @@ impl World {
         Self {
             engine: memory_engine_with(matchers()[0].clone()),
             signals: Vec::new(),
+            erased: BTreeSet::new(),
             overrides: Vec::new(),
             model: 0,
             calls: 0,
@@ -350,6 +362,7 @@ impl World {
                     assert!(matches!(again, Err(EngineError::Refused { .. })));
                 }
             }
+            Step::Erase(place) => self.erase(place),
             Step::Model(model) => {
                 let matcher = &matchers()[model];
                 let asked = self.engine.begin_model_change(
@@ -369,6 +382,40 @@ impl World {
                 // The configuration still names the first model.
                 self.engine = engine_over_with(store, matchers()[0].clone());
             }
+        }
+    }
+
+    fn erase(&mut self, place: usize) {
+        let records = records_of(self.store().as_ref(), &tenant());
+        let Some(id) = pick(&records, place).and_then(|record| record.identity_id) else {
+            return;
+        };
+        let change = self.store().model_change(&tenant()).expect("reads");
+        let may_not = change.is_some_and(|change| change.is_running());
+        let identity = self.store().identity(&tenant(), &id).expect("reads");
+        let has_ended = identity.expect("stored").ended.is_some();
+        let engine = &self.engine;
+        let erased = engine
+            .find_person(&tenant(), &id, "steward")
+            .and_then(|erasure| {
+                let done = engine.erase(&tenant(), &erasure, EVENT_TIME_MS)?;
+                let again = engine.erase(&tenant(), &erasure, EVENT_TIME_MS);
+                assert_eq!(again.expect("the first answer"), done);
+                Ok(done)
+            });
+        match erased {
+            Ok(done) => {
+                assert!(!may_not && !has_ended);
+                assert!(!done.records.is_empty());
+                let of_erased = records
+                    .into_iter()
+                    .filter(|record| done.records.contains(&record.number));
+                self.erased.extend(of_erased.map(|record| record.key));
+                let resolved = self.engine.get_identity(&tenant(), &id, Moment::Now);
+                assert!(resolved.expect("it is known").living.is_empty());
+            }
+            Err(EngineError::Refused { .. }) => assert!(may_not || has_ended),
+            Err(other) => panic!("{other}"),
         }
     }
 
@@ -408,7 +455,7 @@ fn history_is_recomputed(steps: Vec<Step>) {
     }
     while world.go_on() {}
     let matcher = &matchers()[world.model];
-    let expected = recomputed(&world.signals, &world.overrides, matcher);
+    let expected = recomputed(&world.signals, &world.erased, &world.overrides, matcher);
     assert_eq!(outcome_of(&world.engine), expected);
     check_feed(&world.engine);
     check_counters(&world.engine);

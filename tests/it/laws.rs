@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use veridem::resolver::{
     Engine, EngineError, Fold, Moment, Prepared, Records, Signal, SignalKind, resolve_records,
 };
-use veridem::store::{EventKind, IdentityId, Store, StoredEvent, check_tenant};
+use veridem::store::{Ended, EventKind, IdentityId, Store, StoredEvent, check_tenant};
 use veridem_matchers::{Attribute, CustomAttribute, Record, RecordKey};
 
 use crate::support::*;
@@ -199,6 +199,9 @@ pub fn check_feed(engine: &Engine) {
             );
             members.remove(merged);
         }
+        if event.kind == EventKind::Erased {
+            members.remove(&event.identity.id);
+        }
         assert_eq!(event.kind == EventKind::Split, !event.split_into.is_empty());
         check_moment(engine, event.sequence, &issued, &members);
     }
@@ -216,7 +219,11 @@ pub fn check_feed(engine: &Engine) {
         let resolution = engine
             .get_identity(&tenant(), &id, Moment::Now)
             .expect("every id resolves");
-        assert!(!resolution.living.is_empty(), "to a living one");
+        let has_no_successor = |ended: &Ended| ended.successors.is_empty();
+        let was_erased = (resolution.ended.iter())
+            .any(|identity| identity.ended.as_ref().is_some_and(has_no_successor));
+        let is_alive = !resolution.living.is_empty();
+        assert!(is_alive || was_erased, "to a living one");
     }
 }
 

@@ -23,6 +23,7 @@ mod models;
 mod nats_server;
 mod objects;
 mod power_loss;
+mod privacy;
 mod process;
 mod publishing;
 mod quarantine;

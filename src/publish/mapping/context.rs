@@ -131,7 +131,7 @@ pub(super) fn try_samples(
     Ok(())
 }
 
-/// Sample events, with their ids: one of each kind, one of an identity of which little is known, and one of which nothing is left.
+/// Sample events, with their ids: one or more of each kind, one of an identity of which little is known, and one of which nothing is left.
 /// All their values are made up.
 pub fn samples() -> Vec<(String, Value)> {
     let ann = identity(1, &["cdp/c-77", "erp/1000123", "pos/S-42"], true);
@@ -187,11 +187,22 @@ pub fn samples() -> Vec<(String, Value)> {
             keys(&["erp/1000200", "pos/S 43"]),
         ),
         (EventKind::Updated, &gone, vec![], vec![], vec![]),
+        (
+            EventKind::Erased,
+            &gone,
+            vec![],
+            vec![],
+            keys(&["erp/1000200", "pos/S 43"]),
+        ),
         (EventKind::Updated, &ann, vec![], vec![], vec![]),
     ];
     let records = ConsumerRecords {
         own: vec!["C-1".to_owned()],
         returned: vec![("C-2".to_owned(), IdentityId([2; 16]))],
+    };
+    let erased = ConsumerRecords {
+        own: records.own.clone(),
+        returned: Vec::new(),
     };
     let tenant = Tenant::default_tenant();
     let count = events.len();
@@ -215,7 +226,11 @@ pub fn samples() -> Vec<(String, Value)> {
         let data = EventData::new(
             &event,
             kind,
-            (event.kind == EventKind::Split).then_some(&records),
+            match event.kind {
+                EventKind::Split => Some(&records),
+                EventKind::Erased => Some(&erased),
+                _ => None,
+            },
         );
         (id_of(&tenant, &event, is_snapshot), json!(data))
     };

@@ -22,7 +22,8 @@ use super::{Command, Failure, Outgoing, Reply, SinkSettings, SinkState, Target, 
 use crate::clock;
 use crate::resolver::Durable;
 use crate::store::{
-    IdentityId, SinkProgress, Store, StoreError, StoredDelivery, StoredEvent, Tenant, Write,
+    EventKind, IdentityId, SinkProgress, Store, StoreError, StoredDelivery, StoredEvent, Tenant,
+    Write,
 };
 
 /// Events read from the outbox at once.
@@ -327,8 +328,10 @@ impl Worker {
         }
         // One that changed later comes with its later event, be that before or after the end of the snapshot.
         let identity = self.store.identity(self.tenant(), &event.identity.id)?;
+        // Whoever may hold an erased person has to hear of it.
         Ok(identity.is_some_and(|identity| {
-            identity.ended.is_none() && identity.changed_at_sequence == event.sequence
+            event.kind == EventKind::Erased
+                || (identity.ended.is_none() && identity.changed_at_sequence == event.sequence)
         }))
     }
 
@@ -423,7 +426,8 @@ impl Worker {
         let (snapshot_until, replays) = (self.snapshot_until, self.replays);
         let task = on_their_way.spawn(async move {
             let outgoing = events.iter().map(|(event, records)| {
-                let is_snapshot = event.sequence <= snapshot_until;
+                let is_snapshot =
+                    event.sequence <= snapshot_until && event.kind != EventKind::Erased;
                 Outgoing::of(&settings, event, records.as_ref(), is_snapshot, replays)
             });
             let outgoing = outgoing.collect::<Result<_, _>>()?;

@@ -14,7 +14,9 @@ use crate::store::RecordNumber;
 impl Change<'_> {
     /// The members of the subject's identity, where no pair changes: it stays as it is but for its golden record.
     pub(super) fn identity_that_stays(&mut self) -> Result<Option<Vec<RecordNumber>>, EngineError> {
-        let Some(subject) = self.subject.filter(|_| self.dirty.is_empty()) else {
+        let mut subjects = self.subjects.iter().copied();
+        let (Some(subject), None, true) = (subjects.next(), subjects.next(), self.dirty.is_empty())
+        else {
             return Ok(None);
         };
         let record = self.record(subject);

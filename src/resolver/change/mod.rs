@@ -26,6 +26,15 @@ use crate::store::{
 
 type SharedEdges = Arc<Vec<StoredEdge>>;
 
+/// The number of a record.
+#[derive(Clone, Copy)]
+pub(super) enum NumberOf {
+    /// It had one: where there is no such record any more, its person was erased.
+    Known(RecordNumber),
+    /// It gets one.
+    New(RecordNumber),
+}
+
 /// A change in the making.
 pub(super) struct Change<'a> {
     pub(super) engine: &'a Engine,
@@ -39,8 +48,10 @@ pub(super) struct Change<'a> {
     changed_records: BTreeSet<RecordNumber>,
     /// Folds of the members whose golden record is made anew.
     folds: FxHashMap<RecordNumber, Arc<StoredFold>>,
-    /// The record whose own values change, if one does: the index does not know them yet.
-    subject: Option<RecordNumber>,
+    /// Records whose own values change: the index does not know them yet.
+    subjects: BTreeSet<RecordNumber>,
+    /// The identity whose person is erased, with its records.
+    erased: Option<(IdentityId, Vec<RecordNumber>)>,
     /// Records that hold shared values, without them.
     comparable: FxHashMap<RecordNumber, NormalisedRecord>,
     /// Edges before the change, of every record looked at.
@@ -80,7 +91,8 @@ impl<'a> Change<'a> {
             records: FxHashMap::default(),
             changed_records: BTreeSet::new(),
             folds: FxHashMap::default(),
-            subject: None,
+            subjects: BTreeSet::new(),
+            erased: None,
             comparable: FxHashMap::default(),
             edges_before: FxHashMap::default(),
             edges: FxHashMap::default(),
@@ -116,17 +128,17 @@ impl<'a> Change<'a> {
         &mut self,
         key: &RecordKey,
         known: Option<Option<RecordNumber>>,
-    ) -> Result<RecordNumber, EngineError> {
+    ) -> Result<NumberOf, EngineError> {
         let store = &self.engine.store;
         let number = known.map_or_else(|| store.record_number(self.tenant, key), Ok)?;
         if let Some(number) = number {
-            return Ok(number);
+            return Ok(NumberOf::Known(number));
         }
         self.touch(Touch::record_key(&key.source, &key.record_id));
         self.counters.record_numbers += 1;
         let number = self.counters.record_numbers;
         self.write(Write::NewRecord(key.clone(), number));
-        Ok(number)
+        Ok(NumberOf::New(number))
     }
 
     /// Puts a record's new state in the place of the old one and finds out whose pairs change with it.
@@ -146,6 +158,44 @@ impl<'a> Change<'a> {
             self.counters.source_records -= 1;
         }
         self.replace_evidence(old, new)
+    }
+
+    /// Ends an identity and what is kept of its records, those included that their sources have deleted.
+    pub(super) fn erase(
+        &mut self,
+        id: &IdentityId,
+        records: &[RecordNumber],
+    ) -> Result<(), EngineError> {
+        self.erased = Some((*id, records.to_vec()));
+        // All at once: a key that several of them hold is lost by all.
+        for number in records {
+            if self.load(*number)? {
+                self.subjects.insert(*number);
+            }
+        }
+        for number in self.subjects.clone() {
+            let old = self.records[&number].clone();
+            self.counters.source_records -= u64::from(old.is_alive);
+            let new = StoredRecord {
+                is_alive: false,
+                normalised: NormalisedRecord::default(),
+                keys: Vec::new(),
+                ..StoredRecord::clone(&old)
+            };
+            self.replace_evidence(Some(&old), new)?;
+        }
+        Ok(())
+    }
+
+    /// The records that are erased with an identity.
+    pub(super) fn erased_with(&self, id: &IdentityId) -> Option<&[RecordNumber]> {
+        let erased = self.erased.as_ref().filter(|(erased, _)| erased == id);
+        erased.map(|(_, records)| records.as_slice())
+    }
+
+    fn is_erased(&self, number: RecordNumber) -> bool {
+        let erased = self.erased.as_ref();
+        erased.is_some_and(|(_, records)| records.contains(&number))
     }
 
     /// Puts an override in force, or out of force where it is undone.
@@ -213,7 +263,18 @@ impl<'a> Change<'a> {
             let affected = members.iter().copied().collect();
             return self.decide(&affected, &[members], cause, now_ms);
         }
-        let start = self.dirty.iter().copied().chain(self.subject).collect();
+        let mut start = BTreeSet::new();
+        for number in self
+            .dirty
+            .union(&self.subjects)
+            .copied()
+            .collect::<Vec<_>>()
+        {
+            // A steward's word may be on a record that was erased.
+            if self.load(number)? {
+                start.insert(number);
+            }
+        }
         let affected = self.affected(start)?;
         let clusters = self.clusters(&affected)?;
         self.decide(&affected, &clusters, cause, now_ms)
@@ -273,14 +334,17 @@ impl<'a> Change<'a> {
     /// [`Change::commit`] without counters: of a generation that is not in force yet.
     pub(super) fn commit_evidence(mut self) -> Result<(), EngineError> {
         let mut writes = std::mem::take(&mut self.writes);
-        let mut staged = None;
-        let change = self.state.last_change() + 1;
+        let mut staged = Vec::new();
+        let mut change = self.state.last_change();
         for number in &self.changed_records {
             let record = &self.records[number];
-            writes.push(Write::Record(record.clone()));
-            if self.subject == Some(*number) {
+            if !self.is_erased(*number) {
+                writes.push(Write::Record(record.clone()));
+            }
+            if self.subjects.contains(number) {
+                change += 1;
                 writes.push(Write::Change(change, *number));
-                staged = Some(IndexDocument::of(record));
+                staged.push((IndexDocument::of(record), change));
             }
         }
         let mut touches = std::mem::take(&mut self.touches);
@@ -300,9 +364,11 @@ impl<'a> Change<'a> {
                     inactive: *inactive,
                 }),
         );
+        // Nothing that is written beside puts anything of them back.
+        writes.sort_by_key(|write| matches!(write, Write::Erasure(_)));
         let store = &self.engine.store;
         store.commit(self.tenant, self.state.generation, writes)?;
-        if let Some(document) = staged {
+        for (document, change) in staged {
             self.state.stage(document, change);
         }
         self.state.touch(&self.changed_records);
@@ -388,7 +454,7 @@ impl<'a> Change<'a> {
 
     /// Whether the change touches what a record says.
     pub(super) fn is_subject(&self, number: RecordNumber) -> bool {
-        self.subject == Some(number)
+        self.subjects.contains(&number)
     }
 
     fn load(&mut self, number: RecordNumber) -> Result<bool, EngineError> {

@@ -23,7 +23,7 @@ impl Change<'_> {
         let number = new.number;
         let was_alive = old.is_some_and(|old| old.is_alive);
         let old_keys = old.map_or(&[][..], |old| old.keys.as_slice());
-        self.subject = Some(number);
+        self.subjects.insert(number);
         let changed_keys: Vec<BlockingKey> = {
             let (before, after): (FxHashSet<_>, FxHashSet<_>) = (
                 old_keys.iter().copied().collect(),
@@ -58,9 +58,15 @@ impl Change<'_> {
         if is_gained && was_inactive {
             return Ok(());
         }
-        let holders = self.holders(key)?;
-        let others = holders.iter().filter(|holder| **holder != subject);
-        let inactive = others.count() + usize::from(is_gained) > bound;
+        self.holders(key)?;
+        // What the index says of other subjects may be old as well.
+        let holds = |holder: &&RecordNumber| {
+            !self.subjects.contains(holder) || self.records[holder].keys.binary_search(&key).is_ok()
+        };
+        let others = self.holders[&key]
+            .iter()
+            .filter(|holder| **holder != subject);
+        let inactive = others.filter(holds).count() + usize::from(is_gained) > bound;
         if inactive != was_inactive {
             self.activity.insert(key, inactive);
             let holders = self.holders[&key].iter().copied();
@@ -70,13 +76,14 @@ impl Change<'_> {
         Ok(())
     }
 
-    /// The holders of a key as the index knows them: all, or more than its bound and the subject.
+    /// The holders of a key as the index knows them: all, or more than its bound and the subjects.
     fn holders(&mut self, key: BlockingKey) -> Result<&[RecordNumber], EngineError> {
         Ok(match self.holders.entry(key) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(vacant) => {
                 let known = self.known.holders.remove(&key);
-                let holders = known.map_or_else(|| self.state.holders_of(key), Ok)?;
+                let subjects = self.subjects.len();
+                let holders = known.map_or_else(|| self.state.holders_of(key, subjects), Ok)?;
                 vacant.insert(holders)
             }
         })
@@ -144,13 +151,13 @@ impl Change<'_> {
                 candidates.extend(self.holders(*key)?);
             }
         }
-        // What the index says of the subject is old: its own keys decide.
-        if let Some(subject) = self.subject.filter(|subject| *subject != number) {
-            let shared = self.shares_active_key(number, subject);
+        // What the index says of subjects is old: their own keys decide.
+        for subject in &self.subjects {
+            let shared = self.shares_active_key(number, *subject);
             if shared {
-                candidates.insert(subject)
+                candidates.insert(*subject)
             } else {
-                candidates.remove(&subject)
+                candidates.remove(subject)
             };
         }
         candidates.remove(&number);

@@ -18,13 +18,15 @@ use crate::store::migrate::migrate;
 use crate::store::spaces::{Spaces, TenantSpaces};
 use crate::store::{
     Counters, Entry, Generation, IdentityId, QuarantineId, RecordNumber, SignalReceipt,
-    SinkProgress, Store, StoreError, StoredAnswer, StoredDelivery, StoredEdge, StoredEvent,
-    StoredFold, StoredIdentity, StoredModel, StoredModelChange, StoredOverride, StoredQuarantined,
-    StoredRecord, StoredReference, StoredReviewTask, Tenant, Visit, Write,
+    SinkProgress, Store, StoreError, StoredAnswer, StoredDelivery, StoredEdge, StoredErasure,
+    StoredEvent, StoredFold, StoredIdentity, StoredModel, StoredModelChange, StoredOverride,
+    StoredQuarantined, StoredRecord, StoredReference, StoredReviewTask, Tenant, Visit, Write,
 };
 
 /// The format of what is stored.
-pub(super) const STORE_FORMAT_VERSION: u32 = 3;
+pub(super) const STORE_FORMAT_VERSION: u32 = 4;
+/// The oldest format that is brought to the present one.
+const OLDEST_FORMAT_VERSION: u32 = 2;
 /// The parts of a large value. sled (0.34.7) panicked when it was opened after power loss behind a value of 16 KiB; it takes these.
 const PART_BYTES: usize = 2 << 10;
 /// Entries that one step of filling a cache reads.
@@ -124,11 +126,12 @@ impl<E: Engine> KeyedStore<E> {
     fn read_spaces(&self) -> Result<(), StoreError> {
         match self.format_version()?.unwrap_or_default() {
             STORE_FORMAT_VERSION => {}
-            older if older == STORE_FORMAT_VERSION - 1 => migrate(&self.engine)?,
+            older @ OLDEST_FORMAT_VERSION.. if older < STORE_FORMAT_VERSION => {
+                migrate(&self.engine, older)?;
+            }
             other => {
                 return Err(StoreError::Open(format!(
-                    "it has format version {other}, this veridem reads {} and {STORE_FORMAT_VERSION}",
-                    STORE_FORMAT_VERSION - 1
+                    "it has format version {other}, this veridem reads {OLDEST_FORMAT_VERSION} to {STORE_FORMAT_VERSION}"
                 )));
             }
         }
@@ -455,6 +458,34 @@ impl<E: Engine> Store for KeyedStore<E> {
     ) -> Result<Option<StoredAnswer>, StoreError> {
         let key = self.key(tenant, Tag::Answer).text(idempotency_key);
         self.get("answer", key.bytes())
+    }
+
+    fn answers(
+        &self,
+        tenant: &Tenant,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<(String, StoredAnswer)>, StoreError> {
+        let key = || self.key(tenant, Tag::Answer);
+        let prefix = key().bytes();
+        let after = after.map(|after| key().text(after).bytes());
+        let answers = self.scan("answer", prefix.clone(), after.as_deref(), limit)?;
+        Ok(answers
+            .into_iter()
+            .filter_map(|(key, answer)| {
+                let text = key.get(prefix.len()..key.len().checked_sub(1)?)?;
+                Some((String::from_utf8(text.to_vec()).ok()?, answer))
+            })
+            .collect())
+    }
+
+    fn erasure(
+        &self,
+        tenant: &Tenant,
+        id: &IdentityId,
+    ) -> Result<Option<StoredErasure>, StoreError> {
+        let key = self.key(tenant, Tag::Erasure).id(&id.0);
+        self.get("erasure", key.bytes())
     }
 
     fn inactive_keys(

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Engine, KeyedStore, PART_BYTES};
-use crate::store::encoding::{Key, Space, TENANTS_KEY, Tag, encode, last_number};
+use crate::store::encoding::{Key, Space, TENANTS_KEY, Tag, decode, encode, last_number};
 use crate::store::{
     Generation, StoreError, StoredEdge, StoredEvent, StoredFold, StoredIdentity, StoredRecord,
     StoredReference, StoredReviewTask, Tenant, Write,
@@ -16,6 +16,11 @@ enum Fresh {
     Edges(Vec<u8>, Arc<Vec<StoredEdge>>, usize),
     Identity(Vec<u8>, Arc<StoredIdentity>, usize),
     Event(Vec<u8>, Arc<StoredEvent>, usize),
+    Erased {
+        record: Vec<u8>,
+        fold: Vec<u8>,
+        edges: Vec<u8>,
+    },
 }
 
 impl<E: Engine> KeyedStore<E> {
@@ -57,6 +62,15 @@ impl<E: Engine> KeyedStore<E> {
                     self.identities.put(&key, identity, bytes);
                 }
                 Fresh::Event(key, event, bytes) => self.events.put(&key, event, bytes),
+                Fresh::Erased {
+                    record,
+                    fold,
+                    edges,
+                } => {
+                    self.records.remove(&record);
+                    self.folds.remove(&fold);
+                    self.edges.remove(&edges);
+                }
             }
         }
         Ok(())
@@ -214,6 +228,31 @@ impl<E: Engine> KeyedStore<E> {
                 let value = encode(&reference);
                 batch.push((by_record(reference.record), Some(value.clone())));
                 batch.push((by_id, Some(value)));
+            }
+            Write::NoReferences(sink, record) => {
+                let of_record = key(Tag::ReferenceByRecord).text(&sink).number(record);
+                let entries = (self.engine).scan(&of_record.bytes(), None, usize::MAX)?;
+                for (by_record, value) in entries {
+                    let reference: StoredReference = decode("cross reference", &value)?;
+                    let id = reference.consumer_record_id.as_str();
+                    let by_id = key(Tag::ReferenceById).hash(&[&sink, id]);
+                    batch.extend([(by_record, None), (by_id.bytes(), None)]);
+                }
+            }
+            Write::Erasure(erasure) => {
+                for number in &erasure.records {
+                    let record = key_in(Tag::Record).number(*number).bytes();
+                    let fold = key(Tag::Fold).number(*number).bytes();
+                    let edges = key_in(Tag::Edges).number(*number).bytes();
+                    batch.extend([&record, &fold, &edges].map(|key| (key.clone(), None)));
+                    fresh.push(Fresh::Erased {
+                        record,
+                        fold,
+                        edges,
+                    });
+                }
+                let id = erasure.identity_id.0;
+                batch.push((key(Tag::Erasure).id(&id).bytes(), Some(encode(&erasure))));
             }
             Write::Quarantined(id, entry) => batch.push((
                 key(Tag::Quarantined).id(&id.0).bytes(),
