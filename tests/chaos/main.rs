@@ -1,4 +1,4 @@
-//! Everything fails at once: sinks refuse, stall and cut connections, the broker is killed, Veridem is killed, and signals go on. In the
+//! Everything fails at once: sinks refuse, stall and cut connections, the broker is killed, Veridem is killed, persons are erased, and signals go on. In the
 //! end each consumer's picture, made of nothing but what it received, is what the store holds.
 //!
 //! 5,000 signals, or as many as `VERIDEM_CHAOS_SIGNALS` says; `VERIDEM_CHAOS_SEED` brings a run back as far as clocks allow.
@@ -30,6 +30,7 @@ use veridem::resolver::{Signal, SignalKind};
 use veridem::store::{FjallStore, Tenant};
 use veridem_proto::v1;
 use veridem_proto::v1::operations_service_client::OperationsServiceClient;
+use veridem_proto::v1::privacy_service_client::PrivacyServiceClient;
 use veridem_proto::v1::resolution_service_client::ResolutionServiceClient;
 
 use consumer::*;
@@ -152,6 +153,24 @@ async fn send(chunk: &[Signal], channel: Channel) -> bool {
     acknowledged == chunk.len()
 }
 
+/// Erases whoever a record belongs to; whether anybody was.
+async fn erase(channel: &Channel, signal: &Signal) -> bool {
+    let record = Some(v1::RecordKey {
+        source: signal.source.clone(),
+        record_id: signal.record_id.clone(),
+    });
+    let mut resolution = ResolutionServiceClient::new(channel.clone());
+    let found = (resolution.lookup_identity(v1::LookupIdentityRequest { record })).await;
+    let Some(identity) = found.ok().and_then(|found| found.into_inner().identity) else {
+        return false;
+    };
+    let asked = v1::ErasePersonRequest {
+        identity_id: identity.identity_id,
+    };
+    let mut privacy = PrivacyServiceClient::new(channel.clone());
+    privacy.erase_person(asked).await.is_ok()
+}
+
 /// What the consumer does while everything fails; some events it refuses for good.
 fn unruly(seed: u64) -> impl FnMut(&[Value]) -> Answer + Send {
     let mut chance = Chance::new(seed);
@@ -245,9 +264,11 @@ async fn nothing_is_lost_and_nothing_comes_out_of_order_though_everything_fails(
         }
     });
 
-    let (mut chance, mut kills) = (Chance::new(seed + 1), 0);
+    let (mut chance, mut kills, mut erased) = (Chance::new(seed + 1), 0, 0);
     while !is_over.load(Ordering::Relaxed) {
         tokio::time::sleep(Duration::from_millis(300 + chance.below(1_500))).await;
+        let somebody = &all[chance.below(count) as usize];
+        erased += u64::from(erase(&process.channel, somebody).await);
         #[cfg(feature = "nats")]
         if let Some(broker) = &mut broker
             && chance.below(2) == 0
@@ -269,8 +290,9 @@ async fn nothing_is_lost_and_nothing_comes_out_of_order_though_everything_fails(
     let mut redriven = 0;
     for round in 0.. {
         assert!(
-            round < 600,
-            "not settled in 60 s: {:?}",
+            round < 600 + count / 50,
+            "not settled in {} s: {:?}",
+            round / 10,
             sinks(&process.channel).await
         );
         let listed = sinks(&process.channel).await;
@@ -303,14 +325,14 @@ async fn nothing_is_lost_and_nothing_comes_out_of_order_though_everything_fails(
     let file: Vec<Value> = lines.collect();
     let webhook = consumer.received.lock().clone();
     println!(
-        "seed {seed}: {count} signals, {kills} kills, {} events, {} identities; webhook {} requests, {} events taken, {redriven} redriven",
+        "seed {seed}: {count} signals, {kills} kills, {} events, {} identities, {erased} persons erased; webhook {} requests, {} events taken, {redriven} redriven",
         file.len(),
         wanted.len(),
         consumer.requests.lock().len(),
         webhook.len(),
     );
     assert!(
-        kills > 0 && redriven > 0,
+        kills > 0 && redriven > 0 && erased > 0,
         "it was too quiet to prove anything"
     );
     assert!(
