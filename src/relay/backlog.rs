@@ -21,6 +21,8 @@ const QUEUE_LENGTH: usize = 4_096;
 const MAX_GROUP: usize = 512;
 /// Entries read at once.
 const READ_AT_ONCE: usize = 10_000;
+/// What the service refuses for good is kept aside in one of so many parts of the room, the latest of it.
+const REFUSED_SHARE: u64 = 10;
 /// Before each signal: when it came, milliseconds since the Unix epoch.
 const HEAD_BYTES: usize = 8;
 
@@ -38,14 +40,16 @@ struct Inner {
     /// Something came.
     pushed: Arc<Notify>,
     signals: mpsc::Sender<(Vec<u8>, Reply)>,
+    max_refused_bytes: u64,
 }
 
 /// How much waits.
 #[derive(Debug, Default)]
 struct State {
     bytes: u64,
-    /// Given up, because the service refuses them for good.
-    refused: u64,
+    /// Number and size of what was given up because the service refuses it for good, oldest first.
+    refused: VecDeque<(u64, u64)>,
+    refused_bytes: u64,
     /// Lost, because there was no room.
     dropped: u64,
     /// Number and size of what waits, oldest first, with when it came.
@@ -68,7 +72,7 @@ impl Backlog {
     ) -> anyhow::Result<Self> {
         let queue = Arc::new(DurableQueue::open(directory)?);
         let mut state = State::default();
-        let (mut last_number, mut refused) = (0, 0);
+        let mut last_number = 0;
         for_each(
             |after| queue.waiting(after, READ_AT_ONCE),
             |number, value| {
@@ -78,12 +82,11 @@ impl Backlog {
         )?;
         for_each(
             |after| queue.refused(after, READ_AT_ONCE),
-            |number, _| {
+            |number, value| {
                 last_number = last_number.max(number);
-                refused += 1;
+                state.refuse(number, value.len() as u64);
             },
         )?;
-        state.refused = refused;
         state.next = last_number + 1;
         let state = Arc::new(Mutex::new(state));
         let pushed = Arc::new(Notify::new());
@@ -103,6 +106,7 @@ impl Backlog {
             state,
             pushed,
             signals,
+            max_refused_bytes: max_bytes / REFUSED_SHARE,
         })))
     }
 
@@ -167,6 +171,7 @@ impl Backlog {
         refused: Vec<(u64, v1::Signal)>,
     ) -> Result<(), StoreError> {
         let (queue, state) = (self.0.queue.clone(), self.0.state.clone());
+        let max_refused_bytes = self.0.max_refused_bytes;
         let settled = tokio::task::spawn_blocking(move || {
             let numbers = removed
                 .iter()
@@ -176,15 +181,30 @@ impl Backlog {
                 .into_iter()
                 .map(|(number, signal)| (number, signal.encode_to_vec()));
             let refused: Vec<_> = refused.collect();
-            let count = refused.len() as u64;
+            let further: u64 = refused.iter().map(|(_, value)| value.len() as u64).sum();
+            let forgotten = state.lock().refused_beyond(max_refused_bytes, further);
+            let lengths: Vec<(u64, u64)> = (refused.iter())
+                .map(|(number, value)| (*number, value.len() as u64))
+                .collect();
+            let gone = forgotten.len();
+            if gone > 0 {
+                tracing::warn!(
+                    signals = gone,
+                    "there is no room for more that the service refuses: the oldest of it is lost"
+                );
+            }
             queue.commit(QueueChange {
                 removed,
                 refused,
+                forgotten,
                 ..QueueChange::default()
             })?;
             let mut state = state.lock();
             state.leave(&numbers);
-            state.refused += count;
+            for (number, length) in lengths {
+                state.refuse(number, length);
+            }
+            state.forget_refused(gone);
             Ok(())
         });
         settled
@@ -197,7 +217,7 @@ impl Backlog {
         let state = self.0.state.lock();
         metrics::gauge!("veridem_relay_waiting_signals").set(state.entries.len() as f64);
         metrics::gauge!("veridem_relay_waiting_bytes").set(state.bytes as f64);
-        metrics::gauge!("veridem_relay_refused_signals").set(state.refused as f64);
+        metrics::gauge!("veridem_relay_refused_signals").set(state.refused.len() as f64);
         metrics::counter!("veridem_relay_dropped_signals_total").absolute(state.dropped);
         let oldest = state
             .entries
@@ -233,6 +253,30 @@ impl State {
         self.entries
             .push_back((number, value.len() as u32, came_ms));
         self.bytes += value.len() as u64;
+    }
+
+    fn refuse(&mut self, number: u64, length: u64) {
+        self.refused.push_back((number, length));
+        self.refused_bytes += length;
+    }
+
+    /// The oldest of what was refused, for which there is no room where so many bytes come.
+    fn refused_beyond(&self, max_bytes: u64, further: u64) -> Vec<u64> {
+        let mut bytes = self.refused_bytes + further;
+        let oldest = self.refused.iter().take_while(|(_, length)| {
+            let is_too_much = bytes > max_bytes;
+            bytes = bytes.saturating_sub(*length);
+            is_too_much
+        });
+        oldest.map(|(number, _)| *number).collect()
+    }
+
+    /// Takes out so many of the oldest of what was refused.
+    fn forget_refused(&mut self, count: usize) {
+        for (_, length) in self.refused.drain(..count) {
+            self.refused_bytes -= length;
+            self.dropped += 1;
+        }
     }
 
     fn leave(&mut self, numbers: &FxHashSet<u64>) {
@@ -331,5 +375,52 @@ impl Writer {
             let _ = reply.send(failure.map_or(Ok(()), |cause| Err(cause.into())));
         }
         self.pushed.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is refused for good takes a bounded room, and it is the latest of it that stays, also after a restart.
+    #[tokio::test]
+    async fn the_latest_of_what_is_refused_is_kept() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let signal = |number: u64| v1::Signal {
+            signal_id: format!("{number:090}"),
+            ..v1::Signal::default()
+        };
+        let length = signal(0).encode_to_vec().len() as u64;
+        let open = || {
+            let max_bytes = 3 * length * REFUSED_SHARE;
+            Backlog::open(directory.path(), max_bytes, WhenFull::Refuse).expect("it opens")
+        };
+        let kept = |backlog: &Backlog| {
+            let entries = backlog.0.queue.refused(None, 100).expect("it reads");
+            let numbers: Vec<u64> = entries.into_iter().map(|(number, _)| number).collect();
+            assert_eq!(backlog.0.state.lock().refused.len(), numbers.len());
+            numbers
+        };
+        let backlog = open();
+        for number in 1..=5 {
+            let refused = vec![(number, signal(number))];
+            backlog
+                .settle(Vec::new(), refused)
+                .await
+                .expect("it is kept");
+        }
+        assert_eq!(kept(&backlog), [3, 4, 5]);
+        let queue = Arc::downgrade(&backlog.0.queue);
+        drop(backlog);
+        // Its writer ends by itself.
+        while queue.strong_count() > 0 {
+            tokio::task::yield_now().await;
+        }
+        let backlog = open();
+        backlog
+            .settle(Vec::new(), vec![(6, signal(6))])
+            .await
+            .expect("it is kept");
+        assert_eq!(kept(&backlog), [4, 5, 6]);
     }
 }

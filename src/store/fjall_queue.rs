@@ -29,6 +29,8 @@ pub struct QueueChange {
     pub removed: Vec<u64>,
     /// Values that are given up; they wait no more.
     pub refused: Vec<(u64, Vec<u8>)>,
+    /// Values that were given up and are kept no longer.
+    pub forgotten: Vec<u64>,
 }
 
 fn failed(cause: fjall::Error) -> StoreError {
@@ -82,6 +84,9 @@ impl DurableQueue {
         for (number, value) in change.refused {
             batch.remove(&self.waiting, number.to_be_bytes());
             batch.insert(&self.refused, number.to_be_bytes(), value);
+        }
+        for number in change.forgotten {
+            batch.remove(&self.refused, number.to_be_bytes());
         }
         batch.commit().map_err(failed)
     }
