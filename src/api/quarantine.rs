@@ -16,7 +16,8 @@ impl Api {
     ) -> Result<Response<v1::ListSourcesResponse>, Status> {
         let caller = self.caller(&request)?;
         let matcher = self.look_up("ListSources", |engine| engine.matcher_of(&caller.tenant))?;
-        let sources = self.intake.registry().sources().map(|source| v1::Source {
+        let sources = self.intake.registry().sources(&caller.tenant);
+        let sources = sources.map(|source| v1::Source {
             name: source.name.clone(),
             owner: source.owner.clone(),
             brand: source.brand.clone().unwrap_or_default(),

@@ -8,7 +8,7 @@ mod sources;
 
 pub use sinks::mapping_named;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -229,7 +229,9 @@ impl Config {
         for (index, mut sink) in written.sinks.into_iter().enumerate() {
             let brands = std::mem::take(&mut sink.brands);
             if let Some(mut sink) = mistakes.sink(index, sink) {
-                let sources = mistakes.sources_of(index, &brands, &config.sources);
+                let of_tenant = config.sources.iter();
+                let of_tenant = of_tenant.filter(|source| source.tenant == sink.tenant);
+                let sources = mistakes.sources_of(index, &brands, of_tenant);
                 sink.filter.sources.extend(sources);
                 config.sinks.push(sink);
             }
@@ -306,16 +308,16 @@ impl Mistakes {
     }
 
     /// The sources that serve some brands.
-    fn sources_of(
+    fn sources_of<'a>(
         &mut self,
         index: usize,
         brands: &[String],
-        sources: &[SourceSettings],
+        sources: impl Iterator<Item = &'a SourceSettings> + Clone,
     ) -> Vec<String> {
         let mut names = Vec::new();
         for brand in brands {
             let of_brand = sources
-                .iter()
+                .clone()
                 .filter(|source| source.brand.as_ref() == Some(brand));
             let before = names.len();
             names.extend(of_brand.map(|source| source.name.clone()));
@@ -424,8 +426,15 @@ impl Mistakes {
         }
         let sinks = config.sinks.iter().map(|sink| sink.name.as_str());
         self.check_names("sinks", sinks);
-        let sources = config.sources.iter().map(|source| source.name.as_str());
-        self.check_names("sources", sources);
+        let tenants: BTreeSet<&Tenant> =
+            config.sources.iter().map(|source| &source.tenant).collect();
+        for tenant in tenants {
+            let own = config
+                .sources
+                .iter()
+                .filter(|source| source.tenant == *tenant);
+            self.check_names("sources", own.map(|source| source.name.as_str()));
+        }
         let drops = config.drops.iter().map(|files| files.name.as_str());
         self.check_names("drops", drops);
         // Two that write into one place overwrite each other.

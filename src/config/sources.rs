@@ -13,6 +13,7 @@ use crate::intake::{SourceSettings, ValueRule, day, is_attribute};
 #[serde(deny_unknown_fields)]
 pub(super) struct WrittenSource {
     name: String,
+    tenant: Option<String>,
     #[serde(default)]
     owner: String,
     brand: Option<String>,
@@ -41,6 +42,9 @@ struct WrittenRule {
 impl Mistakes {
     pub(super) fn source(&mut self, index: usize, written: WrittenSource) -> SourceSettings {
         let place = format!("sources[{index}]");
+        let tenant = (written.tenant)
+            .and_then(|tenant| self.tenant(&format!("{place}.tenant"), tenant))
+            .unwrap_or_default();
         let max_silence = self.parse(
             written.max_silence,
             &format!("{place}.max_silence"),
@@ -62,6 +66,7 @@ impl Mistakes {
         let rules = rules.collect();
         SourceSettings {
             name: written.name,
+            tenant,
             owner: written.owner,
             brand: written.brand,
             expected_per_day: written.expected_per_day,

@@ -86,7 +86,7 @@ impl Intake {
         validate_signal(&incoming.signal, clock::now_ms())?;
         let reasons = self
             .registry
-            .check(&incoming.signal, &incoming.schema_version);
+            .check(tenant, &incoming.signal, &incoming.schema_version);
         let signal = &incoming.signal;
         // Nothing is set aside of a person who was erased: the writer forgets it.
         let is_erased = || (self.quarantine.store()).is_erased(tenant, &signal.record_key());

@@ -10,12 +10,15 @@ use veridem_matchers::normalise::normalise_date;
 
 use crate::clock;
 use crate::resolver::{Signal, SignalKind};
+use crate::store::Tenant;
 
 /// A source system.
 #[derive(Clone, Debug, Default)]
 pub struct SourceSettings {
     /// Its name in signals.
     pub name: String,
+    /// Whose source it is.
+    pub tenant: Tenant,
     /// Who answers for it.
     pub owner: String,
     /// The brand that it serves; none: every brand, or there is but one.
@@ -60,44 +63,52 @@ struct Source {
 /// All sources that are registered.
 #[derive(Default)]
 pub struct Registry {
-    sources: BTreeMap<String, Source>,
+    tenants: BTreeMap<Tenant, BTreeMap<String, Source>>,
 }
 
 impl Registry {
-    /// A registry of these sources; without any, any source may send anything.
+    /// A registry of these sources; where a tenant has none, any source may send anything.
     pub fn new(sources: Vec<SourceSettings>) -> Self {
-        let sources = sources.into_iter().map(|settings| {
-            let name = settings.name.clone();
-            let label = || name.clone();
+        let mut registry = Self::default();
+        for settings in sources {
+            let labels = [
+                ("tenant", settings.tenant.as_str().to_owned()),
+                ("source", settings.name.clone()),
+            ];
             // What is to be expected stands beside what comes, for alerts to compare.
             let expected = settings.expected_per_day.unwrap_or(0) as f64;
-            metrics::gauge!("veridem_source_expected_signals_per_day", "source" => label()).set(expected);
+            metrics::gauge!("veridem_source_expected_signals_per_day", &labels).set(expected);
             let silence = settings.max_silence.unwrap_or_default().as_secs_f64();
-            metrics::gauge!("veridem_source_max_silence_seconds", "source" => label()).set(silence);
-            let source = Source {
-                signals: metrics::counter!("veridem_source_signals_total", "source" => label()),
-                last_signal: metrics::gauge!("veridem_source_last_signal_timestamp_seconds", "source" => label()),
-                delay: metrics::histogram!("veridem_source_delay_seconds", "source" => label()),
-                settings,
-            };
-            (name.clone(), source)
-        });
-        Self {
-            sources: sources.collect(),
+            metrics::gauge!("veridem_source_max_silence_seconds", &labels).set(silence);
+            let of_tenant = registry.tenants.entry(settings.tenant.clone());
+            of_tenant.or_default().insert(
+                settings.name.clone(),
+                Source {
+                    signals: metrics::counter!("veridem_source_signals_total", &labels),
+                    last_signal: metrics::gauge!(
+                        "veridem_source_last_signal_timestamp_seconds",
+                        &labels
+                    ),
+                    delay: metrics::histogram!("veridem_source_delay_seconds", &labels),
+                    settings,
+                },
+            );
         }
+        registry
     }
 
-    /// The registered sources, by name.
-    pub fn sources(&self) -> impl Iterator<Item = &SourceSettings> {
-        self.sources.values().map(|source| &source.settings)
+    /// The registered sources of a tenant, by name.
+    pub fn sources(&self, tenant: &Tenant) -> impl Iterator<Item = &SourceSettings> {
+        let of_tenant = self.tenants.get(tenant).into_iter();
+        of_tenant.flat_map(|sources| sources.values().map(|source| &source.settings))
     }
 
     /// What is wrong with a signal, without its values; nothing where it may come in.
-    pub fn check(&self, signal: &Signal, schema_version: &str) -> Vec<String> {
-        if self.sources.is_empty() {
+    pub fn check(&self, tenant: &Tenant, signal: &Signal, schema_version: &str) -> Vec<String> {
+        let Some(sources) = self.tenants.get(tenant) else {
             return Vec::new();
-        }
-        let Some(source) = self.sources.get(&signal.source) else {
+        };
+        let Some(source) = sources.get(&signal.source) else {
             return vec!["source: is not registered".to_owned()];
         };
         let now_ms = clock::now_ms();
@@ -309,20 +320,20 @@ mod tests {
             rules: vec![rule],
             ..SourceSettings::default()
         };
-        registry(settings).check(&signal(attributes), "")
+        registry(settings).check(&Tenant::default(), &signal(attributes), "")
     }
 
     #[test]
     fn without_a_registry_anyone_may_send_and_with_one_only_who_is_in_it() {
         assert!(
             Registry::default()
-                .check(&signal(Vec::new()), "")
+                .check(&Tenant::default(), &signal(Vec::new()), "")
                 .is_empty()
         );
         let mut other = signal(Vec::new());
         other.source = "web".to_owned();
         assert_eq!(
-            registry(SourceSettings::default()).check(&other, ""),
+            registry(SourceSettings::default()).check(&Tenant::default(), &other, ""),
             ["source: is not registered"]
         );
     }
@@ -347,10 +358,10 @@ mod tests {
         ]);
         let registry = registry(settings);
         assert_eq!(
-            registry.check(&sent, "2"),
+            registry.check(&Tenant::default(), &sent, "2"),
             ["identifier.card: may not come from this source"]
         );
-        assert_eq!(registry.check(&sent, "3").len(), 2);
+        assert_eq!(registry.check(&Tenant::default(), &sent, "3").len(), 2);
     }
 
     #[test]
@@ -432,6 +443,10 @@ mod tests {
         };
         let mut gone = signal(Vec::new());
         gone.kind = SignalKind::Delete;
-        assert!(registry(settings).check(&gone, "").is_empty());
+        assert!(
+            registry(settings)
+                .check(&Tenant::default(), &gone, "")
+                .is_empty()
+        );
     }
 }

@@ -27,6 +27,12 @@ impl Tenant {
     }
 }
 
+impl Default for Tenant {
+    fn default() -> Self {
+        Self::default_tenant()
+    }
+}
+
 impl TryFrom<String> for Tenant {
     type Error = String;
 

@@ -4,6 +4,7 @@ use tokio_stream::StreamExt;
 use tonic::Code;
 use tonic_types::StatusExt;
 use veridem::config::Principal;
+use veridem::intake::SourceSettings;
 use veridem::store::Tenant;
 use veridem_proto::v1;
 use veridem_proto::v1::operations_service_client::OperationsServiceClient;
@@ -240,8 +241,17 @@ async fn tenants_are_apart_and_every_call_has_a_principal() {
         Principal {
             name: "north".into(),
             token: "a-token-of-the-north".into(),
-            tenants: vec![north],
+            tenants: vec![north.clone()],
         },
+    ];
+    let source = |name: &str, tenant: &Tenant| SourceSettings {
+        name: name.into(),
+        tenant: tenant.clone(),
+        ..SourceSettings::default()
+    };
+    config.sources = vec![
+        source("pos", &Tenant::default_tenant()),
+        source("kiosk", &north),
     ];
     let running = Running::start_with(config).await;
     let lookup = |token: Option<&str>, tenant: Option<&str>| {
@@ -299,6 +309,27 @@ async fn tenants_are_apart_and_every_call_has_a_principal() {
         Err(Code::NotFound),
         "the other tenant's record is not there"
     );
+    for (token, tenant, own) in [
+        ("a-token-of-the-shop", "default", "pos"),
+        ("a-token-of-the-north", "north", "kiosk"),
+    ] {
+        let mut asked = tonic::Request::new(v1::ListSourcesRequest {});
+        let mut sent = tonic::Request::new(v1::SubmitSignalRequest {
+            signal: Some(message(&update("b", "kiosk/2", vec![name("Bob", "Lee")]))),
+        });
+        for metadata in [asked.metadata_mut(), sent.metadata_mut()] {
+            let bearer = format!("Bearer {token}");
+            metadata.insert("authorization", bearer.parse().expect("a header"));
+            metadata.insert("veridem-tenant", tenant.parse().expect("a header"));
+        }
+        let mut operations = OperationsServiceClient::new(running.channel.clone());
+        let listed = operations.list_sources(asked).await.expect("lists");
+        let listed = listed.into_inner().sources;
+        let names: Vec<&str> = listed.iter().map(|source| source.name.as_str()).collect();
+        assert_eq!(names, [own], "a tenant sees its own sources");
+        let sent = running.resolution().submit_signal(sent).await;
+        assert_eq!(sent.is_ok(), own == "kiosk", "and they are its own");
+    }
     running.stop().await;
 }
 
