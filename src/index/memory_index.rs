@@ -12,7 +12,7 @@ use crate::store::{Generation, RecordNumber, Tenant};
 /// Documents with the numbers of the changes that made them, and their postings.
 #[derive(Default)]
 pub(super) struct Documents {
-    documents: FxHashMap<RecordNumber, (u64, IndexDocument)>,
+    documents: FxHashMap<RecordNumber, (u64, Arc<IndexDocument>)>,
     holders: FxHashMap<BlockingKey, FxHashSet<RecordNumber>>,
 }
 
@@ -25,18 +25,19 @@ impl Documents {
                 .or_default()
                 .insert(document.number);
         }
-        self.documents.insert(document.number, (change, document));
+        let number = document.number;
+        self.documents.insert(number, (change, Arc::new(document)));
     }
 
     fn remove(&mut self, number: RecordNumber) {
         let Some((_, old)) = self.documents.remove(&number) else {
             return;
         };
-        for key in old.keys {
-            if let Some(holders) = self.holders.get_mut(&key) {
+        for key in &old.keys {
+            if let Some(holders) = self.holders.get_mut(key) {
                 holders.remove(&number);
                 if holders.is_empty() {
-                    self.holders.remove(&key);
+                    self.holders.remove(key);
                 }
             }
         }
@@ -62,20 +63,26 @@ impl Documents {
         relevant.filter(|(_, relevance)| *relevance > 0.0)
     }
 
-    pub(super) fn snapshot(&self) -> Vec<(u64, IndexDocument)> {
-        self.documents.values().cloned().collect()
+    pub(super) fn snapshot(&self) -> Vec<Arc<IndexDocument>> {
+        let documents = self.documents.values();
+        documents.map(|(_, document)| document.clone()).collect()
     }
 
-    /// Forgets what was made by this change or an earlier one.
-    pub(super) fn forget_until(&mut self, change: u64) {
-        let old: Vec<RecordNumber> = self
-            .documents
-            .iter()
-            .filter(|(_, (made_by, _))| *made_by <= change)
+    /// Those that were made by this change or an earlier one.
+    pub(super) fn made_until(&self, change: u64) -> Vec<RecordNumber> {
+        let made = self.documents.iter();
+        made.filter(|(_, (made_by, _))| *made_by <= change)
             .map(|(number, _)| *number)
-            .collect();
-        for number in old {
-            self.remove(number);
+            .collect()
+    }
+
+    /// Forgets of these what was made by this change or an earlier one.
+    pub(super) fn forget(&mut self, numbers: &[RecordNumber], change: u64) {
+        for number in numbers {
+            let made_by = self.documents.get(number).map(|(made_by, _)| *made_by);
+            if made_by.is_some_and(|made_by| made_by <= change) {
+                self.remove(*number);
+            }
         }
     }
 }

@@ -26,6 +26,8 @@ use crate::store::{Generation, RecordNumber, Tenant};
 
 /// Memory that tantivy may fill before it writes a segment.
 const WRITER_MEMORY_BYTES: usize = 32 << 20;
+/// Documents that the overlay forgets while others wait for it.
+const FORGOTTEN_AT_ONCE: usize = 64;
 /// Records that a query's words may bring before they are ranked.
 const MAX_SEARCH_CANDIDATES: usize = 2_000;
 
@@ -222,9 +224,14 @@ impl TantivyIndex {
         state.segments = segments;
         state.searcher = searcher;
         state.last_change = state.last_change.max(change);
-        state.overlay.forget_until(change);
         self.committed_change
             .store(change, std::sync::atomic::Ordering::Release);
+        // What lies in the overlay wins over the same in the segments: it may go bit by bit, and nobody waits for long.
+        let committed = state.overlay.made_until(change);
+        drop(state);
+        for some in committed.chunks(FORGOTTEN_AT_ONCE) {
+            self.state.write().overlay.forget(some, change);
+        }
         Ok(())
     }
 
@@ -351,7 +358,7 @@ impl CandidateIndex for TantivyIndex {
         if documents.is_empty() {
             return Ok(self.committed_change());
         }
-        for (_, document) in &documents {
+        for document in &documents {
             writer.delete_term(Term::from_field_u64(self.fields.number, document.number));
             self.add(writer, document)?;
         }
