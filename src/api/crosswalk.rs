@@ -78,7 +78,7 @@ impl Api {
             commit(vec![Write::Reference(name, reference)])
         })
         .await?;
-        let outcome = if request.rejected.is_empty() {
+        let outcome = if is_taken {
             Ok(())
         } else {
             Err(format!("the consumer refuses it: {}", request.rejected))

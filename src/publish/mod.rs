@@ -172,7 +172,7 @@ impl Filter {
     /// Whether the sink wants an event.
     pub fn takes(&self, event: &StoredEvent) -> bool {
         let mut records = event.identity.member_keys.iter().chain(&event.moved);
-        // Of an identity that is erased nobody knows any more whose records it had.
+        // Whoever may have heard of a person has to hear that they are erased, whatever records were left by then.
         let is_of_any_source = self.sources.is_empty() || event.kind == EventKind::Erased;
         (self.kinds.is_empty() || self.kinds.contains(&event.kind))
             && (is_of_any_source || records.any(|record| self.sources.contains(&record.source)))

@@ -183,8 +183,10 @@ impl Engine {
         change.settle(&Cause::Erasure(erasure.principal.clone()), now_ms)?;
         let told = |event: &&Arc<StoredEvent>| event.identity.id == erasure.id;
         let sequence = change.events().find(told).map(|event| event.sequence);
-        let scrubbed =
-            |event: &StoredEvent| Write::Event(Arc::new(without(event.clone(), &erasure.records)));
+        let scrubbed = |event: &StoredEvent| {
+            let event = without(event.clone(), &erasure.records, &numbers);
+            Write::Event(Arc::new(event))
+        };
         for sequence in &erasure.mentions {
             if let Some(event) = self.event(tenant, *sequence)? {
                 change.write(scrubbed(&event));
@@ -243,9 +245,7 @@ impl Engine {
             }
         }
     }
-}
 
-impl Engine {
     /// Removes what is set aside of the records' signals.
     fn erase_quarantined(
         &self,
@@ -290,10 +290,13 @@ fn erase_word(value: &mut StoredOverride, records: &[RecordNumber]) -> bool {
 }
 
 /// An event without what it says of some records.
-fn without(mut event: StoredEvent, records: &FxHashMap<RecordKey, RecordNumber>) -> StoredEvent {
-    let numbers: FxHashSet<RecordNumber> = records.values().copied().collect();
+fn without(
+    mut event: StoredEvent,
+    records: &FxHashMap<RecordKey, RecordNumber>,
+    numbers: &[RecordNumber],
+) -> StoredEvent {
     let identity = &mut event.identity;
-    identity.members.retain(|number| !numbers.contains(number));
+    (identity.members).retain(|number| numbers.binary_search(number).is_err());
     (identity.member_keys).retain(|key| !records.contains_key(key));
     (identity.golden.values).retain(|value| !records.contains_key(&value.record));
     event.moved.retain(|key| !records.contains_key(key));

@@ -15,7 +15,7 @@ use crate::consumer::*;
 use crate::publishing::{churn, operations, settled, state, wait_for_dead_letters};
 use crate::support::*;
 
-fn sink(consumer: &Consumer) -> SinkSettings {
+pub fn sink(consumer: &Consumer) -> SinkSettings {
     let kind = SinkKind::Webhook {
         url: consumer.url.clone(),
         secret: Some(SECRET.into()),
@@ -24,7 +24,7 @@ fn sink(consumer: &Consumer) -> SinkSettings {
     SinkSettings::new("erp", kind)
 }
 
-async fn acknowledge(running: &Running, sequence: u64, id: &str, rejected: &str) -> bool {
+pub async fn acknowledge(running: &Running, sequence: u64, id: &str, rejected: &str) -> bool {
     let asked = v1::AckDeliveryRequest {
         sink: "erp".into(),
         sequence,

@@ -6,14 +6,14 @@ use serde_json::{Value, json};
 use tonic::Code;
 use tonic::transport::Channel;
 use veridem::config::Config;
-use veridem::publish::{SinkKind, SinkSettings};
 use veridem::resolver::{Signal, SignalKind};
 use veridem::store::{StoreEngine, check_tenant, open_store};
 use veridem_proto::v1;
 use veridem_proto::v1::privacy_service_client::PrivacyServiceClient;
 
 use crate::consumer::*;
-use crate::publishing::{operations, settled};
+use crate::crosswalk::{acknowledge, sink};
+use crate::publishing::settled;
 use crate::support::*;
 
 /// What is said of the person, and of nobody else.
@@ -72,12 +72,7 @@ async fn identity_of(
 
 fn with_sink(directory: &Path, consumer: &Consumer) -> Config {
     let mut config = config(directory);
-    let kind = SinkKind::Webhook {
-        url: consumer.url.clone(),
-        secret: Some(SECRET.into()),
-        authorization_file: None,
-    };
-    config.sinks = vec![SinkSettings::new("erp", kind)];
+    config.sinks = vec![sink(consumer)];
     config.sources = Config::from_toml(REGISTRY).expect("a registry").sources;
     config
 }
@@ -201,17 +196,7 @@ async fn a_person_who_is_erased_leaves_nothing_and_does_not_come_back() {
     let acknowledged = consumer.received.lock().clone();
     let of_person = |event: &&Value| event["subject"] == json!(person);
     let latest = acknowledged.iter().rfind(of_person).expect("told of");
-    let acknowledged = v1::AckDeliveryRequest {
-        sink: "erp".into(),
-        sequence: sequence_of(latest),
-        consumer_record_id: "P-17".into(),
-        ..Default::default()
-    };
-    operations(&running)
-        .await
-        .ack_delivery(acknowledged)
-        .await
-        .expect("taken");
+    acknowledge(&running, sequence_of(latest), "P-17", "").await;
     let before = consumer.received.lock().len();
 
     let done = erase(&running, &person).await.expect("erased");
@@ -237,17 +222,7 @@ async fn a_person_who_is_erased_leaves_nothing_and_does_not_come_back() {
         .filter_map(|record| record["record_id"].as_str())
         .collect();
     assert_eq!(records, ["z-card-2", "z-till-1", "z-gone-4", "z-web-3"]);
-    let acknowledged = v1::AckDeliveryRequest {
-        sink: "erp".into(),
-        sequence: done.sequence,
-        consumer_record_id: "P-17".into(),
-        ..Default::default()
-    };
-    operations(&running)
-        .await
-        .ack_delivery(acknowledged)
-        .await
-        .expect("taken");
+    acknowledge(&running, done.sequence, "P-17", "").await;
 
     // Nobody finds the person, and bob is who he was.
     let identity = v1::GetIdentityRequest {

@@ -364,8 +364,10 @@ impl<'a> Change<'a> {
                     inactive: *inactive,
                 }),
         );
-        // Nothing that is written beside puts anything of them back.
-        writes.sort_by_key(|write| matches!(write, Write::Erasure(_)));
+        if self.erased.is_some() {
+            // Nothing that is written beside puts anything of them back.
+            writes.sort_by_key(|write| matches!(write, Write::Erasure(_)));
+        }
         let store = &self.engine.store;
         store.commit(self.tenant, self.state.generation, writes)?;
         for (document, change) in staged {
