@@ -1,13 +1,13 @@
 //! From weighed pairs to persons, the same function for a bulk job's components and for the few records that a signal
 //! touches.
 
-use std::cell::RefCell;
 use std::hash::{BuildHasher, Hash, RandomState};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustc_hash::FxHashMap;
-use xxhash_rust::xxh3::Xxh3;
+use xxhash_rust::xxh3::{Xxh3, xxh3_128_with_seed};
 
-use crate::cluster::{Component, Link};
+use crate::cluster::{ComparedPair, Component, Link};
 use crate::normalise::NormalisedRecord;
 use crate::rules::RuleEffect;
 use crate::score::{Decision, PairEvidence, PairScore, Scorer, TableScorer};
@@ -22,10 +22,15 @@ const REMEMBERED_PAIRS: usize = 100_000;
 /// whose they are: there is nothing to forget when a record changes.
 pub struct PairMemo {
     seed: u64,
+    found: Mutex<FoundPairs>,
+}
+
+#[derive(Default)]
+struct FoundPairs {
     /// Found lately.
-    young: FxHashMap<(u128, u128), (PairEvidence, PairScore)>,
+    young: FxHashMap<u128, (PairEvidence, PairScore)>,
     /// Found before `young` was full for the last time.
-    old: FxHashMap<(u128, u128), (PairEvidence, PairScore)>,
+    old: FxHashMap<u128, (PairEvidence, PairScore)>,
 }
 
 impl Default for PairMemo {
@@ -33,8 +38,7 @@ impl Default for PairMemo {
         Self {
             // Nobody can choose two records that are taken for one.
             seed: RandomState::new().hash_one(0),
-            young: FxHashMap::default(),
-            old: FxHashMap::default(),
+            found: Mutex::default(),
         }
     }
 }
@@ -47,21 +51,44 @@ impl PairMemo {
     }
 
     fn get(
-        &mut self,
+        &self,
         left: u128,
         right: u128,
         find: impl FnOnce() -> (PairEvidence, PairScore),
     ) -> (PairEvidence, PairScore) {
-        let pair = (left.min(right), left.max(right));
+        let mut forms = [0; 32];
+        forms[..16].copy_from_slice(&left.min(right).to_le_bytes());
+        forms[16..].copy_from_slice(&left.max(right).to_le_bytes());
+        let pair = xxh3_128_with_seed(&forms, self.seed);
+        let known = self.lock().get(pair);
+        known.unwrap_or_else(|| {
+            let found = find();
+            self.lock().insert(pair, found.clone());
+            found
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, FoundPairs> {
+        // What was found stays true whoever panicked.
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl FoundPairs {
+    fn get(&mut self, pair: u128) -> Option<(PairEvidence, PairScore)> {
         if let Some(found) = self.young.get(&pair) {
-            return found.clone();
+            return Some(found.clone());
         }
-        let found = self.old.remove(&pair).unwrap_or_else(find);
+        let found = self.old.remove(&pair)?;
+        self.insert(pair, found.clone());
+        Some(found)
+    }
+
+    fn insert(&mut self, pair: u128, found: (PairEvidence, PairScore)) {
         if self.young.len() >= REMEMBERED_PAIRS {
             self.old = std::mem::take(&mut self.young);
         }
-        self.young.insert(pair, found.clone());
-        found
+        self.young.insert(pair, found);
     }
 }
 
@@ -85,7 +112,7 @@ pub fn partition_component(
     overrides: &[(usize, usize, Link)],
     may_match: &dyn Fn(usize, usize) -> bool,
     scorer: &Scorer,
-    memo: &mut PairMemo,
+    memo: &PairMemo,
 ) -> Vec<Vec<usize>> {
     let partition = |evidence: &dyn Fn(usize, usize) -> (PairEvidence, PairScore)| {
         partition(members.len(), edges, overrides, may_match, scorer, evidence)
@@ -95,10 +122,9 @@ pub fn partition_component(
         return partition(&evidence);
     }
     let forms: Vec<u128> = members.iter().map(|record| memo.form_of(record)).collect();
-    let memo = RefCell::new(memo);
     partition(&|left, right| {
         let find = || evidence(left, right);
-        memo.borrow_mut().get(forms[left], forms[right], find)
+        memo.get(forms[left], forms[right], find)
     })
 }
 
@@ -138,21 +164,27 @@ fn partition(
     {
         return vec![vec![0, 1]];
     }
-    let compare = |left: usize, right: usize| {
-        let (evidence, score) = evidence(left, right);
-        let link = if may_match(left, right) {
-            link_of(&score)
+    let word_on = |left: usize, right: usize, score: &PairScore| {
+        if may_match(left, right) {
+            link_of(score)
         } else {
             Some(Link::Cannot)
-        };
+        }
+    };
+    let compare = |left: usize, right: usize| {
+        let (evidence, score) = evidence(left, right);
+        let link = word_on(left, right, &score);
         (evidence, link)
+    };
+    let pair_of = |(left, right, score): &Edge| ComparedPair {
+        left: *left,
+        right: *right,
+        weight: scorer.join_weight_of_pair(score),
+        link: word_on(*left, *right, score),
     };
     Component {
         members,
-        pairs: edges
-            .iter()
-            .map(|(left, right, _)| (*left, *right))
-            .collect(),
+        pairs: edges.iter().map(pair_of).collect(),
         links: overrides.to_vec(),
         compare: &compare,
         weigh: &|evidence| scorer.join_weight(evidence),

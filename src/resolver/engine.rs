@@ -22,7 +22,7 @@ use super::touched::{Touch, Touched};
 use crate::index::{CandidateIndex, IndexDocument, IndexError, Indexes};
 use crate::store::{
     Cause, Generation, IdentityId, ModelPhase, RecordNumber, SignalReceipt, Store, StoreError,
-    StoredFold, StoredRecord, Tenant, Write,
+    Tenant, Write,
 };
 
 /// What one tenant needs in memory, of one generation.
@@ -33,7 +33,7 @@ pub(super) struct TenantState {
     /// Blocking keys held by more records than their rule allows.
     pub(super) inactive: RwLock<FxHashSet<BlockingKey>>,
     /// What pairs of large components say.
-    pub(super) pairs: Mutex<PairMemo>,
+    pub(super) pairs: PairMemo,
     /// What all generations share.
     pub(super) shared: Arc<SharedState>,
     /// The number of the latest record change.
@@ -69,7 +69,7 @@ impl TenantState {
             generation,
             index,
             inactive: RwLock::default(),
-            pairs: Mutex::default(),
+            pairs: PairMemo::default(),
             shared,
             last_change: AtomicU64::new(0),
             touched_lately: Mutex::default(),
@@ -357,41 +357,29 @@ impl Engine {
             });
         }
         let mut change = Change::begin(self, tenant, &state)?;
-        let number_of = change.number_of(&signal.record_key(), known.number)?;
+        let known_number = known.number;
         change.know(known);
-        let (number, old_record) = match number_of {
+        let number_of = change.number_of(&signal.record_key(), known_number)?;
+        let (number, old) = match number_of {
             NumberOf::New(number) => (number, None),
             NumberOf::Known(number) => match change.record_before(number)? {
                 Some(old) => (number, Some(old)),
                 None => return forget_signal(change, signal, content_hash),
             },
         };
-        let before = match &old_record {
+        let before = match &old {
             Some(_) => Some(change.fold(number)?),
             None => None,
         };
         let foreseen = prepared.statement(&state, before.as_ref());
         let statement = foreseen.unwrap_or_else(|| {
-            change.forget_scores();
+            change.forget_found();
             state.statement(before.as_deref(), signal)
         });
-        let record = StoredRecord {
-            number,
-            key: signal.record_key(),
-            is_alive: statement.fold.is_alive(),
-            normalised: statement.normalised,
-            keys: statement.keys,
-            identity_id: old_record.as_ref().and_then(|old| old.identity_id),
-        };
         change.counters.signals += 1;
-        change.replace_record(
-            old_record.as_deref(),
-            record,
-            StoredFold {
-                fold: statement.fold,
-                comparables: statement.comparables,
-            },
-        )?;
+        let identity_id = old.as_ref().and_then(|old| old.identity_id);
+        let fold = statement.fold.clone();
+        change.replace_record(old.as_deref(), statement.record(number, identity_id), fold)?;
         let cause = Cause::Signal(signal.source.clone(), signal.signal_id.clone());
         change.settle(&cause, now_ms)?;
         let identity_id = change.identity_of(number)?;

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -20,10 +21,10 @@ use crate::store::{StoredErasure, Tenant};
 const QUEUE_LENGTH: usize = 4_096;
 /// Requests after which a flush makes them durable.
 const MAX_GROUP: usize = 512;
-/// Requests that are made ready and handed to the writer together: a hand-over wakes a thread.
-const MAX_BATCH: usize = 16;
+/// Requests that are made ready on all cores and handed to the writer together: a hand-over wakes a thread.
+const MAX_BATCH: usize = 64;
 /// Batches that may be ready before the writer comes to them: enough to even out what each costs.
-const MAX_READY: usize = 32;
+const MAX_READY: usize = 8;
 
 type Reply<T> = oneshot::Sender<Result<T, EngineError>>;
 
@@ -257,7 +258,7 @@ fn make_ready(
 ) {
     let mut waiting = Vec::with_capacity(MAX_BATCH);
     while requests.blocking_recv_many(&mut waiting, MAX_BATCH) > 0 {
-        let batch = waiting.drain(..).map(|request| match request {
+        let batch = waiting.par_drain(..).map(|request| match request {
             Request::Signal(tenant, signal, reply) => {
                 let prepared = engine.prepare(&tenant, &signal).map(Box::new);
                 Ready::Signal(tenant, signal, prepared, reply)

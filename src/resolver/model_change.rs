@@ -317,7 +317,7 @@ impl Engine {
             return Ok(());
         }
         let mut change = Change::begin(self, tenant, shadow)?;
-        change.replace_evidence(old.as_deref(), new)?;
+        change.replace_evidence(old.as_deref(), Arc::new(new))?;
         change.weigh_dirty()?;
         change.commit_evidence()
     }

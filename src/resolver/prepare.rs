@@ -1,27 +1,42 @@
-//! What can be worked out of a signal before its turn: it is the writer that bounds how many signals come in, so that what does not
-//! need the state of its very moment is made ready beside it. What it read goes along, and holds where no later change touched it.
+//! What can be worked out of a signal before its turn: it is the writer that bounds how many signals come in, so that all of a change
+//! but its identities and events is worked out beside it. What was read and found goes along, and holds where no later change touched
+//! it.
 
-use std::collections::BTreeSet;
-use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
+use veridem_matchers::PairScore;
 use veridem_matchers::block::BlockingKey;
-use veridem_matchers::{Comparable, Decision, NormalisedRecord, PairScore, RecordKey};
 
+use super::change::{Change, Partition};
 use super::engine::{Engine, TenantState, hash_of, postcard_bytes};
 use super::error::EngineError;
-use super::fold::Fold;
+use super::overrides::Overrides;
 use super::signal::Signal;
-use super::touched::{Touch, Touched};
-use crate::store::{RecordNumber, StoredEdge, StoredFold, StoredRecord, Tenant};
+use super::touched::Touch;
+use crate::store::{IdentityId, RecordNumber, StoredEdge, StoredFold, StoredRecord, Tenant};
+
+/// Stands for the number of a record that has none yet. Numbers begin at 1.
+pub(super) const UNNUMBERED: RecordNumber = 0;
 
 /// What a record says once a signal has come.
 pub(super) struct Statement {
-    pub(super) fold: Fold,
-    pub(super) normalised: NormalisedRecord,
-    pub(super) keys: Vec<BlockingKey>,
-    pub(super) comparables: Vec<Option<Comparable>>,
+    pub(super) fold: Arc<StoredFold>,
+    record: Arc<StoredRecord>,
+}
+
+impl Statement {
+    /// The record with its number, in the identity that it was in.
+    pub(super) fn record(
+        mut self,
+        number: RecordNumber,
+        identity_id: Option<IdentityId>,
+    ) -> Arc<StoredRecord> {
+        let record = Arc::make_mut(&mut self.record);
+        record.number = number;
+        record.identity_id = identity_id;
+        self.record
+    }
 }
 
 /// A signal that was made ready.
@@ -38,7 +53,7 @@ struct Foreseen {
     known: Known,
 }
 
-/// What was read before a change begins.
+/// What was read and found before a change begins.
 #[derive(Default)]
 pub(super) struct Known {
     /// When it was read.
@@ -53,27 +68,52 @@ pub(super) struct Known {
     pub(super) edges: FxHashMap<RecordNumber, Arc<Vec<StoredEdge>>>,
     /// What the pairs of the signal's record say once it has come; `None` of a pair that is no edge.
     pub(super) scores: FxHashMap<RecordNumber, Option<PairScore>>,
+    /// Those keys of the signal's record, once it has come, that too many hold.
+    pub(super) inactive: Vec<BlockingKey>,
+    pub(super) found: Option<Found>,
+}
+
+/// What becomes of the signal's record and of those connected with it.
+pub(super) struct Found {
+    pub(super) partition: Partition,
+    /// The edges that the signal's record gets.
+    pub(super) edges: Arc<Vec<StoredEdge>>,
+    pub(super) overrides: Arc<Overrides>,
 }
 
 impl Known {
     /// Forgets what a later change touched.
-    fn forget(&mut self, signal: &Signal, keys: &[BlockingKey], touched: &Touched) {
+    fn forget(&mut self, signal: &Signal, keys: &[BlockingKey], state: &TenantState) {
+        let touched = state.touched_lately.lock();
         let stays = |touch| touched.stays_since(touch, self.moment);
+        let is_untouched = |number: &RecordNumber| stays(Touch::Record(*number));
         self.is_new_signal = stays(Touch::signal(&signal.source, &signal.signal_id));
         // A number that a record has stays its own.
         self.number = (self.number).filter(|number| {
             number.is_some() || stays(Touch::record_key(&signal.source, &signal.record_id))
         });
         self.holders.retain(|key, _| stays(Touch::Key(*key)));
-        self.records
-            .retain(|number, _| stays(Touch::Record(*number)));
-        self.edges.retain(|number, _| stays(Touch::Record(*number)));
+        self.records.retain(|number, _| is_untouched(number));
+        self.edges.retain(|number, _| is_untouched(number));
+        self.scores.retain(|number, _| is_untouched(number));
+        let is_changed = |found: &mut Found| !found.partition.affected.iter().all(is_untouched);
+        self.found.take_if(is_changed);
         // Which of its values are shared is part of what was compared.
-        if keys.iter().all(|key| stays(Touch::Key(*key))) {
-            self.scores
-                .retain(|number, _| stays(Touch::Record(*number)));
-        } else {
-            self.scores.clear();
+        if state.inactive_of(keys) != self.inactive {
+            self.forget_found();
+        }
+    }
+
+    /// Forgets what was found of the signal's record.
+    pub(super) fn forget_found(&mut self) {
+        self.scores.clear();
+        self.found = None;
+    }
+
+    /// Puts the number of the signal's record where it had none.
+    pub(super) fn give_number(&mut self, number: RecordNumber) {
+        if let Some(found) = &mut self.found {
+            found.partition.replace(UNNUMBERED, number);
         }
     }
 }
@@ -84,11 +124,7 @@ impl Prepared {
         let foreseen = (self.foreseen.as_mut()).filter(|it| Arc::ptr_eq(&it.state, state));
         foreseen.map_or_else(Known::default, |foreseen| {
             let mut known = std::mem::take(&mut foreseen.known);
-            known.forget(
-                signal,
-                &foreseen.statement.keys,
-                &state.touched_lately.lock(),
-            );
+            known.forget(signal, &foreseen.statement.record.keys, state);
             known
         })
     }
@@ -128,119 +164,66 @@ impl Engine {
             return Ok(None);
         }
         let number = self.store.record_number(tenant, &signal.record_key())?;
-        let before = match number {
-            Some(number) => self.store.fold(tenant, number)?,
-            None => None,
+        let (before, old) = match number {
+            Some(number) => (
+                self.store.fold(tenant, number)?,
+                self.store.record(tenant, state.generation, number)?,
+            ),
+            None => (None, None),
         };
+        let is_erased = number.is_some() && old.is_none();
+        if is_erased {
+            return Ok(None);
+        }
         let statement = state.statement(before.as_deref(), signal);
-        let mut known = Known {
+        let mut change = Change::begin(self, tenant, &state)?;
+        change.know(Known {
             moment,
             is_new_signal: true,
             number: Some(number),
-            holders: state.holders(&statement.keys)?,
+            inactive: state.inactive_of(&statement.record.keys),
             ..Known::default()
-        };
-        self.score_candidates(tenant, &state, &signal.record_key(), &statement, &mut known)?;
-        self.read_neighbourhood(tenant, &state, &mut known)?;
+        });
+        let number = number.unwrap_or(UNNUMBERED);
+        let identity_id = old.as_ref().and_then(|old| old.identity_id);
+        let fold = statement.fold.clone();
+        let record = statement.record(number, identity_id);
+        change.replace_record(old.as_deref(), record.clone(), fold.clone())?;
+        let mut known = change.foresee(number)?;
+        known.records.extend(old.map(|old| (number, old)));
         Ok(Some(Foreseen {
             state,
             before,
-            statement,
+            statement: Statement { fold, record },
             known,
         }))
-    }
-
-    /// Scores the pairs of a statement.
-    fn score_candidates(
-        &self,
-        tenant: &Tenant,
-        state: &TenantState,
-        key: &RecordKey,
-        statement: &Statement,
-        known: &mut Known,
-    ) -> Result<(), EngineError> {
-        let asked = state.comparable(&statement.normalised, &statement.keys);
-        let candidates: BTreeSet<_> = known.holders.values().flatten().copied().collect();
-        for number in candidates {
-            let Some(record) = self.store.record(tenant, state.generation, number)? else {
-                continue;
-            };
-            if !record.is_alive {
-                continue;
-            }
-            let score = {
-                let comparable = state.comparable(&record.normalised, &record.keys);
-                let scorer = &state.matcher.scorer;
-                if *key <= record.key {
-                    scorer.score_close(&asked, &comparable)
-                } else {
-                    scorer.score_close(&comparable, &asked)
-                }
-            };
-            known.scores.insert(number, score);
-            if score.is_some() {
-                known.records.insert(number, record);
-            }
-        }
-        Ok(())
-    }
-
-    /// Reads what the statement's record has edges with or will have, and what is connected with those that match.
-    fn read_neighbourhood(
-        &self,
-        tenant: &Tenant,
-        state: &TenantState,
-        known: &mut Known,
-    ) -> Result<(), EngineError> {
-        let is_match = |score: &PairScore| score.decision == Decision::Match;
-        let scored = known.scores.iter();
-        let mut open: Vec<(RecordNumber, bool)> = scored
-            .filter_map(|(number, score)| Some((*number, is_match(score.as_ref()?))))
-            .chain(known.number.flatten().map(|number| (number, true)))
-            .collect();
-        while let Some((number, is_connected)) = open.pop() {
-            if let Entry::Vacant(vacant) = known.records.entry(number)
-                && let Some(record) = self.store.record(tenant, state.generation, number)?
-            {
-                vacant.insert(record);
-            }
-            if !is_connected || known.edges.contains_key(&number) {
-                continue;
-            }
-            let edges = self.store.edges(tenant, state.generation, number)?;
-            open.extend(edges.iter().map(|edge| (edge.other, is_match(&edge.score))));
-            known.edges.insert(number, edges);
-        }
-        Ok(())
     }
 }
 
 impl TenantState {
     /// What a record says once a signal has come.
     pub(super) fn statement(&self, before: Option<&StoredFold>, signal: &Signal) -> Statement {
-        let mut fold = before.map_or_else(Fold::default, |before| before.fold.clone());
+        let mut fold = before.map_or_else(Default::default, |before| before.fold.clone());
         fold.apply(signal, &self.matcher.pack);
         let (normalised, keys, comparables) = self.matcher.evidence(&fold.attributes());
         Statement {
-            fold,
-            normalised,
-            keys,
-            comparables,
+            record: Arc::new(StoredRecord {
+                number: UNNUMBERED,
+                key: signal.record_key(),
+                is_alive: fold.is_alive(),
+                normalised,
+                keys,
+                identity_id: None,
+            }),
+            fold: Arc::new(StoredFold { fold, comparables }),
         }
     }
 
-    /// Who holds those of some keys that are active.
-    fn holders(
-        &self,
-        keys: &[BlockingKey],
-    ) -> Result<FxHashMap<BlockingKey, Vec<RecordNumber>>, EngineError> {
-        let mut of_keys = FxHashMap::default();
-        for key in keys {
-            if !self.inactive.read().contains(key) {
-                of_keys.insert(*key, self.holders_of(*key, 1)?);
-            }
-        }
-        Ok(of_keys)
+    /// Those of some keys that too many records hold.
+    fn inactive_of(&self, keys: &[BlockingKey]) -> Vec<BlockingKey> {
+        let inactive = self.inactive.read();
+        let keys = keys.iter().copied();
+        keys.filter(|key| inactive.contains(key)).collect()
     }
 
     /// Who holds a key, as the index knows it: all, or more than its bound and so many besides.

@@ -1,17 +1,19 @@
 //! Decoded values of the store, kept in bounded memory. A commit writes through; a read that missed does not overwrite what a
 //! commit has put there in the meantime.
 
+use std::hash::Hash;
 use std::sync::Arc;
 
 use quick_cache::Weighter;
 use quick_cache::sync::Cache as QuickCache;
 
 use super::StoreError;
+use super::encoding::Space;
 
 /// What a decoded value takes in memory for each byte of its encoding.
 const MEMORY_PER_ENCODED_BYTE: u64 = 3;
 /// What an entry takes besides.
-const ENTRY_BYTES: u64 = 160;
+const ENTRY_BYTES: u64 = 120;
 
 struct Entry<T> {
     value: Arc<T>,
@@ -30,16 +32,16 @@ impl<T> Clone for Entry<T> {
 #[derive(Clone)]
 struct Weight;
 
-impl<T> Weighter<Vec<u8>, Entry<T>> for Weight {
-    fn weight(&self, key: &Vec<u8>, entry: &Entry<T>) -> u64 {
-        entry.encoded_bytes as u64 * MEMORY_PER_ENCODED_BYTE + key.len() as u64 + ENTRY_BYTES
+impl<K, T> Weighter<K, Entry<T>> for Weight {
+    fn weight(&self, _: &K, entry: &Entry<T>) -> u64 {
+        entry.encoded_bytes as u64 * MEMORY_PER_ENCODED_BYTE + ENTRY_BYTES
     }
 }
 
-/// Values by their encoded keys.
-pub(super) struct Cache<T>(QuickCache<Vec<u8>, Entry<T>, Weight, rustc_hash::FxBuildHasher>);
+/// Values by what names them: a space, and a number or an id in it.
+pub(super) struct Cache<K, T>(QuickCache<(Space, K), Entry<T>, Weight, rustc_hash::FxBuildHasher>);
 
-impl<T> Cache<T> {
+impl<K: Copy + Eq + Hash, T> Cache<K, T> {
     /// A cache of at most so many bytes.
     pub(super) fn new(bytes: u64) -> Self {
         let items = bytes / (MEMORY_PER_ENCODED_BYTE * 400);
@@ -55,10 +57,10 @@ impl<T> Cache<T> {
     /// The value of a key, read where it is not known; a value that does not exist is not remembered.
     pub(super) fn get(
         &self,
-        key: &[u8],
+        key: (Space, K),
         read: impl FnOnce() -> Result<Option<(T, usize)>, StoreError>,
     ) -> Result<Option<Arc<T>>, StoreError> {
-        let guard = match self.0.get_value_or_guard(key, None) {
+        let guard = match self.0.get_value_or_guard(&key, None) {
             quick_cache::sync::GuardResult::Value(entry) => return Ok(Some(entry.value)),
             quick_cache::sync::GuardResult::Guard(guard) => guard,
             quick_cache::sync::GuardResult::Timeout => unreachable!("no timeout is given"),
@@ -76,14 +78,14 @@ impl<T> Cache<T> {
     }
 
     /// The value of a key where it is known.
-    pub(super) fn peek(&self, key: &[u8]) -> Option<Arc<T>> {
-        self.0.get(key).map(|entry| entry.value)
+    pub(super) fn peek(&self, key: (Space, K)) -> Option<Arc<T>> {
+        self.0.get(&key).map(|entry| entry.value)
     }
 
     /// Puts what a commit has written.
-    pub(super) fn put(&self, key: &[u8], value: Arc<T>, encoded_bytes: usize) {
+    pub(super) fn put(&self, key: (Space, K), value: Arc<T>, encoded_bytes: usize) {
         self.0.insert(
-            key.to_vec(),
+            key,
             Entry {
                 value,
                 encoded_bytes,
@@ -92,8 +94,8 @@ impl<T> Cache<T> {
     }
 
     /// Forgets what a commit has removed.
-    pub(super) fn remove(&self, key: &[u8]) {
-        self.0.remove(key);
+    pub(super) fn remove(&self, key: (Space, K)) {
+        self.0.remove(&key);
     }
 
     /// Whether hardly anything more fits in without something else going out.

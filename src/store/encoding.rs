@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
-use super::StoreError;
+use super::{IdentityId, StoreError};
 
 /// Kinds of entries.
 #[derive(Clone, Copy)]
@@ -142,4 +142,10 @@ pub(super) fn space_of(key: &[u8]) -> Option<Space> {
 pub(super) fn last_number(key: &[u8]) -> Option<u64> {
     let start = key.len().checked_sub(8)?;
     key[start..].try_into().ok().map(u64::from_be_bytes)
+}
+
+/// The id of an identity with which a key ends.
+pub(super) fn last_id(key: &[u8]) -> Option<IdentityId> {
+    let start = key.len().checked_sub(16)?;
+    key[start..].try_into().ok().map(IdentityId)
 }

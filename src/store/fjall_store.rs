@@ -13,9 +13,9 @@ use super::keyed::{Engine, KeyedStore, entries_under};
 use super::{Entry, StoreError, Visit};
 
 /// What may lie in one keyspace's memory before it is written out.
-const MEMTABLE_BYTES: u64 = 16 << 20;
+const MEMTABLE_BYTES: u64 = 32 << 20;
 /// Journals hold what is not written out yet; they are the part of the disk that does not grow with the data.
-const MAX_JOURNAL_BYTES: u64 = 96 << 20;
+const MAX_JOURNAL_BYTES: u64 = 160 << 20;
 
 /// fjall with one keyspace for each way of access.
 pub struct FjallEngine {

@@ -26,12 +26,25 @@ pub trait Evidence {
 /// until the clusters of its members are about to join.
 const MAX_MEMBERS_COMPARED_IN_FULL: usize = 30;
 
+/// A pair of members that was compared, `left < right`.
+#[derive(Clone, Copy, Debug)]
+pub struct ComparedPair {
+    /// The earlier member.
+    pub left: usize,
+    /// The later one.
+    pub right: usize,
+    /// What [`Component::weigh`] says of its evidence.
+    pub weight: f64,
+    /// What [`Component::compare`] says is a rule's word on it.
+    pub link: Option<Link>,
+}
+
 /// A connected component of records. Members are indices in an order that does not depend on arrival (by record key).
 pub struct Component<'a, E> {
     /// Number of members.
     pub members: usize,
-    /// The pairs that blocking brought, `left < right`.
-    pub pairs: Vec<(usize, usize)>,
+    /// The pairs that blocking brought. What they say in detail is asked for where clusters join.
+    pub pairs: Vec<ComparedPair>,
     /// Words on pairs, `left < right`; they win over those of `compare`, and an earlier one over a later one where two that must be one
     /// person cannot both be.
     pub links: Vec<(usize, usize, Link)>,
@@ -43,7 +56,10 @@ pub struct Component<'a, E> {
 
 /// What is known between two clusters.
 struct Between<E> {
-    evidence: E,
+    /// The first of their pairs that was known.
+    first: (usize, usize),
+    /// What all of them say; of a pair alone most are never asked.
+    evidence: Option<E>,
     pairs: usize,
     cannot: bool,
 }
@@ -112,13 +128,17 @@ impl<'a, E: Evidence> State<'a, E> {
     fn new(component: &'a Component<'a, E>) -> Self {
         let count = component.members;
         let in_full = count <= MAX_MEMBERS_COMPARED_IN_FULL;
+        let mut compared = component.pairs.clone();
+        compared.sort_unstable_by_key(|pair| (pair.left, pair.right));
+        compared.dedup_by_key(|pair| (pair.left, pair.right));
         let mut pairs: Vec<(usize, usize)> = if in_full {
             let rights = |left: usize| (left + 1..count).map(move |right| (left, right));
             (0..count).flat_map(rights).collect()
         } else {
             let links = component.links.iter();
             let links = links.map(|(left, right, _)| (*left, *right));
-            component.pairs.iter().copied().chain(links).collect()
+            let compared = compared.iter().map(|pair| (pair.left, pair.right));
+            compared.chain(links).collect()
         };
         pairs.sort_unstable();
         pairs.dedup();
@@ -141,10 +161,19 @@ impl<'a, E: Evidence> State<'a, E> {
             proposals: BinaryHeap::new(),
         };
         // In the order of pairs every list of neighbours comes out sorted.
+        let mut compared = compared.into_iter().peekable();
         for (left, right) in pairs {
-            let between = state.compare(left, right);
+            let known = compared.next_if(|pair| (pair.left, pair.right) == (left, right));
+            let (between, weight) = match known {
+                Some(pair) => state.known_between(pair),
+                None => {
+                    let mut between = state.compare(left, right);
+                    let weight = between.weight(component);
+                    (between, weight)
+                }
+            };
             let slot = state.between.len();
-            state.weights.push(state.weigh(&between));
+            state.weights.push(weight);
             state.between.push(between);
             for (cluster, other) in [(left, right), (right, left)] {
                 state.neighbours[cluster].push(Neighbour {
@@ -158,23 +187,37 @@ impl<'a, E: Evidence> State<'a, E> {
 
     fn compare(&mut self, left: usize, right: usize) -> Between<E> {
         let (evidence, by_rule) = (self.component.compare)(left, right);
+        Between {
+            first: (left, right),
+            evidence: Some(evidence),
+            pairs: 1,
+            cannot: self.hear(left, right, by_rule),
+        }
+    }
+
+    fn known_between(&mut self, pair: ComparedPair) -> (Between<E>, f64) {
+        let cannot = self.hear(pair.left, pair.right, pair.link);
+        let between = Between {
+            first: (pair.left, pair.right),
+            evidence: None,
+            pairs: 1,
+            cannot,
+        };
+        let weight = if cannot {
+            f64::NEG_INFINITY
+        } else {
+            pair.weight
+        };
+        (between, weight)
+    }
+
+    /// Hears the word on a pair; tells whether the two cannot be one.
+    fn hear(&mut self, left: usize, right: usize, by_rule: Option<Link>) -> bool {
         let link = self.links.get(&(left, right)).copied().or(by_rule);
         if link == Some(Link::Must) {
             self.must.push((left, right));
         }
-        Between {
-            evidence,
-            pairs: 1,
-            cannot: link == Some(Link::Cannot),
-        }
-    }
-
-    fn weigh(&self, between: &Between<E>) -> f64 {
-        if between.cannot {
-            f64::NEG_INFINITY
-        } else {
-            (self.component.weigh)(&between.evidence)
-        }
+        link == Some(Link::Cannot)
     }
 
     fn between(&self, one: usize, other: usize) -> Option<usize> {
@@ -218,10 +261,10 @@ impl<'a, E: Evidence> State<'a, E> {
             .collect();
         self.known = Some(known);
         for (one, other) in unseen {
-            let further = self.compare(one, other);
-            self.between[between].add(&further);
+            let mut further = self.compare(one, other);
+            self.between[between].add(&mut further, self.component);
         }
-        self.weights[between] = self.weigh(&self.between[between]);
+        self.weights[between] = self.between[between].weight(self.component);
         self.propose(left, right, self.weights[between]);
     }
 
@@ -364,9 +407,9 @@ impl<'a, E: Evidence> State<'a, E> {
                 if let Ok([known, further]) =
                     (self.between).get_disjoint_mut([both.between, neighbour.between])
                 {
-                    known.add(further);
+                    known.add(further, self.component);
+                    self.weights[both.between] = known.weight(self.component);
                 }
-                self.weights[both.between] = self.weigh(&self.between[both.between]);
                 joined.push(both);
             } else {
                 let to = backward.partition_point(|back| back.cluster < left);
@@ -381,8 +424,22 @@ impl<'a, E: Evidence> State<'a, E> {
 }
 
 impl<E: Evidence> Between<E> {
-    fn add(&mut self, further: &Self) {
-        self.evidence.add(&further.evidence);
+    fn evidence(&mut self, component: &Component<'_, E>) -> &mut E {
+        let (left, right) = self.first;
+        (self.evidence).get_or_insert_with(|| (component.compare)(left, right).0)
+    }
+
+    fn weight(&mut self, component: &Component<'_, E>) -> f64 {
+        if self.cannot {
+            f64::NEG_INFINITY
+        } else {
+            (component.weigh)(self.evidence(component))
+        }
+    }
+
+    fn add(&mut self, further: &mut Self, component: &Component<'_, E>) {
+        let evidence = self.evidence(component);
+        evidence.add(further.evidence(component));
         self.pairs += further.pairs;
         self.cannot |= further.cannot;
     }

@@ -3,5 +3,5 @@
 mod agglomerate;
 mod components;
 
-pub use agglomerate::{Component, Evidence, Link};
+pub use agglomerate::{ComparedPair, Component, Evidence, Link};
 pub use components::connected_components;

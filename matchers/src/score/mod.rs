@@ -84,7 +84,8 @@ const MEAN_SHARE_OF_SEVERAL: f64 = 0.3;
 /// What the pairs between two clusters say of one comparison.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct EvidencePart {
-    comparison: u32,
+    /// Its place in the order in which comparisons are summed.
+    place: u32,
     pairs: u32,
     sum: Sum,
     best: Sum,
@@ -104,7 +105,7 @@ impl EvidencePart {
 /// What the pairs between two clusters say, comparison by comparison.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PairEvidence {
-    /// Of the comparisons that found something, in the order of the model. Shared: what a pair says is looked up far more often than
+    /// Of the comparisons that found something, in the order in which they are summed. Shared: what a pair says is looked up far more often than
     /// anything is added to it.
     parts: Arc<Vec<EvidencePart>>,
     /// A rule caps every pair at review.
@@ -116,11 +117,11 @@ impl Evidence for PairEvidence {
         let parts = Arc::make_mut(&mut self.parts);
         let mut at = 0;
         for further in other.parts.iter() {
-            while (parts.get(at)).is_some_and(|part| part.comparison < further.comparison) {
+            while (parts.get(at)).is_some_and(|part| part.place < further.place) {
                 at += 1;
             }
             match parts.get_mut(at) {
-                Some(part) if part.comparison == further.comparison => {
+                Some(part) if part.place == further.place => {
                     part.sum.add(further.sum);
                     if further.best.matching > part.best.matching {
                         part.best = further.best;
@@ -217,7 +218,7 @@ pub struct Scorer {
     weights: Vec<Vec<f64>>,
     /// log2 of household over u by comparison and level.
     household_weights: Vec<Vec<f64>>,
-    /// How much the mean of all pairs counts between clusters, by comparison.
+    /// How much the mean of all pairs counts between clusters, in the order in which comparisons are summed.
     mean_shares: Vec<f64>,
     /// By comparison, where its term frequencies are known.
     rarities: Vec<Option<Rarity>>,
@@ -288,16 +289,18 @@ impl Scorer {
             let most = |levels: &mut dyn Iterator<Item = f64>| levels.fold(0.0, f64::max);
             (most(&mut levels.clone()), most(&mut levels.skip(1)))
         });
-        let mean_shares = model.comparisons.iter().map(|model| {
-            if model.comparison.is_shared_in_household() {
+        let mean_shares = order.iter().map(|index| {
+            let comparison = &model.comparisons[*index].comparison;
+            if comparison.is_shared_in_household() {
                 MEAN_SHARE_OF_SEVERAL
             } else {
                 MEAN_SHARE_OF_ONE
             }
         });
+        let mean_shares = mean_shares.collect();
         Self {
             order,
-            mean_shares: mean_shares.collect(),
+            mean_shares,
             prior_weight: model.prior_weight(),
             household_prior: model.household_weight(),
             at_best: at_best.collect(),
@@ -401,25 +404,21 @@ impl Scorer {
     fn evidence_of(&self, found: impl Fn(usize) -> Option<(u8, Sum)>) -> (PairEvidence, PairScore) {
         let mut levels = Pattern::MISSING;
         let mut total = self.sum();
-        let mut sums = [None; MAX_COMPARISONS];
-        for index in &self.order {
-            let Some((level, part)) = found(*index) else {
+        let mut parts = Vec::with_capacity(self.order.len());
+        for (place, index) in (0..).zip(&self.order) {
+            let Some((level, sum)) = found(*index) else {
                 continue;
             };
             levels.set(*index, level);
-            total.add(part);
-            sums[*index] = Some(part);
-        }
-        let mut parts = Vec::with_capacity(sums.iter().flatten().count());
-        parts.extend((0..).zip(&sums).filter_map(|(comparison, sum)| {
-            let sum = (*sum)?;
-            Some(EvidencePart {
-                comparison,
+            total.add(sum);
+            parts.push(EvidencePart {
+                place,
                 pairs: 1,
                 sum,
                 best: sum,
-            })
-        }));
+            });
+        }
+        parts.shrink_to_fit();
         let score = self.decide(self.weight_of(total), levels);
         let capped = score.effect == Some(RuleEffect::CapAtReview);
         let parts = Arc::new(parts);
@@ -431,11 +430,22 @@ impl Scorer {
     pub fn join_weight(&self, evidence: &PairEvidence) -> f64 {
         let mut total = self.sum();
         for part in evidence.parts.iter() {
-            let share = self.mean_shares[part.comparison as usize];
+            let share = self.mean_shares[part.place as usize];
             total.add(part.between_best_and_mean(share));
         }
-        let weight = self.weight_of(total).0 - self.match_weight.0;
-        if evidence.capped {
+        self.over_match(self.weight_of(total), evidence.capped)
+    }
+
+    /// [`Scorer::join_weight`] of a single pair, to the last bit.
+    pub fn join_weight_of_pair(&self, score: &PairScore) -> f64 {
+        let capped = score.effect == Some(RuleEffect::CapAtReview);
+        self.over_match(score.weight, capped)
+    }
+
+    /// By how much a weight is over that of a match.
+    fn over_match(&self, weight: MatchWeight, capped: bool) -> f64 {
+        let weight = weight.0 - self.match_weight.0;
+        if capped {
             weight.min(-f64::MIN_POSITIVE)
         } else {
             weight

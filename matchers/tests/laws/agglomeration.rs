@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 use proptest::prelude::*;
-use veridem_matchers::cluster::{Component, Evidence, Link};
+use veridem_matchers::cluster::{ComparedPair, Component, Evidence, Link};
 
 use crate::arbitrary::cases;
 
@@ -50,15 +50,22 @@ fn clusters_of(members: usize, links: &Links, weigh: &dyn Fn(usize, usize) -> Kn
         };
         (evidence, link)
     };
+    let weigh = |evidence: &Mean| evidence.sum / evidence.pairs;
+    let pair_of = |(left, right, _): &(usize, usize, Known)| {
+        let (evidence, link) = compare(*left, *right);
+        ComparedPair {
+            left: *left,
+            right: *right,
+            weight: weigh(&evidence),
+            link,
+        }
+    };
     Component {
         members,
-        pairs: links
-            .iter()
-            .map(|(left, right, _)| (*left, *right))
-            .collect(),
+        pairs: links.iter().map(pair_of).collect(),
         links: Vec::new(),
         compare: &compare,
-        weigh: &|evidence: &Mean| evidence.sum / evidence.pairs,
+        weigh: &weigh,
     }
     .clusters()
 }

@@ -157,8 +157,8 @@ fn clusters_of(
     may_match: &dyn Fn(usize, usize) -> bool,
     scorer: &Scorer,
 ) -> Vec<Vec<usize>> {
-    let mut memo = PairMemo::default();
-    partition_component(members, edges, overrides, may_match, scorer, &mut memo)
+    let memo = PairMemo::default();
+    partition_component(members, edges, overrides, may_match, scorer, &memo)
 }
 
 fn together(clusters: &[Vec<usize>], left: usize, right: usize) -> bool {
@@ -212,7 +212,7 @@ proptest! {
         components in prop::collection::vec(prop::collection::vec(normalised_record(), 8..14), 2..4),
     ) {
         let scorer = Scorer::new(model(&all_comparisons()), &pack(&[MUST_NOT, CAP].concat()));
-        let mut memo = PairMemo::default();
+        let memo = PairMemo::default();
         // The records of one come again in the next, in another order.
         let mut records = Vec::new();
         for further in components {
@@ -220,7 +220,7 @@ proptest! {
             records.reverse();
             let members: Vec<&NormalisedRecord> = records.iter().collect();
             let edges = scored(&records, &scorer);
-            let known = partition_component(&members, &edges, &[], &everything, &scorer, &mut memo);
+            let known = partition_component(&members, &edges, &[], &everything, &scorer, &memo);
             prop_assert_eq!(known, clusters_of(&members, &edges, &[], &everything, &scorer));
         }
     }

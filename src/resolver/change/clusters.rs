@@ -147,7 +147,7 @@ impl Change<'_> {
                 &overrides,
                 &|_, _| true,
                 &self.state.matcher.scorer,
-                &mut self.state.pairs.lock(),
+                &self.state.pairs,
             );
             clusters.extend(parts.into_iter().map(|part| {
                 part.into_iter()

@@ -15,7 +15,7 @@ use super::engine::{Engine, TenantState};
 use super::error::EngineError;
 use super::identities::assign_identities;
 use super::overrides::Overrides;
-use super::prepare::Known;
+use super::prepare::{Found, Known};
 use super::tasks::{RecordPair, content_of, settle_tasks, task_id};
 use super::touched::Touch;
 use crate::index::IndexDocument;
@@ -33,6 +33,27 @@ pub(super) enum NumberOf {
     Known(RecordNumber),
     /// It gets one.
     New(RecordNumber),
+}
+
+/// Everything connected with what changes, and the clusters that it makes.
+#[derive(Debug, PartialEq)]
+pub(super) struct Partition {
+    pub(super) affected: BTreeSet<RecordNumber>,
+    /// Each in the order of record keys, in the order of their first keys.
+    clusters: Vec<Vec<RecordNumber>>,
+}
+
+impl Partition {
+    /// Gives a record another number.
+    pub(super) fn replace(&mut self, old: RecordNumber, new: RecordNumber) {
+        if self.affected.remove(&old) {
+            self.affected.insert(new);
+        }
+        let members = self.clusters.iter_mut().flatten();
+        for member in members.filter(|member| **member == old) {
+            *member = new;
+        }
+    }
 }
 
 /// A change in the making.
@@ -113,9 +134,9 @@ impl<'a> Change<'a> {
         self.known = known;
     }
 
-    /// Forgets what pairs of the subject were thought to say.
-    pub(super) fn forget_scores(&mut self) {
-        self.known.scores.clear();
+    /// Forgets what was found of the subject before.
+    pub(super) fn forget_found(&mut self) {
+        self.known.forget_found();
     }
 
     /// Notes that what was read of this before is no longer so.
@@ -137,6 +158,7 @@ impl<'a> Change<'a> {
         self.touch(Touch::record_key(&key.source, &key.record_id));
         self.counters.record_numbers += 1;
         let number = self.counters.record_numbers;
+        self.known.give_number(number);
         self.write(Write::NewRecord(key.clone(), number));
         Ok(NumberOf::New(number))
     }
@@ -145,10 +167,9 @@ impl<'a> Change<'a> {
     pub(super) fn replace_record(
         &mut self,
         old: Option<&StoredRecord>,
-        new: StoredRecord,
-        fold: StoredFold,
+        new: Arc<StoredRecord>,
+        fold: Arc<StoredFold>,
     ) -> Result<(), EngineError> {
-        let fold = Arc::new(fold);
         self.folds.insert(new.number, fold.clone());
         self.write(Write::Fold(new.number, fold));
         let was_alive = old.is_some_and(|old| old.is_alive);
@@ -182,7 +203,7 @@ impl<'a> Change<'a> {
                 keys: Vec::new(),
                 ..StoredRecord::clone(&old)
             };
-            self.replace_evidence(Some(&old), new)?;
+            self.replace_evidence(Some(&old), Arc::new(new))?;
         }
         Ok(())
     }
@@ -259,9 +280,16 @@ impl<'a> Change<'a> {
     /// Works out everything that follows.
     pub(super) fn settle(&mut self, cause: &Cause, now_ms: i64) -> Result<(), EngineError> {
         self.weigh_dirty()?;
+        let partition = self.partition()?;
+        self.decide(&partition, cause, now_ms)
+    }
+
+    fn partition(&mut self) -> Result<Partition, EngineError> {
         if let Some(members) = self.identity_that_stays()? {
-            let affected = members.iter().copied().collect();
-            return self.decide(&affected, &[members], cause, now_ms);
+            return Ok(Partition {
+                affected: members.iter().copied().collect(),
+                clusters: vec![members],
+            });
         }
         let mut start = BTreeSet::new();
         for number in self
@@ -275,9 +303,100 @@ impl<'a> Change<'a> {
                 start.insert(number);
             }
         }
+        self.partition_of(start)
+    }
+
+    fn partition_of(&mut self, start: BTreeSet<RecordNumber>) -> Result<Partition, EngineError> {
         let affected = self.affected(start)?;
+        if let Some(foreseen) = self.foreseen(&affected) {
+            return Ok(foreseen);
+        }
         let clusters = self.clusters(&affected)?;
-        self.decide(&affected, &clusters, cause, now_ms)
+        Ok(Partition { affected, clusters })
+    }
+
+    /// The partition that was found before, where it is of this change and still so.
+    fn foreseen(&mut self, affected: &BTreeSet<RecordNumber>) -> Option<Partition> {
+        let found = self.known.found.take()?;
+        let subject = self.subjects.first()?;
+        (self.is_of_one_record()
+            && self.edges[subject] == found.edges
+            && Arc::ptr_eq(&found.overrides, &self.overrides)
+            && found.partition.affected == *affected)
+            .then_some(found.partition)
+    }
+
+    /// Whether nothing but one record's pairs changes, under the model that all identities are of.
+    fn is_of_one_record(&self) -> bool {
+        self.activity.is_empty()
+            && self.dirty.is_subset(&self.subjects)
+            && self.subjects.len() == 1
+            && !self.anew
+            && !self.state.is_deciding()
+    }
+
+    /// Works out what can be told before the change's turn, and returns what was read and found for it.
+    pub(super) fn foresee(mut self, subject: RecordNumber) -> Result<Known, EngineError> {
+        if self.is_of_one_record() {
+            self.weigh_dirty()?;
+            let partition = self.partition()?;
+            self.read_ahead(subject, &partition)?;
+            let (_, edges) = self.all_edges(subject)?;
+            self.known.found = Some(Found {
+                partition,
+                edges,
+                overrides: self.overrides.clone(),
+            });
+        }
+        let Self {
+            mut known,
+            mut records,
+            edges_before,
+            holders,
+            ..
+        } = self;
+        // What is compared and left is not asked for again.
+        let may_be_asked_for =
+            |other: &RecordNumber| !matches!(known.scores.get(other), Some(None));
+        records.retain(|number, _| *number != subject && may_be_asked_for(number));
+        known.records = records;
+        known.edges = edges_before;
+        known.holders = holders;
+        Ok(known)
+    }
+
+    /// Reads what deciding will ask for: the identities there are, and of what changes what it says and what it may be confused with.
+    fn read_ahead(
+        &mut self,
+        subject: RecordNumber,
+        partition: &Partition,
+    ) -> Result<(), EngineError> {
+        let (_, edges) = self.all_edges(subject)?;
+        for cluster in &partition.clusters {
+            let has_subject = cluster.contains(&subject);
+            let is_near = |number: &RecordNumber| {
+                (edges.binary_search_by_key(number, |edge| edge.other)).is_ok()
+            };
+            if !has_subject && !cluster.iter().any(is_near) {
+                if let Some(id) = self.record(cluster[0]).identity_id {
+                    self.engine.store.identity(self.tenant, &id)?;
+                }
+                continue;
+            }
+            for number in cluster {
+                if let Some(id) = self.record(*number).identity_id {
+                    self.engine.store.identity(self.tenant, &id)?;
+                }
+                if has_subject && *number != subject {
+                    self.engine.store.fold(self.tenant, *number)?;
+                }
+                let (_, edges) = self.all_edges(*number)?;
+                for edge in edges.iter() {
+                    self.load(edge.other)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Decides some records and everything connected with them anew; tells which these are.
@@ -294,19 +413,18 @@ impl<'a> Change<'a> {
                 known.insert(number);
             }
         }
-        let affected = self.affected(known)?;
-        let clusters = self.clusters(&affected)?;
-        self.decide(&affected, &clusters, cause, now_ms)?;
-        Ok(affected)
+        let partition = self.partition_of(known)?;
+        self.decide(&partition, cause, now_ms)?;
+        Ok(partition.affected)
     }
 
     fn decide(
         &mut self,
-        affected: &BTreeSet<RecordNumber>,
-        clusters: &[Vec<RecordNumber>],
+        partition: &Partition,
         cause: &Cause,
         now_ms: i64,
     ) -> Result<(), EngineError> {
+        let Partition { affected, clusters } = partition;
         let touched = assign_identities(self, affected, clusters, cause, now_ms)?;
         settle_tasks(self, affected, touched)
     }

@@ -18,7 +18,7 @@ impl Change<'_> {
     pub(in crate::resolver) fn replace_evidence(
         &mut self,
         old: Option<&StoredRecord>,
-        new: StoredRecord,
+        new: Arc<StoredRecord>,
     ) -> Result<(), EngineError> {
         let number = new.number;
         let was_alive = old.is_some_and(|old| old.is_alive);
@@ -37,7 +37,11 @@ impl Change<'_> {
         let same =
             old.is_some_and(|old| old.normalised == new.normalised && was_alive == new.is_alive);
         self.changed_records.insert(number);
-        self.records.insert(number, Arc::new(new));
+        self.records.insert(number, new);
+        if old.is_none() {
+            self.edges_before.insert(number, SharedEdges::default());
+            self.edges.insert(number, SharedEdges::default());
+        }
         if !same {
             self.dirty.insert(number);
         }
@@ -120,11 +124,7 @@ impl Change<'_> {
         for other in self.candidates_of(number)? {
             let score = match self.known_score(number, other) {
                 Some(score) => score,
-                None if self.load(other)? && self.records[&other].is_alive => {
-                    self.prepare_comparable(other);
-                    self.score(number, other)
-                }
-                None => None,
+                None => self.found_score(number, other)?,
             };
             if let Some(score) = score {
                 self.insert_edge(number, other, score)?;
@@ -138,6 +138,23 @@ impl Change<'_> {
     fn known_score(&self, number: RecordNumber, other: RecordNumber) -> Option<Option<PairScore>> {
         let is_known = self.is_subject(number) && self.activity.is_empty();
         is_known.then(|| self.known.scores.get(&other).copied())?
+    }
+
+    /// What [`Change::score`] says of a pair, remembered where it is the subject's.
+    fn found_score(
+        &mut self,
+        number: RecordNumber,
+        other: RecordNumber,
+    ) -> Result<Option<PairScore>, EngineError> {
+        let mut score = None;
+        if self.load(other)? && self.records[&other].is_alive {
+            self.prepare_comparable(other);
+            score = self.score(number, other);
+        }
+        if self.is_of_one_record() {
+            self.known.scores.insert(other, score);
+        }
+        Ok(score)
     }
 
     fn candidates_of(

@@ -2,6 +2,7 @@
 
 mod write;
 
+use std::hash::Hash;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
@@ -12,7 +13,7 @@ use veridem_matchers::block::BlockingKey;
 
 use crate::store::cache::Cache;
 use crate::store::encoding::{
-    FORMAT_KEY, Key, Space, TENANTS_KEY, Tag, decode, encode, last_number, space_of,
+    FORMAT_KEY, Key, Space, TENANTS_KEY, Tag, decode, encode, last_id, last_number, space_of,
 };
 use crate::store::migrate::migrate;
 use crate::store::spaces::{Spaces, TenantSpaces};
@@ -83,12 +84,12 @@ pub struct KeyedStore<E> {
     spaces: RwLock<Spaces>,
     /// Record numbers by their keys. A record keeps its number for ever.
     numbers: QuickCache<NumberKey, RecordNumber>,
-    records: Cache<StoredRecord>,
-    folds: Cache<StoredFold>,
-    edges: Cache<Vec<StoredEdge>>,
-    identities: Cache<StoredIdentity>,
-    /// The latest events.
-    events: Cache<StoredEvent>,
+    records: Cache<RecordNumber, StoredRecord>,
+    folds: Cache<RecordNumber, StoredFold>,
+    edges: Cache<RecordNumber, Vec<StoredEdge>>,
+    identities: Cache<IdentityId, StoredIdentity>,
+    /// The latest events, by their sequence numbers.
+    events: Cache<u64, StoredEvent>,
 }
 
 impl<E: Engine> KeyedStore<E> {
@@ -140,16 +141,26 @@ impl<E: Engine> KeyedStore<E> {
         Ok(())
     }
 
-    /// The key of something of a tenant; of one that has written nothing yet there is nothing to find.
-    fn key(&self, tenant: &Tenant, tag: Tag) -> Key {
+    /// The space of a tenant; of one that has written nothing yet there is nothing to find.
+    fn space(&self, tenant: &Tenant) -> Space {
         let spaces = self.spaces.read();
-        let own = spaces.tenants.get(tenant).map(|spaces| spaces.own);
-        Key::new(own.unwrap_or(Space::MAX), tag)
+        let of_tenant = spaces.tenants.get(tenant);
+        of_tenant.map_or(Space::MAX, |spaces| spaces.own)
+    }
+
+    /// The space of a generation.
+    fn space_in(&self, tenant: &Tenant, generation: Generation) -> Space {
+        self.space_of(tenant, generation).unwrap_or(Space::MAX)
+    }
+
+    /// The key of something of a tenant.
+    fn key(&self, tenant: &Tenant, tag: Tag) -> Key {
+        Key::new(self.space(tenant), tag)
     }
 
     /// The key of something of a generation.
     fn key_in(&self, tenant: &Tenant, generation: Generation, tag: Tag) -> Key {
-        Key::new(self.space_of(tenant, generation).unwrap_or(Space::MAX), tag)
+        Key::new(self.space_in(tenant, generation), tag)
     }
 
     fn space_of(&self, tenant: &Tenant, generation: Generation) -> Option<Space> {
@@ -198,27 +209,30 @@ impl<E: Engine> KeyedStore<E> {
             .transpose()
     }
 
-    fn get_cached<T: DeserializeOwned>(
+    fn get_cached<K: Copy + Eq + Hash, T: DeserializeOwned>(
         &self,
         what: &'static str,
-        cache: &Cache<T>,
-        key: &[u8],
+        cache: &Cache<K, T>,
+        name: (Space, K),
+        key: impl FnOnce() -> Key,
     ) -> Result<Option<Arc<T>>, StoreError> {
-        cache.get(key, || {
-            let Some(bytes) = self.engine.get(key)? else {
+        cache.get(name, || {
+            let Some(bytes) = self.engine.get(&key().bytes())? else {
                 return Ok(None);
             };
             Ok(Some((decode(what, &bytes)?, bytes.len())))
         })
     }
 
-    /// Reads what stands under a prefix into a cache, until it is full.
-    fn fill<T: DeserializeOwned>(
+    /// Reads what a space has under a tag into a cache, until it is full.
+    fn fill<K: Copy + Eq + Hash, T: DeserializeOwned>(
         &self,
         what: &'static str,
-        cache: &Cache<T>,
-        prefix: Vec<u8>,
+        cache: &Cache<K, T>,
+        (space, tag): (Space, Tag),
+        name_of: impl Fn(&[u8]) -> Option<K>,
     ) -> Result<(), StoreError> {
+        let prefix = Key::new(space, tag).bytes();
         let mut after: Option<Vec<u8>> = None;
         loop {
             let entries = self.engine.scan(&prefix, after.as_deref(), READ_AT_ONCE)?;
@@ -230,7 +244,9 @@ impl<E: Engine> KeyedStore<E> {
                 if cache.is_full() {
                     return Ok(());
                 }
-                cache.put(&key, Arc::new(decode(what, &bytes)?), bytes.len());
+                if let Some(name) = name_of(&key) {
+                    cache.put((space, name), Arc::new(decode(what, &bytes)?), bytes.len());
+                }
             }
         }
     }
@@ -294,8 +310,10 @@ impl<E: Engine> Store for KeyedStore<E> {
         generation: Generation,
         number: RecordNumber,
     ) -> Result<Option<Arc<StoredRecord>>, StoreError> {
-        let key = self.key_in(tenant, generation, Tag::Record).number(number);
-        self.get_cached("source record", &self.records, &key.bytes())
+        let space = self.space_in(tenant, generation);
+        self.get_cached("source record", &self.records, (space, number), || {
+            Key::new(space, Tag::Record).number(number)
+        })
     }
 
     fn fold(
@@ -303,8 +321,10 @@ impl<E: Engine> Store for KeyedStore<E> {
         tenant: &Tenant,
         number: RecordNumber,
     ) -> Result<Option<Arc<StoredFold>>, StoreError> {
-        let key = self.key(tenant, Tag::Fold).number(number).bytes();
-        self.get_cached("fold", &self.folds, &key)
+        let space = self.space(tenant);
+        self.get_cached("fold", &self.folds, (space, number), || {
+            Key::new(space, Tag::Fold).number(number)
+        })
     }
 
     fn record_number(
@@ -351,11 +371,11 @@ impl<E: Engine> Store for KeyedStore<E> {
         generation: Generation,
         number: RecordNumber,
     ) -> Result<Arc<Vec<StoredEdge>>, StoreError> {
-        let key = self.key_in(tenant, generation, Tag::Edges).number(number);
-        let key = key.bytes();
-        let edges = self.edges.get(&key, || {
+        let space = self.space_in(tenant, generation);
+        let edges = self.edges.get((space, number), || {
+            let key = Key::new(space, Tag::Edges).number(number);
             // That a record has none is remembered too: its neighbours are asked for again and again.
-            Ok(Some(match self.engine.get(&key)? {
+            Ok(Some(match self.engine.get(&key.bytes())? {
                 Some(bytes) => (decode("edges", &bytes)?, bytes.len()),
                 None => (Vec::new(), 0),
             }))
@@ -368,11 +388,10 @@ impl<E: Engine> Store for KeyedStore<E> {
         tenant: &Tenant,
         id: &IdentityId,
     ) -> Result<Option<Arc<StoredIdentity>>, StoreError> {
-        self.get_cached(
-            "identity",
-            &self.identities,
-            &self.key(tenant, Tag::Identity).id(&id.0).bytes(),
-        )
+        let space = self.space(tenant);
+        self.get_cached("identity", &self.identities, (space, *id), || {
+            Key::new(space, Tag::Identity).id(&id.0)
+        })
     }
 
     fn receipt(
@@ -395,20 +414,21 @@ impl<E: Engine> Store for KeyedStore<E> {
         from_sequence: u64,
         limit: usize,
     ) -> Result<Vec<Arc<StoredEvent>>, StoreError> {
-        let key = |sequence| self.key(tenant, Tag::Event).number(sequence).bytes();
+        let space = self.space(tenant);
         // Whoever follows the feed closely finds what was just committed.
         let mut next = from_sequence.max(1);
         let mut events = Vec::new();
         while events.len() < limit
-            && let Some(event) = self.events.peek(&key(next))
+            && let Some(event) = self.events.peek((space, next))
         {
             events.push(event);
             next += 1;
         }
         if events.len() < limit {
-            let prefix = self.key(tenant, Tag::Event).bytes();
+            let key = || Key::new(space, Tag::Event);
+            let after = key().number(next - 1).bytes();
             let further = limit - events.len();
-            let stored = self.scan("identity event", prefix, Some(&key(next - 1)), further)?;
+            let stored = self.scan("identity event", key().bytes(), Some(&after), further)?;
             events.extend(stored.into_iter().map(|(_, event)| Arc::new(event)));
         }
         Ok(events)
@@ -689,15 +709,18 @@ impl<E: Engine> Store for KeyedStore<E> {
     }
 
     fn warm_up(&self, tenant: &Tenant) -> Result<(), StoreError> {
-        let generation = self.in_force(tenant);
-        let of_generation = |tag| self.key_in(tenant, generation, tag).bytes();
+        let own = self.space(tenant);
+        let space = self.space_in(tenant, self.in_force(tenant));
         let (records, others) = rayon::join(
-            || self.fill("source record", &self.records, of_generation(Tag::Record)),
+            || {
+                let records = (space, Tag::Record);
+                self.fill("source record", &self.records, records, last_number)
+            },
             || {
                 self.fill_numbers(self.key(tenant, Tag::RecordNumber).bytes())?;
-                let identities = self.key(tenant, Tag::Identity).bytes();
-                self.fill("identity", &self.identities, identities)?;
-                self.fill("edges", &self.edges, of_generation(Tag::Edges))
+                let identities = (own, Tag::Identity);
+                self.fill("identity", &self.identities, identities, last_id)?;
+                self.fill("edges", &self.edges, (space, Tag::Edges), last_number)
             },
         );
         records.and(others)

@@ -5,22 +5,18 @@ use std::sync::Arc;
 use super::{Engine, KeyedStore, PART_BYTES};
 use crate::store::encoding::{Key, Space, TENANTS_KEY, Tag, decode, encode, last_number};
 use crate::store::{
-    Generation, StoreError, StoredEdge, StoredEvent, StoredFold, StoredIdentity, StoredRecord,
-    StoredReference, StoredReviewTask, Tenant, Write,
+    Generation, RecordNumber, StoreError, StoredEdge, StoredEvent, StoredFold, StoredIdentity,
+    StoredRecord, StoredReference, StoredReviewTask, Tenant, Write,
 };
 
-/// What a commit has to show the caches, once it is written: key, value and the bytes of its encoding.
+/// What a commit has to show the caches, once it is written, and the bytes of its encoding.
 enum Fresh {
-    Record(Vec<u8>, Arc<StoredRecord>, usize),
-    Fold(Vec<u8>, Arc<StoredFold>, usize),
-    Edges(Vec<u8>, Arc<Vec<StoredEdge>>, usize),
-    Identity(Vec<u8>, Arc<StoredIdentity>, usize),
-    Event(Vec<u8>, Arc<StoredEvent>, usize),
-    Erased {
-        record: Vec<u8>,
-        fold: Vec<u8>,
-        edges: Vec<u8>,
-    },
+    Record(Arc<StoredRecord>, usize),
+    Fold(RecordNumber, Arc<StoredFold>, usize),
+    Edges(RecordNumber, Arc<Vec<StoredEdge>>, usize),
+    Identity(Arc<StoredIdentity>, usize),
+    Event(Arc<StoredEvent>, usize),
+    Erased(RecordNumber),
 }
 
 impl<E: Engine> KeyedStore<E> {
@@ -55,21 +51,23 @@ impl<E: Engine> KeyedStore<E> {
         }
         for fresh in fresh {
             match fresh {
-                Fresh::Record(key, record, bytes) => self.records.put(&key, record, bytes),
-                Fresh::Fold(key, fold, bytes) => self.folds.put(&key, fold, bytes),
-                Fresh::Edges(key, edges, bytes) => self.edges.put(&key, edges, bytes),
-                Fresh::Identity(key, identity, bytes) => {
-                    self.identities.put(&key, identity, bytes);
+                Fresh::Record(record, bytes) => {
+                    self.records.put((space, record.number), record, bytes);
                 }
-                Fresh::Event(key, event, bytes) => self.events.put(&key, event, bytes),
-                Fresh::Erased {
-                    record,
-                    fold,
-                    edges,
-                } => {
-                    self.records.remove(&record);
-                    self.folds.remove(&fold);
-                    self.edges.remove(&edges);
+                Fresh::Fold(number, fold, bytes) => self.folds.put((own, number), fold, bytes),
+                Fresh::Edges(number, edges, bytes) => {
+                    self.edges.put((space, number), edges, bytes);
+                }
+                Fresh::Identity(identity, bytes) => {
+                    self.identities.put((own, identity.id), identity, bytes);
+                }
+                Fresh::Event(event, bytes) => {
+                    self.events.put((own, event.sequence), event, bytes);
+                }
+                Fresh::Erased(number) => {
+                    self.records.remove((space, number));
+                    self.folds.remove((own, number));
+                    self.edges.remove((space, number));
                 }
             }
         }
@@ -101,19 +99,19 @@ impl<E: Engine> KeyedStore<E> {
                     key_in(Tag::Record).number(record.number).bytes(),
                     encode(&*record),
                 );
-                fresh.push(Fresh::Record(key.clone(), record, value.len()));
+                fresh.push(Fresh::Record(record, value.len()));
                 batch.push((key, Some(value)));
             }
             Write::Fold(number, fold) => {
                 let (key, value) = (key(Tag::Fold).number(number).bytes(), encode(&*fold));
-                fresh.push(Fresh::Fold(key.clone(), fold, value.len()));
+                fresh.push(Fresh::Fold(number, fold, value.len()));
                 batch.push((key, Some(value)));
             }
             Write::Edges(number, edges) => {
                 let key = key_in(Tag::Edges).number(number).bytes();
                 let value = (!edges.is_empty()).then(|| encode(&*edges));
                 let bytes = value.as_ref().map_or(0, Vec::len);
-                fresh.push(Fresh::Edges(key.clone(), edges, bytes));
+                fresh.push(Fresh::Edges(number, edges, bytes));
                 batch.push((key, value));
             }
             Write::Identity(identity) => {
@@ -121,7 +119,7 @@ impl<E: Engine> KeyedStore<E> {
                     key(Tag::Identity).id(&identity.id.0).bytes(),
                     encode(&*identity),
                 );
-                fresh.push(Fresh::Identity(key.clone(), identity, value.len()));
+                fresh.push(Fresh::Identity(identity, value.len()));
                 batch.push((key, Some(value)));
             }
             Write::Receipt {
@@ -139,7 +137,7 @@ impl<E: Engine> KeyedStore<E> {
                     key(Tag::Event).number(event.sequence).bytes(),
                     encode(&*event),
                 );
-                fresh.push(Fresh::Event(key.clone(), event, value.len()));
+                fresh.push(Fresh::Event(event, value.len()));
                 batch.push((key, Some(value)));
             }
             Write::OpenTask(task) => {
@@ -244,12 +242,8 @@ impl<E: Engine> KeyedStore<E> {
                     let record = key_in(Tag::Record).number(*number).bytes();
                     let fold = key(Tag::Fold).number(*number).bytes();
                     let edges = key_in(Tag::Edges).number(*number).bytes();
-                    batch.extend([&record, &fold, &edges].map(|key| (key.clone(), None)));
-                    fresh.push(Fresh::Erased {
-                        record,
-                        fold,
-                        edges,
-                    });
+                    batch.extend([record, fold, edges].map(|key| (key, None)));
+                    fresh.push(Fresh::Erased(*number));
                 }
                 let id = erasure.identity_id.0;
                 batch.push((key(Tag::Erasure).id(&id).bytes(), Some(encode(&erasure))));
