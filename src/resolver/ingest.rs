@@ -1,9 +1,9 @@
 //! The writer: one thread takes signals and decisions from all callers, commits each, and makes a group of them durable with
-//! one flush before it answers any. Before it, in the same order, another thread makes signals ready.
+//! one flush before it answers any. Before it other threads make signals ready; the writer takes them in the order in which they came.
 
 use std::sync::Arc;
 
-use rayon::prelude::*;
+use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -21,10 +21,11 @@ use crate::store::{StoredErasure, Tenant};
 const QUEUE_LENGTH: usize = 4_096;
 /// Requests after which a flush makes them durable.
 const MAX_GROUP: usize = 512;
-/// Requests that are made ready on all cores and handed to the writer together: a hand-over wakes a thread.
-const MAX_BATCH: usize = 64;
-/// Batches that may be ready before the writer comes to them: enough to even out what each costs.
-const MAX_READY: usize = 8;
+/// Requests that one thread makes ready and hands to the writer together: a hand-over wakes a thread.
+const MAX_BATCH: usize = 16;
+/// Batches that are made ready before the writer comes to them: enough to even out what each costs, few enough that little of what was
+/// found for them has changed by then.
+const MAX_READY: usize = 16;
 
 type Reply<T> = oneshot::Sender<Result<T, EngineError>>;
 
@@ -98,7 +99,7 @@ impl Durable {
 }
 
 /// The writer's threads; they join when all [`Ingest`]s are gone.
-pub struct Writer([std::thread::JoinHandle<()>; 2]);
+pub struct Writer(Vec<std::thread::JoinHandle<()>>);
 
 impl Writer {
     /// Waits until everything accepted is durable and the index is committed.
@@ -124,19 +125,21 @@ impl Ingest {
         }
         let (flushed, durable) = watch::channel(sequences);
         let (ready, taken) = mpsc::channel(MAX_READY);
-        let preparer = std::thread::Builder::new().name("preparer".into()).spawn({
-            let engine = engine.clone();
-            move || make_ready(&engine, receiver, &ready)
-        })?;
-        let writer = std::thread::Builder::new()
-            .name("writer".into())
-            .spawn(move || run(&engine, taken, &flushed))?;
+        let receiver = Arc::new(Mutex::new(receiver));
+        let mut threads = Vec::new();
+        for _ in 0..std::thread::available_parallelism()?.get() {
+            let (engine, receiver, ready) = (engine.clone(), receiver.clone(), ready.clone());
+            let preparer = std::thread::Builder::new().name("preparer".into());
+            threads.push(preparer.spawn(move || make_ready(&engine, &receiver, &ready))?);
+        }
+        let writer = std::thread::Builder::new().name("writer".into());
+        threads.push(writer.spawn(move || run(&engine, taken, &flushed))?);
         Ok((
             Self {
                 requests,
                 durable: Durable(durable),
             },
-            Writer([preparer, writer]),
+            Writer(threads),
         ))
     }
 
@@ -251,14 +254,29 @@ impl Answer {
     }
 }
 
+/// A batch on its way to the writer.
+type Batch = oneshot::Receiver<Vec<Ready>>;
+
 fn make_ready(
     engine: &Engine,
-    mut requests: mpsc::Receiver<Request>,
-    ready: &mpsc::Sender<Vec<Ready>>,
+    requests: &Mutex<mpsc::Receiver<Request>>,
+    ready: &mpsc::Sender<Batch>,
 ) {
     let mut waiting = Vec::with_capacity(MAX_BATCH);
-    while requests.blocking_recv_many(&mut waiting, MAX_BATCH) > 0 {
-        let batch = waiting.par_drain(..).map(|request| match request {
+    loop {
+        let batch = {
+            // Whoever takes requests queues for the writer before another takes the next.
+            let mut requests = requests.lock();
+            if requests.blocking_recv_many(&mut waiting, MAX_BATCH) == 0 {
+                return;
+            }
+            let (batch, pending) = oneshot::channel();
+            if ready.blocking_send(pending).is_err() {
+                return;
+            }
+            batch
+        };
+        let made = waiting.drain(..).map(|request| match request {
             Request::Signal(tenant, signal, reply) => {
                 let prepared = engine.prepare(&tenant, &signal).map(Box::new);
                 Ready::Signal(tenant, signal, prepared, reply)
@@ -267,7 +285,7 @@ fn make_ready(
             Request::Erase(tenant, erasure, reply) => Ready::Erase(tenant, erasure, reply),
             Request::Model(tenant, reply) => Ready::Model(tenant, reply),
         });
-        if ready.blocking_send(batch.collect()).is_err() {
+        if batch.send(made.collect()).is_err() {
             return;
         }
     }
@@ -275,19 +293,33 @@ fn make_ready(
 
 fn run(
     engine: &Engine,
-    mut ready: mpsc::Receiver<Vec<Ready>>,
+    mut ready: mpsc::Receiver<Batch>,
     flushed: &watch::Sender<FxHashMap<Tenant, u64>>,
 ) {
     let mut group = Vec::with_capacity(MAX_GROUP);
     let mut sequences: FxHashMap<Tenant, u64> = FxHashMap::default();
-    while let Some(batch) = ready.blocking_recv() {
-        let mut next = Some(batch);
-        while let Some(batch) = next {
+    let mut next = None;
+    while let Some(batch) = next.take().or_else(|| ready.blocking_recv()) {
+        // Whoever waits for what a preparer lost by a panic is told that it is gone.
+        let mut batch = batch.blocking_recv().unwrap_or_default();
+        loop {
             let requests = batch.into_iter();
             group.extend(requests.map(|request| handle(engine, request, &mut sequences)));
-            next = (group.len() < MAX_GROUP)
-                .then(|| ready.try_recv().ok())
-                .flatten();
+            if group.len() >= MAX_GROUP {
+                break;
+            }
+            let Ok(mut further) = ready.try_recv() else {
+                break;
+            };
+            batch = match further.try_recv() {
+                Ok(batch) => batch,
+                Err(oneshot::error::TryRecvError::Closed) => Vec::new(),
+                // What is committed does not wait for what is not ready.
+                Err(oneshot::error::TryRecvError::Empty) => {
+                    next = Some(further);
+                    break;
+                }
+            };
         }
         let flush = engine.store().flush().map_err(|cause| cause.to_string());
         if let Err(cause) = &flush {

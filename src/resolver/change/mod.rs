@@ -94,6 +94,8 @@ pub(super) struct Change<'a> {
     activity: BTreeMap<BlockingKey, bool>,
     /// Records whose pairs or constraints change.
     dirty: BTreeSet<RecordNumber>,
+    /// Other records that gain or lose an edge, as a key now brings the pair or no longer does.
+    rewired: BTreeSet<RecordNumber>,
     writes: Vec<Write>,
 }
 
@@ -125,6 +127,7 @@ impl<'a> Change<'a> {
             tasks: Vec::new(),
             activity: BTreeMap::new(),
             dirty: BTreeSet::new(),
+            rewired: BTreeSet::new(),
             writes: Vec::new(),
         })
     }
@@ -291,13 +294,9 @@ impl<'a> Change<'a> {
                 clusters: vec![members],
             });
         }
-        let mut start = BTreeSet::new();
-        for number in self
-            .dirty
-            .union(&self.subjects)
-            .copied()
-            .collect::<Vec<_>>()
-        {
+        let mut start = self.rewired.clone();
+        let changed: Vec<RecordNumber> = self.dirty.union(&self.subjects).copied().collect();
+        for number in changed {
             // A steward's word may be on a record that was erased.
             if self.load(number)? {
                 start.insert(number);

@@ -53,10 +53,12 @@ impl Change<'_> {
         Ok(())
     }
 
-    /// A key that a record gains or loses may cross the bound of its rule, in either direction; then all its holders' pairs
-    /// are weighed anew. One that too many hold already stays inactive when one more holds it.
+    /// A key that a record gains or loses may cross the bound of its rule, in either direction. Where it is a value that is shared
+    /// from here on, or no longer, all its holders' pairs are weighed anew; any other only brings or no longer brings the pairs between
+    /// them. One that too many hold already stays inactive when one more holds it.
     fn follow_key(&mut self, key: BlockingKey, subject: RecordNumber) -> Result<(), EngineError> {
-        let bound = self.state.matcher.pack.blocking.rule(key).max_records;
+        let rule = self.state.matcher.pack.blocking.rule(key);
+        let bound = rule.max_records;
         let is_gained = self.records[&subject].keys.binary_search(&key).is_ok();
         let was_inactive = self.state.inactive.read().contains(&key);
         if is_gained && was_inactive {
@@ -73,9 +75,11 @@ impl Change<'_> {
         let inactive = others.filter(holds).count() + usize::from(is_gained) > bound;
         if inactive != was_inactive {
             self.activity.insert(key, inactive);
-            let holders = self.holders[&key].iter().copied();
-            self.dirty
-                .extend(holders.filter(|holder| *holder != subject));
+            if rule.shared_value {
+                let holders = self.holders[&key].iter().copied();
+                self.dirty
+                    .extend(holders.filter(|holder| *holder != subject));
+            }
         }
         Ok(())
     }
@@ -102,6 +106,67 @@ impl Change<'_> {
         for number in &dirty {
             self.weigh_pairs(*number)?;
         }
+        for (key, is_inactive) in self.activity.clone() {
+            self.rewire(key, is_inactive)?;
+        }
+        Ok(())
+    }
+
+    /// Removes the edges that only a key brought which too many hold now, or finds those that it brings now. Where pairs are weighed
+    /// anew they are right already.
+    fn rewire(&mut self, key: BlockingKey, is_inactive: bool) -> Result<(), EngineError> {
+        let mut holders = BTreeSet::new();
+        for number in self.holders(key)?.to_vec() {
+            if !self.dirty.contains(&number) && self.load(number)? {
+                self.load_edges(number)?;
+                holders.insert(number);
+            }
+        }
+        for one in &holders {
+            let later = holders.range(one + 1..).copied();
+            let others: Vec<RecordNumber> = if is_inactive {
+                let edges = self.edges[one].iter().map(|edge| edge.other);
+                edges
+                    .filter(|other| other > one && holders.contains(other))
+                    .filter(|other| !self.shares_active_key(*one, *other))
+                    .collect()
+            } else {
+                later
+                    .filter(|other| !self.shared_active_key_before(*one, *other))
+                    .collect()
+            };
+            for other in others {
+                self.rewire_pair(*one, other, is_inactive)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn rewire_pair(
+        &mut self,
+        one: RecordNumber,
+        other: RecordNumber,
+        is_inactive: bool,
+    ) -> Result<(), EngineError> {
+        if is_inactive {
+            for (one, other) in [(one, other), (other, one)] {
+                let edges = self.edges.entry(one).or_default();
+                Arc::make_mut(edges).retain(|edge| edge.other != other);
+            }
+        } else {
+            let has_edge = |edge: &StoredEdge| edge.other == other;
+            if self.edges[&one].iter().any(has_edge) {
+                return Ok(());
+            }
+            self.prepare_comparable(one);
+            self.prepare_comparable(other);
+            let Some(score) = self.score(one, other) else {
+                return Ok(());
+            };
+            self.insert_edge(one, other, score)?;
+            self.insert_edge(other, one, score)?;
+        }
+        self.rewired.extend([one, other]);
         Ok(())
     }
 
@@ -182,9 +247,25 @@ impl Change<'_> {
     }
 
     fn shares_active_key(&self, one: RecordNumber, other: RecordNumber) -> bool {
+        self.shares_key(one, other, |key| !self.is_inactive(key))
+    }
+
+    /// Whether two records share a key that was active before the change and stays so.
+    fn shared_active_key_before(&self, one: RecordNumber, other: RecordNumber) -> bool {
+        self.shares_key(one, other, |key| {
+            !self.is_inactive(key) && !self.activity.contains_key(&key)
+        })
+    }
+
+    fn shares_key(
+        &self,
+        one: RecordNumber,
+        other: RecordNumber,
+        is_meant: impl Fn(BlockingKey) -> bool,
+    ) -> bool {
         let (one, other) = (&self.records[&one].keys, &self.records[&other].keys);
         one.iter()
-            .any(|key| other.binary_search(key).is_ok() && !self.is_inactive(*key))
+            .any(|key| other.binary_search(key).is_ok() && is_meant(*key))
     }
 
     /// Scores a pair as a bulk job does: the smaller record key first. `None` where it is no match and none for review.
