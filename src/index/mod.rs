@@ -41,6 +41,15 @@ impl IndexDocument {
         }
     }
 
+    /// That the index is to hold nothing of a record.
+    pub fn removal(number: RecordNumber) -> Self {
+        Self {
+            number,
+            keys: Vec::new(),
+            words: Vec::new(),
+        }
+    }
+
     fn is_removal(&self) -> bool {
         self.keys.is_empty() && self.words.is_empty()
     }

@@ -282,9 +282,13 @@ impl Engine {
         let changes = self.store.changes_after(tenant, generation, committed)?;
         if committed <= last_change && last_change - committed == changes.len() as u64 {
             for (change, number) in changes {
-                if let Some(record) = self.store.record(tenant, generation, number)? {
-                    index.stage(IndexDocument::of(&record), change);
-                }
+                let record = self.store.record(tenant, generation, number)?;
+                // Whose person was erased leaves the index as well.
+                let document = record.map_or_else(
+                    || IndexDocument::removal(number),
+                    |record| IndexDocument::of(&record),
+                );
+                index.stage(document, change);
             }
             return Ok(());
         }

@@ -78,7 +78,7 @@ fn signals_of(steps: &mut Vec<Step>) -> Vec<Signal> {
     signals.collect()
 }
 
-/// The model that ships, one that asks for more and bears fewer holders of an e-mail address, one that asks for less.
+/// The model that ships, one that asks for more and bears fewer holders of an e-mail address and of what several have in common, one that asks for less.
 fn matchers() -> &'static [Arc<Matcher>; 3] {
     static MATCHERS: OnceLock<[Arc<Matcher>; 3]> = OnceLock::new();
     MATCHERS.get_or_init(|| {
@@ -91,10 +91,13 @@ fn matchers() -> &'static [Arc<Matcher>; 3] {
             with(|_| {}),
             with(|pack| {
                 pack.thresholds.match_probability = 0.97;
-                let email =
-                    |rule: &&mut veridem_matchers::block::BlockingRule| rule.name == "email";
-                if let Some(rule) = pack.blocking.0.iter_mut().find(email) {
-                    rule.max_records = 2;
+                // An address that three hold is a shared value, and what four have in common brings no pairs.
+                for rule in &mut pack.blocking.0 {
+                    if rule.name == "email" {
+                        rule.max_records = 2;
+                    } else if !rule.shared_value {
+                        rule.max_records = 3;
+                    }
                 }
                 for source in pack.sources.values_mut() {
                     source.trust = 7;

@@ -577,6 +577,41 @@ fn decisions_explain_themselves() {
     );
 }
 
+/// A person who was erased after the index's last commit is not in the index that a start catches up.
+#[test]
+fn the_index_forgets_who_was_erased_before_its_commit() {
+    use std::sync::Arc;
+    use veridem::index::{Indexes, TantivyIndexes};
+    use veridem::store::{FjallStore, Generation};
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let indexes = || TantivyIndexes::new(directory.path().join("index"));
+    let open = || {
+        let store = FjallStore::open_directory(&directory.path().join("store"), 16 << 20);
+        let store: Arc<dyn Store> = Arc::new(store.expect("the store opens"));
+        Engine::new(store, matcher(), Box::new(indexes()))
+    };
+    let engine = open();
+    let said = update("1", "pos/1", vec![name("Xenobia", "Okafor")]);
+    let told = engine.submit(&tenant(), &said, EVENT_TIME_MS);
+    let id = told.expect("it is accepted").identity_id;
+    let id = id.expect("it is somebody's");
+    engine.commit_indexes().expect("the index commits");
+    let erasure = engine.find_person(&tenant(), &id, "test");
+    let erasure = erasure.expect("it is a living identity");
+    let erased = engine.erase(&tenant(), &erasure, EVENT_TIME_MS);
+    erased.expect("it is erased");
+    engine.store().flush().expect("the store flushes");
+    drop(engine);
+    let engine = open();
+    engine.open_tenant(&tenant()).expect("the tenant opens");
+    engine.commit_indexes().expect("the index commits");
+    drop(engine);
+    let index = indexes().open(&tenant(), Generation::default());
+    let index = index.expect("the index opens");
+    let found = index.search(&["xenobia".to_owned()], 10);
+    assert_eq!(found.expect("it is asked"), Vec::<u64>::new());
+}
+
 /// Law 7: the index can be deleted; law 2: what the store holds is there after a restart.
 #[test]
 fn the_index_is_rebuilt_from_the_store() {
