@@ -1,7 +1,6 @@
 //! The online engine: one writer, any number of readers. A change is worked out in memory, committed to the store as one write,
 //! then shown to the index.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -93,7 +92,7 @@ impl TenantState {
         self.set_last_change(change);
     }
 
-    pub(super) fn touch(&self, records: &BTreeSet<RecordNumber>) {
+    pub(super) fn touch(&self, records: impl Iterator<Item = RecordNumber>) {
         if let Some(touched) = self.touched.lock().as_mut() {
             touched.extend(records);
         }

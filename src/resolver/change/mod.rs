@@ -490,7 +490,9 @@ impl<'a> Change<'a> {
         for (document, change) in staged {
             self.state.stage(document, change);
         }
-        self.state.touch(&self.changed_records);
+        // Under another model a record may say something new where under this one it does not.
+        self.state
+            .touch(self.changed_records.union(&self.subjects).copied());
         if !self.tasks.is_empty() {
             let mut open_tasks = self.state.shared.open_tasks.write();
             for (pair, content) in self.tasks {

@@ -36,13 +36,13 @@ impl Change<'_> {
         };
         let same =
             old.is_some_and(|old| old.normalised == new.normalised && was_alive == new.is_alive);
-        self.changed_records.insert(number);
         self.records.insert(number, new);
         if old.is_none() {
             self.edges_before.insert(number, SharedEdges::default());
             self.edges.insert(number, SharedEdges::default());
         }
         if !same {
+            self.changed_records.insert(number);
             self.dirty.insert(number);
         }
         for key in &changed_keys {
