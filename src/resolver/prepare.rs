@@ -17,7 +17,7 @@ use super::touched::Touch;
 use crate::store::{IdentityId, RecordNumber, StoredEdge, StoredFold, StoredRecord, Tenant};
 
 /// Stands for the number of a record that has none yet. Numbers begin at 1.
-pub(super) const UNNUMBERED: RecordNumber = 0;
+const UNNUMBERED: RecordNumber = 0;
 
 /// What a record says once a signal has come.
 pub(super) struct Statement {

@@ -36,7 +36,6 @@ pub(super) enum NumberOf {
 }
 
 /// Everything connected with what changes, and the clusters that it makes.
-#[derive(Debug, PartialEq)]
 pub(super) struct Partition {
     pub(super) affected: BTreeSet<RecordNumber>,
     /// Each in the order of record keys, in the order of their first keys.
@@ -377,15 +376,11 @@ impl<'a> Change<'a> {
                 (edges.binary_search_by_key(number, |edge| edge.other)).is_ok()
             };
             if !has_subject && !cluster.iter().any(is_near) {
-                if let Some(id) = self.record(cluster[0]).identity_id {
-                    self.engine.store.identity(self.tenant, &id)?;
-                }
+                self.read_identity_of(cluster[0])?;
                 continue;
             }
             for number in cluster {
-                if let Some(id) = self.record(*number).identity_id {
-                    self.engine.store.identity(self.tenant, &id)?;
-                }
+                self.read_identity_of(*number)?;
                 if has_subject && *number != subject {
                     self.engine.store.fold(self.tenant, *number)?;
                 }
@@ -394,6 +389,14 @@ impl<'a> Change<'a> {
                     self.load(edge.other)?;
                 }
             }
+        }
+        Ok(())
+    }
+
+    fn read_identity_of(&mut self, number: RecordNumber) -> Result<(), EngineError> {
+        // Before its turn a record may be gone that an identity still had.
+        if let Some(id) = self.identity_of(number)? {
+            self.engine.store.identity(self.tenant, &id)?;
         }
         Ok(())
     }
