@@ -15,6 +15,7 @@ use super::prepare::Prepared;
 use super::signal::Signal;
 use super::steward::{StewardAnswer, StewardRequest};
 use crate::clock;
+use crate::executor::available_threads;
 use crate::store::{StoredErasure, Tenant};
 
 /// Requests that may wait for the writer.
@@ -127,7 +128,7 @@ impl Ingest {
         let (ready, taken) = mpsc::channel(MAX_READY);
         let receiver = Arc::new(Mutex::new(receiver));
         let mut threads = Vec::new();
-        for _ in 0..std::thread::available_parallelism()?.get() {
+        for _ in 0..available_threads() {
             let (engine, receiver, ready) = (engine.clone(), receiver.clone(), ready.clone());
             let preparer = std::thread::Builder::new().name("preparer".into());
             threads.push(preparer.spawn(move || make_ready(&engine, &receiver, &ready))?);

@@ -176,19 +176,19 @@ impl Engine {
             return Ok(None);
         }
         let statement = state.statement(before.as_deref(), signal);
-        let mut change = Change::begin(self, tenant, &state)?;
-        change.know(Known {
+        let known = Known {
             moment,
             is_new_signal: true,
             number: Some(number),
             inactive: state.inactive_of(&statement.record.keys),
             ..Known::default()
-        });
+        };
         let number = number.unwrap_or(UNNUMBERED);
         let identity_id = old.as_ref().and_then(|old| old.identity_id);
         let fold = statement.fold.clone();
         let record = statement.record(number, identity_id);
-        change.replace_record(old.as_deref(), record.clone(), fold.clone())?;
+        let mut change = Change::ahead(self, tenant, &state, known);
+        change.replace_evidence(old.as_deref(), record.clone())?;
         let mut known = change.foresee(number)?;
         known.records.extend(old.map(|old| (number, old)));
         Ok(Some(Foreseen {

@@ -4,13 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use veridem::resolver::{
-    Engine, EngineError, Fold, Moment, Prepared, Records, Signal, SignalKind, StewardAction,
-    StewardRequest, resolve_records,
+    Engine, EngineError, Fold, Moment, Records, Signal, SignalKind, resolve_records,
 };
 use veridem::store::{Ended, EventKind, IdentityId, Store, StoredEvent, check_tenant};
 use veridem_matchers::{Attribute, CustomAttribute, Record, RecordKey};
 
-use crate::histories::matchers;
 use crate::support::*;
 
 /// The plain model: fold all signals, resolve all records at once.
@@ -142,104 +140,7 @@ proptest! {
     }
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(500))]
-
-    /// However early signals are made ready, before whatever others, words and erasures come to their turn: every event is the same.
-    #[test]
-    fn what_is_made_ready_early_changes_nothing(
-        (signals, leads, others) in signals(24).prop_flat_map(|signals| {
-            let leads = prop::collection::vec(0..24_usize, signals.len());
-            let others = prop::collection::vec(other_call(), signals.len());
-            (Just(signals), leads, others)
-        }),
-        matcher in 0..3_usize,
-    ) {
-        let engine = || memory_engine_with(matchers()[matcher].clone());
-        let (one, other) = (engine(), engine());
-        let mut ready: Vec<Option<Prepared>> = signals.iter().map(|_| None).collect();
-        for (turn, signal) in signals.iter().enumerate() {
-            for later in turn..signals.len() {
-                if ready[later].is_none() && later - turn <= leads[later] {
-                    let prepared = other.prepare(&tenant(), &signals[later]);
-                    ready[later] = Some(prepared.expect("a valid signal is made ready"));
-                }
-            }
-            for engine in [&one, &other] {
-                call(engine, turn, &others[turn]);
-            }
-            submit_all(&one, std::slice::from_ref(signal));
-            let prepared = ready[turn].take().expect("made ready at its turn at the latest");
-            other
-                .submit_prepared(&tenant(), signal, prepared, EVENT_TIME_MS)
-                .expect("a valid signal is accepted");
-        }
-        prop_assert_eq!(events_of(&one), events_of(&other));
-        prop_assert_eq!(golden_and_tasks(one.store().as_ref()), golden_and_tasks(other.store().as_ref()));
-        prop_assert_eq!(check_tenant(other.store().as_ref(), &tenant()).expect("the store reads"), Vec::<String>::new());
-    }
-}
-
-/// What comes between signals.
-#[derive(Clone, Debug)]
-enum OtherCall {
-    None,
-    /// A word on two records, by their places.
-    Override(usize, usize, bool),
-    /// The person of a record is erased.
-    Erase(usize),
-}
-
-fn other_call() -> impl Strategy<Value = OtherCall> {
-    prop_oneof![
-        12 => Just(OtherCall::None),
-        3 => (0..12_usize, 0..12_usize, any::<bool>())
-            .prop_map(|(one, other, same)| OtherCall::Override(one, other, same)),
-        1 => (0..12_usize).prop_map(OtherCall::Erase),
-    ]
-}
-
-fn call(engine: &Engine, turn: usize, call: &OtherCall) {
-    let records = records_of(engine.store().as_ref(), &tenant());
-    match call {
-        OtherCall::None => {}
-        OtherCall::Override(one, other, same) => {
-            let (Some(one), Some(other)) = (records.get(*one), records.get(*other)) else {
-                return;
-            };
-            let (one, other) = (one.key.clone(), other.key.clone());
-            if one == other {
-                return;
-            }
-            let groups = match same {
-                true => vec![vec![one, other]],
-                false => vec![vec![one], vec![other]],
-            };
-            let request = StewardRequest {
-                action: StewardAction::Override(groups),
-                expected_versions: Vec::new(),
-                principal: "steward".into(),
-                note: String::new(),
-                idempotency_key: format!("call-{turn}"),
-                preview: false,
-            };
-            let said = engine.steward(&tenant(), &request, EVENT_TIME_MS);
-            said.expect("both are known");
-        }
-        OtherCall::Erase(place) => {
-            let id = records.get(*place).and_then(|record| record.identity_id);
-            // An identity of records that were deleted may have ended.
-            if let Some(erasure) =
-                id.and_then(|id| engine.find_person(&tenant(), &id, "steward").ok())
-            {
-                let done = engine.erase(&tenant(), &erasure, EVENT_TIME_MS);
-                done.expect("it lives");
-            }
-        }
-    }
-}
-
-fn events_of(engine: &Engine) -> Vec<std::sync::Arc<StoredEvent>> {
+pub fn events_of(engine: &Engine) -> Vec<std::sync::Arc<StoredEvent>> {
     engine
         .store()
         .events(&tenant(), 0, usize::MAX)

@@ -12,6 +12,7 @@ mod crash;
 mod crosswalk;
 mod dashboards;
 mod drops;
+mod foreseen;
 mod gateway;
 mod histories;
 #[cfg(all(feature = "kafka", feature = "nats", feature = "rabbitmq"))]

@@ -105,8 +105,8 @@ impl EvidencePart {
 /// What the pairs between two clusters say, comparison by comparison.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PairEvidence {
-    /// Of the comparisons that found something, in the order in which they are summed. Shared: what a pair says is looked up far more often than
-    /// anything is added to it.
+    /// Of the comparisons that found something, in the order in which they are summed. Shared: what a pair says is looked up far
+    /// more often than anything is added to it.
     parts: Arc<Vec<EvidencePart>>,
     /// A rule caps every pair at review.
     capped: bool,

@@ -104,11 +104,25 @@ impl<'a> Change<'a> {
         tenant: &'a Tenant,
         state: &'a TenantState,
     ) -> Result<Self, EngineError> {
+        let counters = engine.store.counters(tenant)?;
         Ok(Self {
+            counters,
+            ..Self::ahead(engine, tenant, state, Known::default())
+        })
+    }
+
+    /// A change before its turn, with what is known of it by then: it counts nothing and cannot be committed.
+    pub(super) fn ahead(
+        engine: &'a Engine,
+        tenant: &'a Tenant,
+        state: &'a TenantState,
+        known: Known,
+    ) -> Self {
+        Self {
             engine,
             tenant,
             state,
-            counters: engine.store.counters(tenant)?,
+            counters: Counters::default(),
             anew: false,
             records: FxHashMap::default(),
             changed_records: BTreeSet::new(),
@@ -121,14 +135,14 @@ impl<'a> Change<'a> {
             overrides: state.shared.overrides.read().clone(),
             overrides_change: false,
             holders: FxHashMap::default(),
-            known: Known::default(),
+            known,
             touches: Vec::new(),
             tasks: Vec::new(),
             activity: BTreeMap::new(),
             dirty: BTreeSet::new(),
             rewired: BTreeSet::new(),
             writes: Vec::new(),
-        })
+        }
     }
 
     /// Takes what was read for this change before it began, and is still so.

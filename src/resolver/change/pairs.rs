@@ -36,13 +36,16 @@ impl Change<'_> {
         };
         let same =
             old.is_some_and(|old| old.normalised == new.normalised && was_alive == new.is_alive);
+        // Of another generation it may say the same and be in another identity.
+        if old != Some(&*new) {
+            self.changed_records.insert(number);
+        }
         self.records.insert(number, new);
         if old.is_none() {
             self.edges_before.insert(number, SharedEdges::default());
             self.edges.insert(number, SharedEdges::default());
         }
         if !same {
-            self.changed_records.insert(number);
             self.dirty.insert(number);
         }
         for key in &changed_keys {
@@ -123,50 +126,27 @@ impl Change<'_> {
             }
         }
         for one in &holders {
-            let later = holders.range(one + 1..).copied();
-            let others: Vec<RecordNumber> = if is_inactive {
-                let edges = self.edges[one].iter().map(|edge| edge.other);
-                edges
-                    .filter(|other| other > one && holders.contains(other))
-                    .filter(|other| !self.shares_active_key(*one, *other))
-                    .collect()
-            } else {
-                later
-                    .filter(|other| !self.shared_active_key_before(*one, *other))
-                    .collect()
-            };
-            for other in others {
-                self.rewire_pair(*one, other, is_inactive)?;
+            for other in holders.range(one + 1..) {
+                let edges = &self.edges[one];
+                let has_edge = edges.binary_search_by_key(other, |edge| edge.other).is_ok();
+                if is_inactive && has_edge && !self.shares_active_key(*one, *other) {
+                    self.remove_edge(*one, *other)?;
+                    self.remove_edge(*other, *one)?;
+                } else if !is_inactive && !has_edge && !self.shared_active_key_before(*one, *other)
+                {
+                    self.prepare_comparable(*one);
+                    self.prepare_comparable(*other);
+                    let Some(score) = self.score(*one, *other) else {
+                        continue;
+                    };
+                    self.insert_edge(*one, *other, score)?;
+                    self.insert_edge(*other, *one, score)?;
+                } else {
+                    continue;
+                }
+                self.rewired.extend([one, other]);
             }
         }
-        Ok(())
-    }
-
-    fn rewire_pair(
-        &mut self,
-        one: RecordNumber,
-        other: RecordNumber,
-        is_inactive: bool,
-    ) -> Result<(), EngineError> {
-        if is_inactive {
-            for (one, other) in [(one, other), (other, one)] {
-                let edges = self.edges.entry(one).or_default();
-                Arc::make_mut(edges).retain(|edge| edge.other != other);
-            }
-        } else {
-            let has_edge = |edge: &StoredEdge| edge.other == other;
-            if self.edges[&one].iter().any(has_edge) {
-                return Ok(());
-            }
-            self.prepare_comparable(one);
-            self.prepare_comparable(other);
-            let Some(score) = self.score(one, other) else {
-                return Ok(());
-            };
-            self.insert_edge(one, other, score)?;
-            self.insert_edge(other, one, score)?;
-        }
-        self.rewired.extend([one, other]);
         Ok(())
     }
 
@@ -174,9 +154,7 @@ impl Change<'_> {
     fn weigh_pairs(&mut self, number: RecordNumber) -> Result<(), EngineError> {
         self.load_edges(number)?;
         for edge in std::mem::take(self.edges.entry(number).or_default()).iter() {
-            self.load_edges(edge.other)?;
-            let back = self.edges.entry(edge.other).or_default();
-            Arc::make_mut(back).retain(|back| back.other != number);
+            self.remove_edge(edge.other, number)?;
         }
         if !self
             .records
@@ -279,6 +257,17 @@ impl Change<'_> {
             .matcher
             .scorer
             .score_close(self.comparable(left), self.comparable(right))
+    }
+
+    fn remove_edge(
+        &mut self,
+        number: RecordNumber,
+        other: RecordNumber,
+    ) -> Result<(), EngineError> {
+        self.load_edges(number)?;
+        let edges = Arc::make_mut(self.edges.entry(number).or_default());
+        edges.retain(|edge| edge.other != other);
+        Ok(())
     }
 
     fn insert_edge(

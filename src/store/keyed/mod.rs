@@ -1,5 +1,6 @@
 //! `Store` over any ordered key-value engine with atomic batches: the encoding is written once.
 
+mod warm_up;
 mod write;
 
 use std::hash::Hash;
@@ -13,7 +14,7 @@ use veridem_matchers::block::BlockingKey;
 
 use crate::store::cache::Cache;
 use crate::store::encoding::{
-    FORMAT_KEY, Key, Space, TENANTS_KEY, Tag, decode, encode, last_id, last_number, space_of,
+    FORMAT_KEY, Key, Space, TENANTS_KEY, Tag, decode, encode, last_number, space_of,
 };
 use crate::store::migrate::migrate;
 use crate::store::spaces::{Spaces, TenantSpaces};
@@ -30,8 +31,6 @@ pub(super) const STORE_FORMAT_VERSION: u32 = 4;
 const OLDEST_FORMAT_VERSION: u32 = 2;
 /// The parts of a large value. sled (0.34.7) panicked when it was opened after power loss behind a value of 16 KiB; it takes these.
 const PART_BYTES: usize = 2 << 10;
-/// Entries that one step of filling a cache reads.
-const READ_AT_ONCE: usize = 4_096;
 /// The latest events, for sinks and watches that follow closely.
 const EVENT_CACHE_BYTES: u64 = 24 << 20;
 /// What a record number takes in its cache.
@@ -222,51 +221,6 @@ impl<E: Engine> KeyedStore<E> {
             };
             Ok(Some((decode(what, &bytes)?, bytes.len())))
         })
-    }
-
-    /// Reads what a space has under a tag into a cache, until it is full.
-    fn fill<K: Copy + Eq + Hash, T: DeserializeOwned>(
-        &self,
-        what: &'static str,
-        cache: &Cache<K, T>,
-        (space, tag): (Space, Tag),
-        name_of: impl Fn(&[u8]) -> Option<K>,
-    ) -> Result<(), StoreError> {
-        let prefix = Key::new(space, tag).bytes();
-        let mut after: Option<Vec<u8>> = None;
-        loop {
-            let entries = self.engine.scan(&prefix, after.as_deref(), READ_AT_ONCE)?;
-            let Some((last, _)) = entries.last() else {
-                return Ok(());
-            };
-            after = Some(last.clone());
-            for (key, bytes) in entries {
-                if cache.is_full() {
-                    return Ok(());
-                }
-                if let Some(name) = name_of(&key) {
-                    cache.put((space, name), Arc::new(decode(what, &bytes)?), bytes.len());
-                }
-            }
-        }
-    }
-
-    /// [`KeyedStore::fill`] of record numbers.
-    fn fill_numbers(&self, prefix: Vec<u8>) -> Result<(), StoreError> {
-        let mut after: Option<Vec<u8>> = None;
-        while (self.numbers.len() as u64) < self.numbers.capacity() {
-            let entries = self.engine.scan(&prefix, after.as_deref(), READ_AT_ONCE)?;
-            let Some((last, _)) = entries.last() else {
-                break;
-            };
-            after = Some(last.clone());
-            for (key, bytes) in entries {
-                if let Ok(key) = NumberKey::try_from(key.as_slice()) {
-                    self.numbers.insert(key, decode("record number", &bytes)?);
-                }
-            }
-        }
-        Ok(())
     }
 
     fn scan<T: DeserializeOwned>(
@@ -709,21 +663,7 @@ impl<E: Engine> Store for KeyedStore<E> {
     }
 
     fn warm_up(&self, tenant: &Tenant) -> Result<(), StoreError> {
-        let own = self.space(tenant);
-        let space = self.space_in(tenant, self.in_force(tenant));
-        let (records, others) = rayon::join(
-            || {
-                let records = (space, Tag::Record);
-                self.fill("source record", &self.records, records, last_number)
-            },
-            || {
-                self.fill_numbers(self.key(tenant, Tag::RecordNumber).bytes())?;
-                let identities = (own, Tag::Identity);
-                self.fill("identity", &self.identities, identities, last_id)?;
-                self.fill("edges", &self.edges, (space, Tag::Edges), last_number)
-            },
-        );
-        records.and(others)
+        self.fill_caches(tenant)
     }
 
     fn tenants(&self) -> Vec<Tenant> {
