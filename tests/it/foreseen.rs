@@ -1,7 +1,7 @@
 //! What is worked out of a signal before its turn, and what comes between.
 
 use proptest::prelude::*;
-use veridem::resolver::{Engine, Prepared, StewardAction, StewardRequest};
+use veridem::resolver::{Engine, Prepared, Signal, SignalKind, StewardAction, StewardRequest};
 use veridem::store::check_tenant;
 
 use crate::histories::matchers;
@@ -44,6 +44,24 @@ proptest! {
         prop_assert_eq!(golden_and_tasks(one.store().as_ref()), golden_and_tasks(other.store().as_ref()));
         prop_assert_eq!(check_tenant(other.store().as_ref(), &tenant()).expect("the store reads"), Vec::<String>::new());
     }
+}
+
+/// Of a record that its source has deleted nothing changes with an erasure, but that it is gone.
+#[test]
+fn what_was_made_ready_before_an_erasure_brings_nobody_back() {
+    let engine = memory_engine();
+    let said = update("s1", "pos/1", vec![email("anna@web.org")]);
+    let deleted = Signal {
+        kind: SignalKind::Delete,
+        ..update("s2", "pos/1", Vec::new())
+    };
+    submit_all(&engine, &[said, deleted]);
+    let late = update("s3", "pos/1", vec![email("anna@web.org")]);
+    let prepared = engine.prepare(&tenant(), &late).expect("made ready");
+    call(&engine, 0, &OtherCall::Erase(0));
+    let ack = engine.submit_prepared(&tenant(), &late, prepared, EVENT_TIME_MS);
+    assert!(ack.expect("accepted").erased);
+    assert!(records_of(engine.store().as_ref(), &tenant()).is_empty());
 }
 
 /// What comes between signals.

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tonic::Code;
 use tonic::transport::Channel;
-use veridem::resolver::{Abandoned, Engine, EngineError, Matcher};
-use veridem::store::check_tenant;
+use veridem::resolver::{Abandoned, Engine, EngineError, Matcher, StewardAction, StewardRequest};
+use veridem::store::{ModelPhase as StoredPhase, check_tenant};
 use veridem_matchers::Pack;
 use veridem_proto::v1;
 use veridem_proto::v1::ModelPhase;
@@ -207,6 +207,42 @@ async fn signals_flow_while_a_model_comes_into_force() {
     submit_all(&expected, further);
     let store = veridem::store::open_store(&data, Default::default(), 16 << 20);
     equal(store.expect("it opens").as_ref());
+}
+
+#[test]
+fn a_record_that_goes_to_another_identity_does_so_under_the_model_that_comes() {
+    let engine = memory_engine();
+    let person = |given: &str| vec![name(given, "Okafor"), email(&format!("{given}@web.org"))];
+    let (one, other) = ("ecommerce/1", "ecommerce/2");
+    submit_all(
+        &engine,
+        &[
+            update("s1", one, person("Anna")),
+            update("s2", other, person("Bob")),
+        ],
+    );
+    let begun =
+        engine.begin_model_change(&tenant(), &strict_matcher(), "steward", 1.0, EVENT_TIME_MS);
+    begun.expect("asked for");
+    engine
+        .weigh_model_change(&tenant())
+        .expect("all pairs are weighed");
+    // Neither says anything new.
+    let request = StewardRequest {
+        action: StewardAction::Override(vec![vec![key(one), key(other)]]),
+        expected_versions: Vec::new(),
+        principal: "steward".into(),
+        note: String::new(),
+        idempotency_key: "one person".into(),
+        preview: false,
+    };
+    let said = engine.steward(&tenant(), &request, EVENT_TIME_MS);
+    said.expect("both are known");
+    let step = engine.model_step(&tenant(), EVENT_TIME_MS).expect("a step");
+    assert!(matches!(step.phase, StoredPhase::Deciding { .. }));
+    let problems = check_tenant(engine.store().as_ref(), &tenant()).expect("reads");
+    assert_eq!(problems, Vec::<String>::new());
+    assert_eq!(partition_of(engine.store().as_ref()).len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -204,6 +204,8 @@ impl<'a> Change<'a> {
         records: &[RecordNumber],
     ) -> Result<(), EngineError> {
         self.erased = Some((*id, records.to_vec()));
+        // Also of one that its source had deleted and that says nothing new now.
+        (self.touches).extend(records.iter().copied().map(Touch::Record));
         // All at once: a key that several of them hold is lost by all.
         for number in records {
             if self.load(*number)? {
