@@ -4,12 +4,12 @@ use proptest::prelude::*;
 use veridem::resolver::{Engine, Prepared, Signal, SignalKind, StewardAction, StewardRequest};
 use veridem::store::check_tenant;
 
-use crate::histories::matchers;
+use crate::histories::{cases, matchers};
 use crate::laws::{events_of, signals, submit_all};
 use crate::support::*;
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(500))]
+    #![proptest_config(ProptestConfig::with_cases(cases() / 2))]
 
     /// However early signals are made ready, before whatever others, words and erasures come to their turn: every event is the same.
     #[test]

@@ -482,7 +482,7 @@ proptest! {
 }
 
 /// Histories that are tried: 1,000, or as many as `VERIDEM_HISTORIES` says.
-fn cases() -> u32 {
+pub fn cases() -> u32 {
     let wanted = std::env::var("VERIDEM_HISTORIES").ok();
     wanted.map_or(1_000, |wanted| {
         wanted.parse().expect("a number of histories")
