@@ -5,10 +5,9 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use tokio::sync::mpsc;
-use tokio_stream::StreamExt;
-use tonic::transport::Channel;
 use veridem_proto::v1;
-use veridem_proto::v1::resolution_service_client::ResolutionServiceClient;
+
+use super::client::{Client, framed};
 
 /// Answered calls a second, their latencies, and how many calls were refused.
 pub type Measured = (f64, Histogram<u64>, u64);
@@ -113,50 +112,41 @@ where
 
 /// Signals at a fixed rate over 8 streams; the latency is from the moment at which a signal was due to its ack.
 pub async fn stream(
-    channels: &[Channel],
+    clients: &[Client],
     rate: f64,
     signals: Vec<v1::Signal>,
 ) -> anyhow::Result<Measured> {
-    let count = signals.len();
-    let signals = Arc::new(signals);
+    let requests = signals.into_iter().map(|signal| {
+        framed(&v1::SubmitSignalsRequest {
+            signal: Some(signal),
+        })
+    });
+    let requests = requests.collect::<Result<Arc<[_]>, _>>()?;
+    let count = requests.len();
     let started = Instant::now() + Duration::from_millis(50);
     let due = move |index: usize| started + Duration::from_secs_f64(index as f64 / rate);
     let mut streams = tokio::task::JoinSet::new();
-    for (stream, channel) in channels.iter().enumerate() {
-        let (signals, streams_in_all) = (signals.clone(), channels.len());
-        let mut client = ResolutionServiceClient::new(channel.clone());
+    for (stream, client) in clients.iter().enumerate() {
+        let (requests, client, streams_in_all) = (requests.clone(), client.clone(), clients.len());
         streams.spawn(async move {
-            let (requests, outgoing) = mpsc::channel(1_024);
-            let sending = tokio::spawn({
-                let signals = signals.clone();
-                async move {
-                    for index in (stream..signals.len()).step_by(streams_in_all) {
-                        tokio::time::sleep_until(due(index).into()).await;
-                        let signal = Some(signals[index].clone());
-                        if requests
-                            .send(v1::SubmitSignalsRequest { signal })
-                            .await
-                            .is_err()
-                        {
-                            return;
-                        }
-                    }
+            let (mut questions, mut answers) = client.open("SubmitSignals").await?;
+            let sending = tokio::spawn(async move {
+                for index in (stream..count).step_by(streams_in_all) {
+                    tokio::time::sleep_until(due(index).into()).await;
+                    questions.send(requests[index].clone(), index + streams_in_all >= count)?;
                 }
+                Ok::<_, tonic::Status>(())
             });
-            let mut answers = client
-                .submit_signals(tokio_stream::wrappers::ReceiverStream::new(outgoing))
-                .await?
-                .into_inner();
             let mut latencies = histogram();
             let mut index = stream;
-            while let Some(answer) = answers.next().await {
-                let Some(v1::submit_signals_response::Outcome::Ack(_)) = answer?.outcome else {
+            while let Some(answer) = answers.next::<v1::SubmitSignalsResponse>().await? {
+                let Some(v1::submit_signals_response::Outcome::Ack(_)) = answer.outcome else {
                     anyhow::bail!("a signal was refused")
                 };
                 latencies.saturating_record(due(index).elapsed().as_micros() as u64);
                 index += streams_in_all;
             }
-            sending.await?;
+            sending.await??;
             Ok::<_, anyhow::Error>(latencies)
         });
     }

@@ -232,10 +232,10 @@ async fn main() -> anyhow::Result<()> {
 
     if let Some(sinks) = &sinks {
         // One after the other: each has the machine to itself.
-        sinks::settle(&server.channels[0]).await?;
+        sinks::settle(&server.channel).await?;
         for name in ["webhook", "nats"] {
             if rows.wants("publish") && sinks.settings.contains(&format!("name = {name:?}")) {
-                let rate = sinks::replay(&server.channels[0], name).await?;
+                let rate = sinks::replay(&server.channel, name).await?;
                 let name = format!("publish into {name}");
                 rows.add(&server, &name, 0.0, (rate, histogram(), 0));
             }
@@ -311,7 +311,7 @@ async fn main() -> anyhow::Result<()> {
     for rate in [1_000.0, 5_000.0] {
         if rows.wants(name) {
             let signals = take_signals(per_row(rate));
-            let measured = stream(&server.channels, rate, signals).await?;
+            let measured = stream(&server.clients, rate, signals).await?;
             rows.add(&server, name, rate, measured);
         }
     }
@@ -320,7 +320,7 @@ async fn main() -> anyhow::Result<()> {
         let rate = 2_000.0;
         let (resolved, submitted) = tokio::join!(
             drive(500.0, seconds, resolve),
-            stream(&server.channels, rate, take_signals(per_row(rate)))
+            stream(&server.clients, rate, take_signals(per_row(rate)))
         );
         rows.add(&server, name, 500.0, resolved?);
         rows.add(
@@ -338,7 +338,7 @@ async fn main() -> anyhow::Result<()> {
         let worst = worst_signals(arguments.worst);
         let last = worst[worst.len() - 100..].to_vec();
         let tills = worst[arguments.worst - 100..arguments.worst].to_vec();
-        stream(&server.channels, 100_000.0, worst).await?;
+        stream(&server.clients, 100_000.0, worst).await?;
         let of_the_one = v1::LookupIdentityRequest {
             record: Some(v1::RecordKey {
                 source: "worst".to_owned(),

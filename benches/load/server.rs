@@ -26,9 +26,8 @@ pub fn write_config(directory: &Path, engine: &str) -> anyhow::Result<PathBuf> {
 /// A server process, killed when it is dropped.
 pub struct Server {
     child: Child,
-    /// For streams.
-    pub channels: Vec<Channel>,
-    /// For single calls.
+    /// For what is not measured.
+    pub channel: Channel,
     pub clients: Vec<Client>,
     directory: PathBuf,
     pub start_seconds: f64,
@@ -59,16 +58,15 @@ impl Server {
             }
         };
         std::thread::spawn(move || log.for_each(drop));
-        let mut channels = Vec::new();
+        let endpoint = Channel::from_shared(format!("http://{address}"))?;
+        let channel = endpoint.connect().await?;
         let mut clients = Vec::new();
         for _ in 0..8 {
-            let endpoint = Channel::from_shared(format!("http://{address}"))?;
-            channels.push(endpoint.connect().await?);
             clients.push(Client::connect(address).await?);
         }
         Ok(Self {
             child,
-            channels,
+            channel,
             clients,
             directory: directory.join("data"),
             records,

@@ -2,7 +2,7 @@
 //! touches.
 
 use std::hash::{BuildHasher, Hash, RandomState};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustc_hash::FxHashMap;
 use xxhash_rust::xxh3::{Xxh3, xxh3_128_with_seed};
@@ -15,8 +15,10 @@ use crate::score::{Decision, PairEvidence, PairScore, Scorer, TableScorer};
 /// From so many members on what pairs say is remembered: a customer of hundreds of receipts says the same on most of them, and who
 /// comes to a large component finds most of it as it was.
 const MEMBERS_WORTH_REMEMBERING: usize = 8;
-/// Pairs that are remembered for sure; twice as many are at most. One takes some 360 bytes.
-const REMEMBERED_PAIRS: usize = 100_000;
+/// Pairs that are remembered at once; twice as many are at most. One takes some 70 bytes.
+const REMEMBERED_PAIRS: usize = 500_000;
+/// What they say, each once, as many at once; twice as many are at most. One takes some 400 bytes.
+const REMEMBERED_SAYINGS: usize = 50_000;
 
 /// What pairs of records say under one scorer, remembered from component to component. A pair is known by what its records say, not by
 /// whose they are: there is nothing to forget when a record changes.
@@ -25,12 +27,17 @@ pub struct PairMemo {
     found: Mutex<FoundPairs>,
 }
 
+/// What a pair says: strangers of one name say the same by the thousand.
+type Said = Arc<(PairEvidence, PairScore)>;
+
 #[derive(Default)]
 struct FoundPairs {
     /// Found lately.
-    young: FxHashMap<u128, (PairEvidence, PairScore)>,
+    young: FxHashMap<u128, Said>,
     /// Found before `young` was full for the last time.
-    old: FxHashMap<u128, (PairEvidence, PairScore)>,
+    old: FxHashMap<u128, Said>,
+    /// What those of `young` say, each once.
+    said: FxHashMap<u64, Said>,
 }
 
 impl Default for PairMemo {
@@ -61,11 +68,11 @@ impl PairMemo {
         forms[16..].copy_from_slice(&left.max(right).to_le_bytes());
         let pair = xxh3_128_with_seed(&forms, self.seed);
         let known = self.lock().get(pair);
-        known.unwrap_or_else(|| {
+        let said = known.unwrap_or_else(|| {
             let found = find();
-            self.lock().insert(pair, found.clone());
-            found
-        })
+            self.lock().insert(pair, found)
+        });
+        Said::unwrap_or_clone(said)
     }
 
     fn lock(&self) -> MutexGuard<'_, FoundPairs> {
@@ -75,20 +82,32 @@ impl PairMemo {
 }
 
 impl FoundPairs {
-    fn get(&mut self, pair: u128) -> Option<(PairEvidence, PairScore)> {
-        if let Some(found) = self.young.get(&pair) {
-            return Some(found.clone());
+    fn get(&mut self, pair: u128) -> Option<Said> {
+        if let Some(said) = self.young.get(&pair) {
+            return Some(said.clone());
         }
-        let found = self.old.remove(&pair)?;
-        self.insert(pair, found.clone());
-        Some(found)
+        let said = self.old.remove(&pair)?;
+        self.put(pair, said.clone());
+        Some(said)
     }
 
-    fn insert(&mut self, pair: u128, found: (PairEvidence, PairScore)) {
-        if self.young.len() >= REMEMBERED_PAIRS {
+    fn insert(&mut self, pair: u128, found: (PairEvidence, PairScore)) -> Said {
+        let said = self.said.entry(found.0.digest());
+        let said = said.or_insert_with(|| found.clone().into());
+        let said = match **said == found {
+            true => said.clone(),
+            false => found.into(),
+        };
+        self.put(pair, said.clone());
+        said
+    }
+
+    fn put(&mut self, pair: u128, said: Said) {
+        if self.young.len() >= REMEMBERED_PAIRS || self.said.len() >= REMEMBERED_SAYINGS {
             self.old = std::mem::take(&mut self.young);
+            self.said.clear();
         }
-        self.young.insert(pair, found);
+        self.young.insert(pair, said);
     }
 }
 

@@ -76,7 +76,7 @@ pub(super) fn assign_identities(
 }
 
 /// Whether a cluster is an identity already, and none of its records says anything new.
-fn stays(change: &Change<'_>, cluster: &[RecordNumber]) -> Result<bool, EngineError> {
+pub(super) fn stays(change: &Change<'_>, cluster: &[RecordNumber]) -> Result<bool, EngineError> {
     if change.is_anew() || cluster.iter().any(|number| change.is_subject(*number)) {
         return Ok(false);
     }

@@ -75,6 +75,9 @@ pub(super) struct Known {
 
 /// What becomes of the signal's record and of those connected with it.
 pub(super) struct Found {
+    /// All of those, sorted.
+    pub(super) affected: Vec<RecordNumber>,
+    /// Those of them that may come into another identity or another review task.
     pub(super) partition: Partition,
     /// The edges that the signal's record gets.
     pub(super) edges: Arc<Vec<StoredEdge>>,
@@ -96,7 +99,7 @@ impl Known {
         self.records.retain(|number, _| is_untouched(number));
         self.edges.retain(|number, _| is_untouched(number));
         self.scores.retain(|number, _| is_untouched(number));
-        let is_changed = |found: &mut Found| !found.partition.affected.iter().all(is_untouched);
+        let is_changed = |found: &mut Found| !found.affected.iter().all(is_untouched);
         self.found.take_if(is_changed);
         // Which of its values are shared is part of what was compared.
         if state.inactive_of(keys) != self.inactive {

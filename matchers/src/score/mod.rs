@@ -4,9 +4,10 @@ mod rows;
 
 pub use rows::TableScorer;
 
+use std::hash::Hasher;
 use std::sync::Arc;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHasher};
 use serde::{Deserialize, Serialize};
 
 use crate::cluster::Evidence;
@@ -110,6 +111,18 @@ pub struct PairEvidence {
     parts: Arc<Vec<EvidencePart>>,
     /// A rule caps every pair at review.
     capped: bool,
+}
+
+impl PairEvidence {
+    /// A hash of what it says.
+    pub(crate) fn digest(&self) -> u64 {
+        let mut hasher = FxHasher::default();
+        for part in self.parts.iter() {
+            hasher.write_u32(part.place);
+            hasher.write_u64(part.sum.matching.to_bits());
+        }
+        hasher.finish()
+    }
 }
 
 impl Evidence for PairEvidence {

@@ -13,7 +13,7 @@ use veridem_matchers::{NormalisedRecord, RecordKey};
 
 use super::engine::{Engine, TenantState};
 use super::error::EngineError;
-use super::identities::assign_identities;
+use super::identities::{assign_identities, stays};
 use super::overrides::Overrides;
 use super::prepare::{Found, Known};
 use super::tasks::{RecordPair, content_of, settle_tasks, task_id};
@@ -321,23 +321,32 @@ impl<'a> Change<'a> {
     }
 
     fn partition_of(&mut self, start: BTreeSet<RecordNumber>) -> Result<Partition, EngineError> {
-        let affected = self.affected(start)?;
-        if let Some(foreseen) = self.foreseen(&affected) {
+        if let Some(foreseen) = self.foreseen(&start)? {
+            for number in &foreseen.affected {
+                self.load(*number)?;
+            }
             return Ok(foreseen);
         }
+        let affected = self.affected(start)?;
         let clusters = self.clusters(&affected)?;
         Ok(Partition { affected, clusters })
     }
 
-    /// The partition that was found before, where it is of this change and still so.
-    fn foreseen(&mut self, affected: &BTreeSet<RecordNumber>) -> Option<Partition> {
-        let found = self.known.found.take()?;
-        let subject = self.subjects.first()?;
-        (self.is_of_one_record()
-            && self.edges[subject] == found.edges
-            && Arc::ptr_eq(&found.overrides, &self.overrides)
-            && found.partition.affected == *affected)
-            .then_some(found.partition)
+    /// What was found before, where it is of this change: what is connected with the subject is what it was then, and so are the pairs
+    /// between all of them.
+    fn foreseen(
+        &mut self,
+        start: &BTreeSet<RecordNumber>,
+    ) -> Result<Option<Partition>, EngineError> {
+        let (Some(found), Some(subject)) = (self.known.found.take(), self.subjects.first()) else {
+            return Ok(None);
+        };
+        let (_, edges) = self.all_edges(*subject)?;
+        let is_so = self.is_of_one_record()
+            && start.iter().eq(&self.subjects)
+            && edges == found.edges
+            && Arc::ptr_eq(&found.overrides, &self.overrides);
+        Ok(is_so.then_some(found.partition))
     }
 
     /// Whether nothing but one record's pairs changes, under the model that all identities are of.
@@ -353,22 +362,30 @@ impl<'a> Change<'a> {
     pub(super) fn foresee(mut self, subject: RecordNumber) -> Result<Known, EngineError> {
         if self.is_of_one_record() {
             self.weigh_dirty()?;
-            let partition = self.partition()?;
+            let mut partition = self.partition()?;
+            let affected = partition.affected.iter().copied().collect();
+            self.leave_out_what_stays(subject, &mut partition)?;
             self.read_ahead(subject, &partition)?;
-            let (_, edges) = self.all_edges(subject)?;
             self.known.found = Some(Found {
+                affected,
                 partition,
-                edges,
+                edges: self.all_edges(subject)?.1,
                 overrides: self.overrides.clone(),
             });
         }
         let Self {
             mut known,
             mut records,
-            edges_before,
+            mut edges_before,
             holders,
             ..
         } = self;
+        if let Some(found) = &known.found {
+            let may_change = &found.partition.affected;
+            edges_before.retain(|number, _| {
+                may_change.contains(number) || found.affected.binary_search(number).is_err()
+            });
+        }
         // What is compared and left is not asked for again.
         let may_be_asked_for =
             |other: &RecordNumber| !matches!(known.scores.get(other), Some(None));
@@ -379,22 +396,40 @@ impl<'a> Change<'a> {
         Ok(known)
     }
 
+    /// Takes those clusters out of a partition that are identities already, and with none of whose records the subject has or had an
+    /// edge: of a large component most are.
+    fn leave_out_what_stays(
+        &mut self,
+        subject: RecordNumber,
+        partition: &mut Partition,
+    ) -> Result<(), EngineError> {
+        let (before, after) = self.all_edges(subject)?;
+        let has_edge = |edges: &SharedEdges, number: &RecordNumber| {
+            (edges.binary_search_by_key(number, |edge| edge.other)).is_ok()
+        };
+        let is_near = |number: &RecordNumber| has_edge(&before, number) || has_edge(&after, number);
+        let mut changing = Vec::new();
+        for cluster in std::mem::take(&mut partition.clusters) {
+            if !cluster.iter().any(is_near) && stays(self, &cluster)? {
+                for number in &cluster {
+                    partition.affected.remove(number);
+                }
+            } else {
+                changing.push(cluster);
+            }
+        }
+        partition.clusters = changing;
+        Ok(())
+    }
+
     /// Reads what deciding will ask for: the identities there are, and of what changes what it says and what it may be confused with.
     fn read_ahead(
         &mut self,
         subject: RecordNumber,
         partition: &Partition,
     ) -> Result<(), EngineError> {
-        let (_, edges) = self.all_edges(subject)?;
         for cluster in &partition.clusters {
             let has_subject = cluster.contains(&subject);
-            let is_near = |number: &RecordNumber| {
-                (edges.binary_search_by_key(number, |edge| edge.other)).is_ok()
-            };
-            if !has_subject && !cluster.iter().any(is_near) {
-                self.read_identity_of(cluster[0])?;
-                continue;
-            }
             for number in cluster {
                 self.read_identity_of(*number)?;
                 if has_subject && *number != subject {
