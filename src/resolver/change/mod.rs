@@ -1,6 +1,7 @@
 //! One change of a tenant's state: which pairs, clusters, identities and tasks follow from a record's new state or from an
 //! override. Worked out in memory; nothing is visible before [`Change::commit`].
 
+mod ahead;
 mod clusters;
 mod pairs;
 
@@ -13,9 +14,9 @@ use veridem_matchers::{NormalisedRecord, RecordKey};
 
 use super::engine::{Engine, TenantState};
 use super::error::EngineError;
-use super::identities::{assign_identities, stays};
+use super::identities::assign_identities;
 use super::overrides::Overrides;
-use super::prepare::{Found, Known};
+use super::prepare::Known;
 use super::tasks::{RecordPair, content_of, settle_tasks, task_id};
 use super::touched::Touch;
 use crate::index::IndexDocument;
@@ -332,23 +333,6 @@ impl<'a> Change<'a> {
         Ok(Partition { affected, clusters })
     }
 
-    /// What was found before, where it is of this change: what is connected with the subject is what it was then, and so are the pairs
-    /// between all of them.
-    fn foreseen(
-        &mut self,
-        start: &BTreeSet<RecordNumber>,
-    ) -> Result<Option<Partition>, EngineError> {
-        let (Some(found), Some(subject)) = (self.known.found.take(), self.subjects.first()) else {
-            return Ok(None);
-        };
-        let (_, edges) = self.all_edges(*subject)?;
-        let is_so = self.is_of_one_record()
-            && start.iter().eq(&self.subjects)
-            && edges == found.edges
-            && Arc::ptr_eq(&found.overrides, &self.overrides);
-        Ok(is_so.then_some(found.partition))
-    }
-
     /// Whether nothing but one record's pairs changes, under the model that all identities are of.
     fn is_of_one_record(&self) -> bool {
         self.activity.is_empty()
@@ -356,100 +340,6 @@ impl<'a> Change<'a> {
             && self.subjects.len() == 1
             && !self.anew
             && !self.state.is_deciding()
-    }
-
-    /// Works out what can be told before the change's turn, and returns what was read and found for it.
-    pub(super) fn foresee(mut self, subject: RecordNumber) -> Result<Known, EngineError> {
-        if self.is_of_one_record() {
-            self.weigh_dirty()?;
-            let mut partition = self.partition()?;
-            let affected = partition.affected.iter().copied().collect();
-            self.leave_out_what_stays(subject, &mut partition)?;
-            self.read_ahead(subject, &partition)?;
-            self.known.found = Some(Found {
-                affected,
-                partition,
-                edges: self.all_edges(subject)?.1,
-                overrides: self.overrides.clone(),
-            });
-        }
-        let Self {
-            mut known,
-            mut records,
-            mut edges_before,
-            holders,
-            ..
-        } = self;
-        if let Some(found) = &known.found {
-            let may_change = &found.partition.affected;
-            edges_before.retain(|number, _| {
-                may_change.contains(number) || found.affected.binary_search(number).is_err()
-            });
-        }
-        // What is compared and left is not asked for again.
-        let may_be_asked_for =
-            |other: &RecordNumber| !matches!(known.scores.get(other), Some(None));
-        records.retain(|number, _| *number != subject && may_be_asked_for(number));
-        known.records = records;
-        known.edges = edges_before;
-        known.holders = holders;
-        Ok(known)
-    }
-
-    /// Takes those clusters out of a partition that are identities already, and with none of whose records the subject has or had an
-    /// edge: of a large component most are.
-    fn leave_out_what_stays(
-        &mut self,
-        subject: RecordNumber,
-        partition: &mut Partition,
-    ) -> Result<(), EngineError> {
-        let (before, after) = self.all_edges(subject)?;
-        let has_edge = |edges: &SharedEdges, number: &RecordNumber| {
-            (edges.binary_search_by_key(number, |edge| edge.other)).is_ok()
-        };
-        let is_near = |number: &RecordNumber| has_edge(&before, number) || has_edge(&after, number);
-        let mut changing = Vec::new();
-        for cluster in std::mem::take(&mut partition.clusters) {
-            if !cluster.iter().any(is_near) && stays(self, &cluster)? {
-                for number in &cluster {
-                    partition.affected.remove(number);
-                }
-            } else {
-                changing.push(cluster);
-            }
-        }
-        partition.clusters = changing;
-        Ok(())
-    }
-
-    /// Reads what deciding will ask for: the identities there are, and of what changes what it says and what it may be confused with.
-    fn read_ahead(
-        &mut self,
-        subject: RecordNumber,
-        partition: &Partition,
-    ) -> Result<(), EngineError> {
-        for cluster in &partition.clusters {
-            let has_subject = cluster.contains(&subject);
-            for number in cluster {
-                self.read_identity_of(*number)?;
-                if has_subject && *number != subject {
-                    self.engine.store.fold(self.tenant, *number)?;
-                }
-                let (_, edges) = self.all_edges(*number)?;
-                for edge in edges.iter() {
-                    self.load(edge.other)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn read_identity_of(&mut self, number: RecordNumber) -> Result<(), EngineError> {
-        // Before its turn a record may be gone that an identity still had.
-        if let Some(id) = self.identity_of(number)? {
-            self.engine.store.identity(self.tenant, &id)?;
-        }
-        Ok(())
     }
 
     /// Decides some records and everything connected with them anew; tells which these are.
