@@ -17,6 +17,7 @@ pub mod cluster;
 pub mod compare;
 mod evaluate;
 pub mod golden;
+mod memo;
 pub mod model;
 pub mod normalise;
 mod partition;
@@ -28,9 +29,10 @@ pub mod train;
 
 pub use evaluate::{Evaluation, Measure, evaluate};
 pub use golden::{Comparable, GoldenRecord, golden_record, golden_record_of};
+pub use memo::PartitionMemo;
 pub use model::{MatchProbability, MatchWeight, Model};
 pub use normalise::NormalisedRecord;
-pub use partition::{Edge, PairMemo, partition_component, partition_rows};
+pub use partition::{Edge, partition_component, partition_rows};
 pub use record::{
     ACTIVITY_PREFIX, Attribute, CustomAttribute, Identifier, PersonName, PostalAddress, Record,
     RecordKey, StatedAttribute,

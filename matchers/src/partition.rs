@@ -1,13 +1,8 @@
 //! From weighed pairs to persons, the same function for a bulk job's components and for the few records that a signal
 //! touches.
 
-use std::hash::{BuildHasher, Hash, RandomState};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-use rustc_hash::FxHashMap;
-use xxhash_rust::xxh3::{Xxh3, xxh3_128_with_seed};
-
 use crate::cluster::{ComparedPair, Component, Link};
+use crate::memo::PartitionMemo;
 use crate::normalise::NormalisedRecord;
 use crate::rules::RuleEffect;
 use crate::score::{Decision, PairEvidence, PairScore, Scorer, TableScorer};
@@ -15,101 +10,8 @@ use crate::score::{Decision, PairEvidence, PairScore, Scorer, TableScorer};
 /// From so many members on what pairs say is remembered: a customer of hundreds of receipts says the same on most of them, and who
 /// comes to a large component finds most of it as it was.
 const MEMBERS_WORTH_REMEMBERING: usize = 8;
-/// Pairs that are remembered at once; twice as many are at most. One takes some 70 bytes.
-const REMEMBERED_PAIRS: usize = 500_000;
-/// What they say, each once, as many at once; twice as many are at most. One takes some 400 bytes.
-const REMEMBERED_SAYINGS: usize = 50_000;
-
-/// What pairs of records say under one scorer, remembered from component to component. A pair is known by what its records say, not by
-/// whose they are: there is nothing to forget when a record changes.
-pub struct PairMemo {
-    seed: u64,
-    found: Mutex<FoundPairs>,
-}
-
-/// What a pair says: strangers of one name say the same by the thousand.
-type Said = Arc<(PairEvidence, PairScore)>;
-
-#[derive(Default)]
-struct FoundPairs {
-    /// Found lately.
-    young: FxHashMap<u128, Said>,
-    /// Found before `young` was full for the last time.
-    old: FxHashMap<u128, Said>,
-    /// What those of `young` say, each once.
-    said: FxHashMap<u64, Said>,
-}
-
-impl Default for PairMemo {
-    fn default() -> Self {
-        Self {
-            // Nobody can choose two records that are taken for one.
-            seed: RandomState::new().hash_one(0),
-            found: Mutex::default(),
-        }
-    }
-}
-
-impl PairMemo {
-    fn form_of(&self, record: &NormalisedRecord) -> u128 {
-        let mut hasher = Xxh3::with_seed(self.seed);
-        record.hash(&mut hasher);
-        hasher.digest128()
-    }
-
-    fn get(
-        &self,
-        left: u128,
-        right: u128,
-        find: impl FnOnce() -> (PairEvidence, PairScore),
-    ) -> (PairEvidence, PairScore) {
-        let mut forms = [0; 32];
-        forms[..16].copy_from_slice(&left.min(right).to_le_bytes());
-        forms[16..].copy_from_slice(&left.max(right).to_le_bytes());
-        let pair = xxh3_128_with_seed(&forms, self.seed);
-        let known = self.lock().get(pair);
-        let said = known.unwrap_or_else(|| {
-            let found = find();
-            self.lock().insert(pair, found)
-        });
-        Said::unwrap_or_clone(said)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, FoundPairs> {
-        // What was found stays true whoever panicked.
-        self.found.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl FoundPairs {
-    fn get(&mut self, pair: u128) -> Option<Said> {
-        if let Some(said) = self.young.get(&pair) {
-            return Some(said.clone());
-        }
-        let said = self.old.remove(&pair)?;
-        self.put(pair, said.clone());
-        Some(said)
-    }
-
-    fn insert(&mut self, pair: u128, found: (PairEvidence, PairScore)) -> Said {
-        let said = self.said.entry(found.0.digest());
-        let said = said.or_insert_with(|| found.clone().into());
-        let said = match **said == found {
-            true => said.clone(),
-            false => found.into(),
-        };
-        self.put(pair, said.clone());
-        said
-    }
-
-    fn put(&mut self, pair: u128, said: Said) {
-        if self.young.len() >= REMEMBERED_PAIRS || self.said.len() >= REMEMBERED_SAYINGS {
-            self.old = std::mem::take(&mut self.young);
-            self.said.clear();
-        }
-        self.young.insert(pair, said);
-    }
-}
+/// From so many members on a run goes on from the one before.
+const MEMBERS_WORTH_TRACING: usize = 64;
 
 /// A scored pair of members, `left < right`.
 pub type Edge = (usize, usize, PairScore);
@@ -129,22 +31,47 @@ pub fn partition_component(
     members: &[&NormalisedRecord],
     edges: &[Edge],
     overrides: &[(usize, usize, Link)],
-    may_match: &dyn Fn(usize, usize) -> bool,
     scorer: &Scorer,
-    memo: &PairMemo,
+    memo: &PartitionMemo,
 ) -> Vec<Vec<usize>> {
-    let partition = |evidence: &dyn Fn(usize, usize) -> (PairEvidence, PairScore)| {
-        partition(members.len(), edges, overrides, may_match, scorer, evidence)
-    };
+    let count = members.len();
+    let may_match = |_: usize, _: usize| true;
     let evidence = |left: usize, right: usize| scorer.evidence(members[left], members[right]);
-    if members.len() < MEMBERS_WORTH_REMEMBERING {
-        return partition(&evidence);
+    if count < MEMBERS_WORTH_REMEMBERING {
+        return partition(
+            count,
+            edges,
+            overrides,
+            &may_match,
+            scorer,
+            &evidence,
+            |component| component.clusters(),
+        );
     }
     let forms: Vec<u128> = members.iter().map(|record| memo.form_of(record)).collect();
-    partition(&|left, right| {
+    let evidence = |left: usize, right: usize| {
         let find = || evidence(left, right);
         memo.get(forms[left], forms[right], find)
-    })
+    };
+    partition(
+        count,
+        edges,
+        overrides,
+        &may_match,
+        scorer,
+        &evidence,
+        |component| {
+            if count < MEMBERS_WORTH_TRACING {
+                return component.clusters();
+            }
+            let before = memo.run_over(&forms);
+            let (clusters, trace) = component.clusters_after(before.as_deref(), &forms);
+            if let Some(trace) = trace {
+                memo.keep_run(&forms, trace);
+            }
+            clusters
+        },
+    )
 }
 
 /// [`partition_component`] of rows of a table.
@@ -164,6 +91,7 @@ pub fn partition_rows(
         may_match,
         scorer.scorer(),
         &evidence,
+        |component| component.clusters(),
     )
 }
 
@@ -174,6 +102,7 @@ fn partition(
     may_match: &dyn Fn(usize, usize) -> bool,
     scorer: &Scorer,
     evidence: &dyn Fn(usize, usize) -> (PairEvidence, PairScore),
+    clusters_of: impl FnOnce(&Component<'_, PairEvidence>) -> Vec<Vec<usize>>,
 ) -> Vec<Vec<usize>> {
     if members == 2
         && overrides.is_empty()
@@ -201,12 +130,11 @@ fn partition(
         weight: scorer.join_weight_of_pair(score),
         link: word_on(*left, *right, score),
     };
-    Component {
+    clusters_of(&Component {
         members,
         pairs: edges.iter().map(pair_of).collect(),
         links: overrides.to_vec(),
         compare: &compare,
         weigh: &|evidence| scorer.join_weight(evidence),
-    }
-    .clusters()
+    })
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use parking_lot::{Mutex, RwLock};
 use rustc_hash::{FxHashMap, FxHashSet};
 use sha2::{Digest, Sha256};
-use veridem_matchers::PairMemo;
+use veridem_matchers::PartitionMemo;
 use veridem_matchers::block::BlockingKey;
 
 use super::change::{Change, NumberOf};
@@ -32,7 +32,7 @@ pub(super) struct TenantState {
     /// Blocking keys held by more records than their rule allows.
     pub(super) inactive: RwLock<FxHashSet<BlockingKey>>,
     /// What pairs of large components say.
-    pub(super) pairs: PairMemo,
+    pub(super) pairs: PartitionMemo,
     /// What all generations share.
     pub(super) shared: Arc<SharedState>,
     /// The number of the latest record change.
@@ -68,7 +68,7 @@ impl TenantState {
             generation,
             index,
             inactive: RwLock::default(),
-            pairs: PairMemo::default(),
+            pairs: PartitionMemo::default(),
             shared,
             last_change: AtomicU64::new(0),
             touched_lately: Mutex::default(),

@@ -7,6 +7,8 @@ use std::collections::BinaryHeap;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use super::trace::{Outcome, Retaken, Step, Trace, number};
+
 /// A word on a pair that no evidence outweighs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Link {
@@ -37,6 +39,16 @@ pub struct ComparedPair {
     pub weight: f64,
     /// What [`Component::compare`] says is a rule's word on it.
     pub link: Option<Link>,
+}
+
+impl ComparedPair {
+    /// The weight; infinitely little where a rule's word is that the two are not one.
+    pub(super) fn weight_or_word(&self) -> f64 {
+        match self.link {
+            Some(Link::Cannot) => f64::NEG_INFINITY,
+            _ => self.weight,
+        }
+    }
 }
 
 /// A connected component of records. Members are indices in an order that does not depend on arrival (by record key).
@@ -71,37 +83,103 @@ struct Neighbour {
     between: usize,
 }
 
-#[derive(Clone, Copy, PartialEq)]
-struct Proposal {
-    weight: f64,
-    left: usize,
-    right: usize,
+/// That two clusters join, `left < right`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Proposal {
+    pub(super) weight: f64,
+    pub(super) left: usize,
+    pub(super) right: usize,
 }
+
+/// A run met a cluster that it knows of another run only: the smallest of its members.
+struct NotLookedAt(usize);
 
 impl<E: Evidence> Component<'_, E> {
     /// The clusters: each sorted, in the order of their smallest member. A pure function of the component.
     pub fn clusters(&self) -> Vec<Vec<usize>> {
-        if self.members <= 1 {
-            return (0..self.members).map(|member| vec![member]).collect();
-        }
-        let mut state = State::new(self);
+        self.run(&self.pairs_in_order()).into_clusters()
+    }
+
+    /// The clusters, and what the run did. Where `before` is of a run over nearly the same component, only what has changed and what that
+    /// reaches is looked at again, with the same result to the last bit. `names` name the members: two of one name say the same of
+    /// everybody, in `before` as well.
+    pub fn clusters_after(
+        &self,
+        before: Option<&Trace>,
+        names: &[u128],
+    ) -> (Vec<Vec<usize>>, Option<Trace>) {
+        let pairs = self.pairs_in_order();
+        let retaken = before.and_then(|before| self.run_again(&pairs, before, names));
+        let mut state = retaken.unwrap_or_else(|| self.run(&pairs));
+        let is_retraceable = state.has_only_weights && !self.is_compared_in_full();
+        let trace = is_retraceable.then(|| {
+            let steps = std::mem::take(&mut state.steps);
+            let cluster_of = state.cluster_of.iter().map(|cluster| number(*cluster));
+            Trace::new(names, &pairs, steps, cluster_of.collect())
+        });
+        (state.into_clusters(), trace)
+    }
+
+    fn is_compared_in_full(&self) -> bool {
+        self.members <= MAX_MEMBERS_COMPARED_IN_FULL
+    }
+
+    fn pairs_in_order(&self) -> Vec<ComparedPair> {
+        let mut pairs = self.pairs.clone();
+        pairs.sort_unstable_by_key(|pair| (pair.left, pair.right));
+        pairs.dedup_by_key(|pair| (pair.left, pair.right));
+        pairs
+    }
+
+    fn run(&self, pairs: &[ComparedPair]) -> State<'_, E> {
+        let mut state = State::new(self, pairs, None);
         state.join_must_links();
-        state.join_by_weight();
-        let mut clusters: Vec<Vec<usize>> = state
-            .clusters
-            .into_iter()
-            .filter(|cluster| !cluster.is_empty())
-            .collect();
-        for cluster in &mut clusters {
-            cluster.sort_unstable();
+        let everything_is_looked_at = state.join_by_weight(std::iter::empty());
+        debug_assert!(everything_is_looked_at.is_ok());
+        state
+    }
+
+    /// A run that looks again only at what is not as it was before; none where that is most of the component, or where words bind members.
+    fn run_again(
+        &self,
+        pairs: &[ComparedPair],
+        before: &Trace,
+        names: &[u128],
+    ) -> Option<State<'_, E>> {
+        if !self.links.is_empty() || self.is_compared_in_full() {
+            return None;
         }
-        clusters.sort_unstable();
-        clusters
+        let mut retaken = Retaken::new(before, names, pairs);
+        for _ in 0..MOST_ATTEMPTS {
+            let again = retaken.members_looked_at_again();
+            let count = again.iter().filter(|is_again| **is_again).count();
+            if count > self.members / 2 {
+                return None;
+            }
+            let mut state = State::new(self, pairs, Some(again));
+            if !state.has_only_weights {
+                return None;
+            }
+            match state.join_by_weight(retaken.steps()) {
+                Ok(()) => return Some(state),
+                Err(NotLookedAt(member)) => retaken.look_again_at(member),
+            }
+        }
+        None
     }
 }
 
+/// So often a run finds one cluster more that it has to look at again, before all of them are.
+const MOST_ATTEMPTS: usize = 16;
+
 struct State<'a, E> {
     component: &'a Component<'a, E>,
+    /// The members that are looked at; all where there is none. Between two others nothing is known: their clusters join by the steps of
+    /// another run.
+    looked_at: Option<Vec<bool>>,
+    /// No word binds any two members.
+    has_only_weights: bool,
+    steps: Vec<Step>,
     links: FxHashMap<(usize, usize), Link>,
     clusters: Vec<Vec<usize>>,
     /// The cluster of each member.
@@ -125,25 +203,32 @@ struct State<'a, E> {
 const EQUAL_WEIGHTS: f64 = 1e-9;
 
 impl<'a, E: Evidence> State<'a, E> {
-    fn new(component: &'a Component<'a, E>) -> Self {
+    fn new(
+        component: &'a Component<'a, E>,
+        compared: &[ComparedPair],
+        looked_at: Option<Vec<bool>>,
+    ) -> Self {
         let count = component.members;
-        let in_full = count <= MAX_MEMBERS_COMPARED_IN_FULL;
-        let mut compared = component.pairs.clone();
-        compared.sort_unstable_by_key(|pair| (pair.left, pair.right));
-        compared.dedup_by_key(|pair| (pair.left, pair.right));
+        let in_full = component.is_compared_in_full();
+        let is_looked_at = |pair: &&ComparedPair| {
+            (looked_at.as_ref()).is_none_or(|members| members[pair.left] || members[pair.right])
+        };
+        let compared = compared.iter().filter(is_looked_at);
         let mut pairs: Vec<(usize, usize)> = if in_full {
             let rights = |left: usize| (left + 1..count).map(move |right| (left, right));
             (0..count).flat_map(rights).collect()
         } else {
             let links = component.links.iter();
             let links = links.map(|(left, right, _)| (*left, *right));
-            let compared = compared.iter().map(|pair| (pair.left, pair.right));
+            let compared = compared.clone().map(|pair| (pair.left, pair.right));
             compared.chain(links).collect()
         };
         pairs.sort_unstable();
         pairs.dedup();
         let mut state = Self {
             component,
+            has_only_weights: true,
+            steps: Vec::new(),
             links: component
                 .links
                 .iter()
@@ -159,9 +244,10 @@ impl<'a, E: Evidence> State<'a, E> {
             contested: vec![false; count],
             best: vec![None; count],
             proposals: BinaryHeap::new(),
+            looked_at: None,
         };
         // In the order of pairs every list of neighbours comes out sorted.
-        let mut compared = compared.into_iter().peekable();
+        let mut compared = compared.peekable();
         for (left, right) in pairs {
             let known = compared.next_if(|pair| (pair.left, pair.right) == (left, right));
             let (between, weight) = match known {
@@ -182,7 +268,23 @@ impl<'a, E: Evidence> State<'a, E> {
                 });
             }
         }
+        state.has_only_weights = component.links.is_empty() && state.must.is_empty();
+        state.looked_at = looked_at;
         state
+    }
+
+    fn into_clusters(self) -> Vec<Vec<usize>> {
+        let mut clusters = self.clusters;
+        clusters.retain(|cluster| !cluster.is_empty());
+        for cluster in &mut clusters {
+            cluster.sort_unstable();
+        }
+        clusters.sort_unstable();
+        clusters
+    }
+
+    fn is_looked_at(&self, cluster: usize) -> bool {
+        (self.looked_at.as_ref()).is_none_or(|members| members[cluster])
     }
 
     fn compare(&mut self, left: usize, right: usize) -> Between<E> {
@@ -195,7 +297,7 @@ impl<'a, E: Evidence> State<'a, E> {
         }
     }
 
-    fn known_between(&mut self, pair: ComparedPair) -> (Between<E>, f64) {
+    fn known_between(&mut self, pair: &ComparedPair) -> (Between<E>, f64) {
         let cannot = self.hear(pair.left, pair.right, pair.link);
         let between = Between {
             first: (pair.left, pair.right),
@@ -268,44 +370,87 @@ impl<'a, E: Evidence> State<'a, E> {
         self.propose(left, right, self.weights[between]);
     }
 
-    fn join_by_weight(&mut self) {
+    /// Joins the strongest first. `earlier` are steps of another run between clusters that are not looked at; each comes in its place.
+    fn join_by_weight(&mut self, earlier: impl Iterator<Item = Step>) -> Result<(), NotLookedAt> {
         for cluster in 0..self.clusters.len() {
             self.propose_best_of(cluster);
         }
-        while let Some(proposal) = self.proposals.pop() {
-            let (left, right) = (proposal.left, proposal.right);
-            if self.best[left] != Some(proposal) {
-                continue;
-            }
-            let Some(between) = self
-                .between(left, right)
-                .filter(|between| self.weights[*between] == proposal.weight)
-                .filter(|_| !self.contested[left] && !self.contested[right])
-            else {
-                self.propose_best_of(left);
-                continue;
+        let mut earlier = earlier.peekable();
+        loop {
+            let strongest = self.strongest();
+            let is_stronger =
+                |step: &Step| strongest.is_none_or(|(proposal, _)| step.proposal() > proposal);
+            let step = if let Some(step) = earlier.next_if(is_stronger) {
+                self.look_for_rivals(step)?;
+                step
+            } else if let Some((proposal, between)) = strongest {
+                Step::new(proposal, self.outcome(proposal, between)?)
+            } else {
+                return Ok(());
             };
-            if self.between[between].pairs < self.pairs_between(left, right) {
-                self.compare_unseen(left, right, between);
-                if self.weights[between] != proposal.weight {
-                    self.propose_best_of(left);
-                    continue;
-                }
-            }
-            if let Some(contested) = self.contested_by(left, right, proposal.weight) {
-                self.contested[contested] = true;
-                self.propose_best_of(left);
-                continue;
-            }
-            self.join(left, right);
-            for at in 0..self.neighbours[left].len() {
-                let Neighbour { cluster, between } = self.neighbours[left][at];
-                if cluster < left {
-                    self.propose(cluster, left, self.weights[between]);
-                }
-            }
-            self.propose_best_of(left);
+            self.take(step);
         }
+    }
+
+    /// The strongest proposal that holds, and what is known between its two.
+    fn strongest(&mut self) -> Option<(Proposal, usize)> {
+        while let Some(proposal) = self.proposals.peek().copied() {
+            let (left, right) = (proposal.left, proposal.right);
+            if self.best[left] == Some(proposal) {
+                let between = self
+                    .between(left, right)
+                    .filter(|between| self.weights[*between] == proposal.weight)
+                    .filter(|_| !self.contested[left] && !self.contested[right]);
+                if let Some(between) = between {
+                    return Some((proposal, between));
+                }
+                self.proposals.pop();
+                self.propose_best_of(left);
+            } else {
+                self.proposals.pop();
+            }
+        }
+        None
+    }
+
+    /// What becomes of the strongest proposal.
+    fn outcome(&mut self, proposal: Proposal, between: usize) -> Result<Outcome, NotLookedAt> {
+        let (left, right) = (proposal.left, proposal.right);
+        if self.between[between].pairs < self.pairs_between(left, right) {
+            self.compare_unseen(left, right, between);
+            if self.weights[between] != proposal.weight {
+                return Ok(Outcome::Compared);
+            }
+        }
+        if let Some(other) = [left, right].into_iter().find(|it| !self.is_looked_at(*it)) {
+            return Err(NotLookedAt(other));
+        }
+        Ok(match self.contested_by(left, right, proposal.weight) {
+            Some((member, rival)) => Outcome::Contested {
+                member: number(member),
+                rival: number(rival),
+            },
+            None => Outcome::Joined,
+        })
+    }
+
+    fn take(&mut self, step: Step) {
+        let (left, right) = (step.left as usize, step.right as usize);
+        match step.outcome {
+            Outcome::Compared => {}
+            Outcome::Contested { member, .. } => self.contested[member as usize] = true,
+            Outcome::Joined => {
+                self.join(left, right);
+                for at in 0..self.neighbours[left].len() {
+                    let Neighbour { cluster, between } = self.neighbours[left][at];
+                    if cluster < left {
+                        self.propose(cluster, left, self.weights[between]);
+                    }
+                }
+            }
+        }
+        self.propose_best_of(left);
+        self.steps.push(step);
     }
 
     fn pairs_between(&self, left: usize, right: usize) -> usize {
@@ -313,28 +458,75 @@ impl<'a, E: Evidence> State<'a, E> {
     }
 
     /// Which of two clusters that are about to join is a single member that another cluster wants as much, while the two that want it
-    /// speak against each other.
-    fn contested_by(&mut self, left: usize, right: usize, weight: f64) -> Option<usize> {
+    /// speak against each other; and which that other is.
+    fn contested_by(&mut self, left: usize, right: usize, weight: f64) -> Option<(usize, usize)> {
         for (member, by) in [(right, left), (left, right)] {
-            if self.clusters[member].len() > 1 {
-                continue;
-            }
-            for at in 0..self.neighbours[member].len() {
-                let rival = self.neighbours[member][at].cluster;
-                if rival != by
-                    && !self.contested[rival]
-                    && self
-                        .weight_between(member, rival)
-                        .is_some_and(|rival| (rival - weight).abs() < EQUAL_WEIGHTS)
-                    && self
-                        .weight_between(by, rival)
-                        .is_none_or(|between| between < 0.0)
+            let mut neighbours = 0;
+            let everybody = usize::MAX;
+            while let Some(rival) =
+                self.next_rival(&mut neighbours, (member, by), everybody, weight)
+            {
+                if self
+                    .weight_between(by, rival)
+                    .is_none_or(|between| between < 0.0)
                 {
-                    return Some(member);
+                    return Some((member, rival));
                 }
             }
         }
         None
+    }
+
+    /// Who wants a single member as much as the one that it is about to join, from a place among its neighbours on.
+    fn next_rival(
+        &mut self,
+        place: &mut usize,
+        (member, by): (usize, usize),
+        until: usize,
+        weight: f64,
+    ) -> Option<usize> {
+        if self.clusters[member].len() > 1 {
+            return None;
+        }
+        while let Some(neighbour) = self.neighbours[member].get(*place) {
+            let rival = neighbour.cluster;
+            if rival >= until {
+                return None;
+            }
+            *place += 1;
+            if rival != by
+                && !self.contested[rival]
+                && self
+                    .weight_between(member, rival)
+                    .is_some_and(|rival| (rival - weight).abs() < EQUAL_WEIGHTS)
+            {
+                return Some(rival);
+            }
+        }
+        None
+    }
+
+    /// Looks for rivals of a step of another run among the clusters that are looked at; where there is one, so has the step's member
+    /// to be.
+    fn look_for_rivals(&mut self, step: Step) -> Result<(), NotLookedAt> {
+        let (left, right) = (step.left as usize, step.right as usize);
+        let found = match step.outcome {
+            Outcome::Compared => return Ok(()),
+            Outcome::Contested { member, rival } => Some((member as usize, rival as usize)),
+            Outcome::Joined => None,
+        };
+        for (member, by) in [(right, left), (left, right)] {
+            let found = found.and_then(|(contested, rival)| (contested == member).then_some(rival));
+            // Behind the rival that was found, nobody was heard any more.
+            let until = found.unwrap_or(usize::MAX);
+            if (self.next_rival(&mut 0, (member, by), until, step.weight)).is_some() {
+                return Err(NotLookedAt(member));
+            }
+            if found.is_some() {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// The weight between two clusters, all their pairs compared; none where nothing is known of them.

@@ -2,6 +2,8 @@
 
 mod agglomerate;
 mod components;
+mod trace;
 
 pub use agglomerate::{ComparedPair, Component, Evidence, Link};
 pub use components::connected_components;
+pub use trace::Trace;

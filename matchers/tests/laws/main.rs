@@ -25,6 +25,7 @@ mod partition;
 mod phones;
 mod population;
 mod records;
+mod retracing;
 mod scoring;
 mod splink_model;
 mod strings;

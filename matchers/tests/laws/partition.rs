@@ -10,7 +10,8 @@ use veridem_matchers::cluster::{Link, connected_components};
 use veridem_matchers::normalise::NormalisedRecord;
 use veridem_matchers::rules::RuleEffect;
 use veridem_matchers::{
-    Decision, Edge, Model, Pack, PairMemo, RecordKey, Scorer, evaluate, partition_component,
+    Decision, Edge, Model, Pack, PartitionMemo, RecordKey, Scorer, TableScorer, evaluate,
+    partition_component, partition_rows,
 };
 
 use crate::arbitrary::{all_comparisons, cases, normalised_record};
@@ -26,10 +27,6 @@ const MUST: &str =
     "[[rules]]\nname = \"same e-mail\"\neffect = \"must_match\"\nwhen = { email = [\"exact\"] }\n";
 
 type Identities = BTreeSet<BTreeSet<RecordKey>>;
-
-fn everything(_: usize, _: usize) -> bool {
-    true
-}
 
 /// The way of a bulk job: shared values out, blocks, weights, components of matches, members by key, partition.
 fn identities(
@@ -66,7 +63,7 @@ fn identities(
             })
             .collect();
         let members: Vec<&NormalisedRecord> = rows.iter().map(|row| &records[*row]).collect();
-        let clusters = clusters_of(&members, &edges, &[], &everything, scorer);
+        let clusters = clusters_of(&members, &edges, &[], scorer);
         identities.extend(clusters.into_iter().map(|cluster| {
             cluster
                 .into_iter()
@@ -154,11 +151,23 @@ fn clusters_of(
     members: &[&NormalisedRecord],
     edges: &[Edge],
     overrides: &[(usize, usize, Link)],
+    scorer: &Scorer,
+) -> Vec<Vec<usize>> {
+    let memo = PartitionMemo::default();
+    partition_component(members, edges, overrides, scorer, &memo)
+}
+
+/// The clusters of records of which not every two may match.
+fn clusters_of_those_that_may_match(
+    records: &[NormalisedRecord],
+    edges: &[Edge],
     may_match: &dyn Fn(usize, usize) -> bool,
     scorer: &Scorer,
 ) -> Vec<Vec<usize>> {
-    let memo = PairMemo::default();
-    partition_component(members, edges, overrides, may_match, scorer, &memo)
+    let table = Table::new(records);
+    let rows: Vec<usize> = (0..records.len()).collect();
+    let scorer = TableScorer::new(scorer, &table);
+    partition_rows(&rows, edges, &[], may_match, &scorer)
 }
 
 fn together(clusters: &[Vec<usize>], left: usize, right: usize) -> bool {
@@ -193,7 +202,6 @@ proptest! {
             &[&records[0], &records[1]],
             &edges,
             &[],
-            &everything,
             &scorer
         );
         prop_assert_eq!(
@@ -203,7 +211,7 @@ proptest! {
             edges[0].2
         );
         let unnamed =
-            clusters_of(&[&records[0], &records[1]], &[], &[], &everything, &scorer);
+            clusters_of(&[&records[0], &records[1]], &[], &[], &scorer);
         prop_assert_eq!(unnamed, clusters, "a pair that is not named is weighed");
     }
 
@@ -212,7 +220,7 @@ proptest! {
         components in prop::collection::vec(prop::collection::vec(normalised_record(), 8..14), 2..4),
     ) {
         let scorer = Scorer::new(model(&all_comparisons()), &pack(&[MUST_NOT, CAP].concat()));
-        let memo = PairMemo::default();
+        let memo = PartitionMemo::default();
         // The records of one come again in the next, in another order.
         let mut records = Vec::new();
         for further in components {
@@ -220,8 +228,34 @@ proptest! {
             records.reverse();
             let members: Vec<&NormalisedRecord> = records.iter().collect();
             let edges = scored(&records, &scorer);
-            let known = partition_component(&members, &edges, &[], &everything, &scorer, &memo);
-            prop_assert_eq!(known, clusters_of(&members, &edges, &[], &everything, &scorer));
+            let known = partition_component(&members, &edges, &[], &scorer, &memo);
+            prop_assert_eq!(known, clusters_of(&members, &edges, &[], &scorer));
+        }
+    }
+
+    #[test]
+    fn how_a_large_component_was_divided_before_changes_nothing(
+        records in prop::collection::vec(normalised_record(), 80),
+        changes in prop::collection::vec(prop::collection::vec(0..80_usize, 1..4), 2..5),
+        brought in any::<u64>(),
+    ) {
+        let scorer = Scorer::new(model(&all_comparisons()), &pack(&[MUST_NOT, CAP].concat()));
+        let memo = PartitionMemo::default();
+        let mut present = [true; 80];
+        for moved in changes {
+            for place in moved {
+                present[place] = !present[place];
+            }
+            let places: Vec<usize> = (0..80).filter(|place| present[*place]).collect();
+            let members: Vec<&NormalisedRecord> = places.iter().map(|place| &records[*place]).collect();
+            let is_brought = |left: usize, right: usize| brought >> ((left * 7 + right * 3) % 64) & 1 == 1;
+            let edges: Vec<Edge> = (0..members.len())
+                .flat_map(|left| (left + 1..members.len()).map(move |right| (left, right)))
+                .filter(|(left, right)| is_brought(places[*left], places[*right]))
+                .map(|(left, right)| (left, right, scorer.score(members[left], members[right])))
+                .collect();
+            let known = partition_component(&members, &edges, &[], &scorer, &memo);
+            prop_assert_eq!(known, clusters_of(&members, &edges, &[], &scorer));
         }
     }
 
@@ -240,9 +274,9 @@ proptest! {
             .map(|(_, edge)| *edge)
             .rev()
             .collect();
-        let clusters = clusters_of(&members, &all, &[], &everything, &scorer);
+        let clusters = clusters_of(&members, &all, &[], &scorer);
         prop_assert_eq!(
-            clusters_of(&members, &some, &[], &everything, &scorer),
+            clusters_of(&members, &some, &[], &scorer),
             clusters
         );
     }
@@ -259,7 +293,7 @@ proptest! {
             .filter(|(.., score)| score.decision == Decision::Match)
             .copied()
             .collect();
-        let clusters = clusters_of(&members, &matches, &[], &everything, &scorer);
+        let clusters = clusters_of(&members, &matches, &[], &scorer);
         for (left, right, score) in edges {
             prop_assert!(
                 score.effect != Some(RuleEffect::MustNotMatch) || !together(&clusters, left, right)
@@ -282,7 +316,6 @@ proptest! {
             &members,
             &edges,
             &[(left, right, Link::Cannot)],
-            &everything,
             &scorer,
         );
         prop_assert!(!together(&apart, left, right));
@@ -290,7 +323,6 @@ proptest! {
             &members,
             &edges,
             &[(left, right, Link::Must)],
-            &everything,
             &scorer,
         );
         let free_of_rules = edges.iter().all(|(.., score)| score.effect.is_none());
@@ -311,7 +343,7 @@ proptest! {
             .into_iter()
             .filter(|(left, right, _)| may_match(*left, *right))
             .collect();
-        let clusters = clusters_of(&members, &edges, &[], &may_match, &scorer);
+        let clusters = clusters_of_those_that_may_match(&records[..members.len()], &edges, &may_match, &scorer);
         prop_assert!(
             clusters.iter().all(|cluster| cluster.len() <= 2),
             "two of one source in {clusters:?}"
@@ -349,7 +381,7 @@ fn records_that_must_not_match_stay_apart_in_large_components() {
                 .iter()
                 .all(|(.., score)| score.decision == Decision::Match)
         );
-        let clusters = clusters_of(&members, &edges, &[], &everything, &scorer);
+        let clusters = clusters_of(&members, &edges, &[], &scorer);
         assert!(!together(&clusters, 0, 2), "{count} members");
     }
 }
@@ -363,7 +395,12 @@ fn what_may_not_match_stays_apart_in_large_components() {
         let members: Vec<&NormalisedRecord> = records.iter().take(count).collect();
         let edges = [(0, 1), (1, 2)]
             .map(|(one, other)| (one, other, scorer.score(&records[one], &records[other])));
-        let clusters = clusters_of(&members, &edges, &[], &may_match, &scorer);
+        let clusters = clusters_of_those_that_may_match(
+            &records[..members.len()],
+            &edges,
+            &may_match,
+            &scorer,
+        );
         assert!(!together(&clusters, 0, 2), "{count} members");
     }
 }
@@ -385,6 +422,6 @@ fn a_capped_pair_stays_apart_where_both_thresholds_are_equal() {
         (score.decision, score.effect),
         (Decision::Review, Some(RuleEffect::CapAtReview))
     );
-    let clusters = clusters_of(&[&ann, &ann], &[(0, 1, score)], &[], &everything, &scorer);
+    let clusters = clusters_of(&[&ann, &ann], &[(0, 1, score)], &[], &scorer);
     assert_eq!(clusters, [vec![0], vec![1]]);
 }

@@ -145,7 +145,6 @@ impl Change<'_> {
                 &records,
                 &edges,
                 &overrides,
-                &|_, _| true,
                 &self.state.matcher.scorer,
                 &self.state.pairs,
             );
