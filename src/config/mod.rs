@@ -133,7 +133,7 @@ impl Config {
             model: Matcher::shipped_model(),
             pack: Pack::retail(),
             store_engine: StoreEngine::default(),
-            cache_bytes: ByteSize::gib(1).as_u64(),
+            cache_bytes: ByteSize::mib(1_280).as_u64(),
             index_commit_interval: Duration::from_secs(15),
             model_change_limit: 0.05,
             shutdown_deadline: Duration::from_secs(10),

@@ -32,11 +32,12 @@ pub struct FjallEngine {
 pub type FjallStore = KeyedStore<FjallEngine>;
 
 impl FjallStore {
-    /// Opens or creates the store in a directory. A quarter of `cache_bytes` is fjall's, for blocks.
+    /// Opens or creates the store in a directory. A sixteenth of `cache_bytes` is fjall's, for blocks: decoded, a record that is asked
+    /// for by itself takes a quarter of its block.
     pub fn open_directory(directory: &Path, cache_bytes: u64) -> Result<Self, StoreError> {
         Self::open(
-            FjallEngine::open(directory, cache_bytes / 4)?,
-            cache_bytes / 4 * 3,
+            FjallEngine::open(directory, cache_bytes / 16)?,
+            cache_bytes / 16 * 15,
         )
     }
 
