@@ -93,7 +93,7 @@ pub(crate) async fn end(tasks: impl IntoIterator<Item = JoinHandle<()>>, deadlin
 }
 
 /// A connection that does not say that it can write from several places at once. Where one can, h2 sends a message of more than 255
-/// bytes from where it lies, and the trailers of a call after it by themselves: half of what a short call costs is that second write.
+/// bytes from where it lies, and the trailers of a call after it by themselves: two system calls for each short answer.
 struct WholeAnswers(TcpStream);
 
 impl AsyncRead for WholeAnswers {

@@ -3,10 +3,12 @@
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
 use rustc_hash::FxHashMap;
 use xxhash_rust::xxh3::{Xxh3, xxh3_128_with_seed};
 
-use crate::cluster::Trace;
+use crate::cluster::{Component, Trace};
 use crate::normalise::NormalisedRecord;
 use crate::score::{PairEvidence, PairScore};
 
@@ -14,26 +16,28 @@ use crate::score::{PairEvidence, PairScore};
 const REMEMBERED_PAIRS: usize = 500_000;
 /// What they say, each once, as many at once; twice as many are at most. One takes some 400 bytes.
 const REMEMBERED_SAYINGS: usize = 50_000;
-
-/// What runs that are remembered take in memory, in bytes; twice as much at most.
-const REMEMBERED_RUN_BYTES: usize = 32 << 20;
+/// What remembered runs over components take in memory at most, in bytes.
+const REMEMBERED_RUN_BYTES: u64 = 64 << 20;
+/// What a run over a thousand members takes, in bytes: room is made for as many as fit in.
+const USUAL_RUN_BYTES: u64 = 256 << 10;
 
 /// What was found under one scorer: what pairs of records say, and how components were divided. Records are known by what they say, not
 /// by whose they are: there is nothing to forget when one changes.
 pub struct PartitionMemo {
     seed: u64,
     found: Mutex<FoundPairs>,
-    runs: Mutex<Runs>,
+    /// Runs over components, each known by one of its members: the smallest form, which two sets that are nearly the same have in common
+    /// nearly always (min-wise hashing, Broder 1997).
+    runs: Cache<u128, Arc<Trace>, TraceBytes>,
 }
 
-/// Runs over components, each known by one of its members: the smallest form, which two sets that are nearly the same have in common
-/// nearly always (min-wise hashing, Broder 1997).
-#[derive(Default)]
-struct Runs {
-    young: FxHashMap<u128, Arc<Trace>>,
-    young_bytes: usize,
-    /// Those of before `young` was full for the last time.
-    old: FxHashMap<u128, Arc<Trace>>,
+#[derive(Clone)]
+struct TraceBytes;
+
+impl Weighter<u128, Arc<Trace>> for TraceBytes {
+    fn weight(&self, _: &u128, trace: &Arc<Trace>) -> u64 {
+        trace.bytes() as u64
+    }
 }
 
 /// What a pair says: strangers of one name say the same by the thousand.
@@ -55,7 +59,11 @@ impl Default for PartitionMemo {
             // Nobody can choose two records that are taken for one.
             seed: RandomState::new().hash_one(0),
             found: Mutex::default(),
-            runs: Mutex::default(),
+            runs: Cache::with_weighter(
+                (REMEMBERED_RUN_BYTES / USUAL_RUN_BYTES) as usize,
+                REMEMBERED_RUN_BYTES,
+                TraceBytes,
+            ),
         }
     }
 }
@@ -77,40 +85,33 @@ impl PartitionMemo {
         forms[..16].copy_from_slice(&left.min(right).to_le_bytes());
         forms[16..].copy_from_slice(&left.max(right).to_le_bytes());
         let pair = xxh3_128_with_seed(&forms, self.seed);
-        let known = lock(&self.found).get(pair);
+        let known = self.lock().get(pair);
         let said = known.unwrap_or_else(|| {
             let found = find();
-            lock(&self.found).insert(pair, found)
+            self.lock().insert(pair, found)
         });
         Said::unwrap_or_clone(said)
     }
 
-    /// The latest run over a component of these forms, or of nearly these.
-    pub(crate) fn run_over(&self, forms: &[u128]) -> Option<Arc<Trace>> {
-        let runs = lock(&self.runs);
-        let name = forms.iter().min()?;
-        runs.young.get(name).or_else(|| runs.old.get(name)).cloned()
-    }
-
-    /// Keeps a run for the next one over nearly these forms.
-    pub(crate) fn keep_run(&self, forms: &[u128], trace: Trace) {
-        let Some(name) = forms.iter().min() else {
-            return;
-        };
-        let mut runs = lock(&self.runs);
-        if runs.young_bytes > REMEMBERED_RUN_BYTES {
-            runs.old = std::mem::take(&mut runs.young);
-            runs.young_bytes = 0;
+    /// The clusters of a component of these forms; goes on from the latest run over nearly the same one.
+    pub(crate) fn clusters_of(
+        &self,
+        component: &Component<'_, PairEvidence>,
+        forms: &[u128],
+    ) -> Vec<Vec<usize>> {
+        let name = forms.iter().min().copied().unwrap_or_default();
+        let before = self.runs.get(&name);
+        let (clusters, trace) = component.clusters_after(before.as_deref(), forms);
+        if let Some(trace) = trace {
+            self.runs.insert(name, Arc::new(trace));
         }
-        runs.young_bytes += trace.bytes();
-        let replaced = runs.young.insert(*name, Arc::new(trace));
-        runs.young_bytes -= replaced.map_or(0, |replaced| replaced.bytes());
+        clusters
     }
-}
 
-fn lock<T>(found: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What was found stays true whoever panicked.
-    found.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, FoundPairs> {
+        // What was found stays true whoever panicked.
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl FoundPairs {

@@ -35,42 +35,27 @@ pub fn partition_component(
     memo: &PartitionMemo,
 ) -> Vec<Vec<usize>> {
     let count = members.len();
-    let may_match = |_: usize, _: usize| true;
-    let evidence = |left: usize, right: usize| scorer.evidence(members[left], members[right]);
-    if count < MEMBERS_WORTH_REMEMBERING {
-        return partition(
-            count,
-            edges,
-            overrides,
-            &may_match,
-            scorer,
-            &evidence,
-            |component| component.clusters(),
-        );
-    }
-    let forms: Vec<u128> = members.iter().map(|record| memo.form_of(record)).collect();
+    let forms = (count >= MEMBERS_WORTH_REMEMBERING)
+        .then(|| Vec::from_iter(members.iter().map(|record| memo.form_of(record))));
     let evidence = |left: usize, right: usize| {
-        let find = || evidence(left, right);
-        memo.get(forms[left], forms[right], find)
+        let find = || scorer.evidence(members[left], members[right]);
+        match &forms {
+            Some(forms) => memo.get(forms[left], forms[right], find),
+            None => find(),
+        }
+    };
+    let clusters_of = |component: &Component<'_, PairEvidence>| match &forms {
+        Some(forms) if count >= MEMBERS_WORTH_TRACING => memo.clusters_of(component, forms),
+        _ => component.clusters(),
     };
     partition(
         count,
         edges,
         overrides,
-        &may_match,
+        &|_, _| true,
         scorer,
         &evidence,
-        |component| {
-            if count < MEMBERS_WORTH_TRACING {
-                return component.clusters();
-            }
-            let before = memo.run_over(&forms);
-            let (clusters, trace) = component.clusters_after(before.as_deref(), &forms);
-            if let Some(trace) = trace {
-                memo.keep_run(&forms, trace);
-            }
-            clusters
-        },
+        clusters_of,
     )
 }
 

@@ -31,8 +31,8 @@ pub(super) struct TenantState {
     pub(super) index: Arc<dyn CandidateIndex>,
     /// Blocking keys held by more records than their rule allows.
     pub(super) inactive: RwLock<FxHashSet<BlockingKey>>,
-    /// What pairs of large components say.
-    pub(super) pairs: PartitionMemo,
+    /// What was found of large components.
+    pub(super) memo: PartitionMemo,
     /// What all generations share.
     pub(super) shared: Arc<SharedState>,
     /// The number of the latest record change.
@@ -68,7 +68,7 @@ impl TenantState {
             generation,
             index,
             inactive: RwLock::default(),
-            pairs: PartitionMemo::default(),
+            memo: PartitionMemo::default(),
             shared,
             last_change: AtomicU64::new(0),
             touched_lately: Mutex::default(),

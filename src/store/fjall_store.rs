@@ -32,8 +32,8 @@ pub struct FjallEngine {
 pub type FjallStore = KeyedStore<FjallEngine>;
 
 impl FjallStore {
-    /// Opens or creates the store in a directory. A sixteenth of `cache_bytes` is fjall's, for blocks: decoded, a record that is asked
-    /// for by itself takes a quarter of its block.
+    /// Opens or creates the store in a directory. A sixteenth of `cache_bytes` is fjall's, for blocks: what is asked for by
+    /// itself takes far less room decoded than the block around it.
     pub fn open_directory(directory: &Path, cache_bytes: u64) -> Result<Self, StoreError> {
         Self::open(
             FjallEngine::open(directory, cache_bytes / 16)?,

@@ -17,6 +17,7 @@ mod gateway;
 mod histories;
 #[cfg(all(feature = "kafka", feature = "nats", feature = "rabbitmq"))]
 mod kafka_cluster;
+mod large_component;
 mod laws;
 mod mapped;
 mod models;

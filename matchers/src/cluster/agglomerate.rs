@@ -7,64 +7,8 @@ use std::collections::BinaryHeap;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::trace::{Outcome, Retaken, Step, Trace, number};
-
-/// A word on a pair that no evidence outweighs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Link {
-    /// They are one person.
-    Must,
-    /// They are not.
-    Cannot,
-}
-
-/// What the pairs between two clusters say, taken together.
-pub trait Evidence {
-    /// Adds what further pairs say.
-    fn add(&mut self, other: &Self);
-}
-
-/// Members up to which every pair is compared beforehand. In larger components a pair that blocking did not bring says nothing
-/// until the clusters of its members are about to join.
-const MAX_MEMBERS_COMPARED_IN_FULL: usize = 30;
-
-/// A pair of members that was compared, `left < right`.
-#[derive(Clone, Copy, Debug)]
-pub struct ComparedPair {
-    /// The earlier member.
-    pub left: usize,
-    /// The later one.
-    pub right: usize,
-    /// What [`Component::weigh`] says of its evidence.
-    pub weight: f64,
-    /// What [`Component::compare`] says is a rule's word on it.
-    pub link: Option<Link>,
-}
-
-impl ComparedPair {
-    /// The weight; infinitely little where a rule's word is that the two are not one.
-    pub(super) fn weight_or_word(&self) -> f64 {
-        match self.link {
-            Some(Link::Cannot) => f64::NEG_INFINITY,
-            _ => self.weight,
-        }
-    }
-}
-
-/// A connected component of records. Members are indices in an order that does not depend on arrival (by record key).
-pub struct Component<'a, E> {
-    /// Number of members.
-    pub members: usize,
-    /// The pairs that blocking brought. What they say in detail is asked for where clusters join.
-    pub pairs: Vec<ComparedPair>,
-    /// Words on pairs, `left < right`; they win over those of `compare`, and an earlier one over a later one where two that must be one
-    /// person cannot both be.
-    pub links: Vec<(usize, usize, Link)>,
-    /// What a pair says, and a rule's word on it.
-    pub compare: &'a dyn Fn(usize, usize) -> (E, Option<Link>),
-    /// The weight of evidence: from 0 on two clusters join.
-    pub weigh: &'a dyn Fn(&E) -> f64,
-}
+use super::component::{ComparedPair, Component, Evidence, Link};
+use super::trace::{Outcome, Step, Trace, number};
 
 /// What is known between two clusters.
 struct Between<E> {
@@ -92,93 +36,16 @@ pub(super) struct Proposal {
 }
 
 /// A run met a cluster that it knows of another run only: the smallest of its members.
-struct NotLookedAt(usize);
+pub(super) struct NotLookedAt(pub(super) usize);
 
-impl<E: Evidence> Component<'_, E> {
-    /// The clusters: each sorted, in the order of their smallest member. A pure function of the component.
-    pub fn clusters(&self) -> Vec<Vec<usize>> {
-        self.run(&self.pairs_in_order()).into_clusters()
-    }
-
-    /// The clusters, and what the run did. Where `before` is of a run over nearly the same component, only what has changed and what that
-    /// reaches is looked at again, with the same result to the last bit. `names` name the members: two of one name say the same of
-    /// everybody, in `before` as well.
-    pub fn clusters_after(
-        &self,
-        before: Option<&Trace>,
-        names: &[u128],
-    ) -> (Vec<Vec<usize>>, Option<Trace>) {
-        let pairs = self.pairs_in_order();
-        let retaken = before.and_then(|before| self.run_again(&pairs, before, names));
-        let mut state = retaken.unwrap_or_else(|| self.run(&pairs));
-        let is_retraceable = state.has_only_weights && !self.is_compared_in_full();
-        let trace = is_retraceable.then(|| {
-            let steps = std::mem::take(&mut state.steps);
-            let cluster_of = state.cluster_of.iter().map(|cluster| number(*cluster));
-            Trace::new(names, &pairs, steps, cluster_of.collect())
-        });
-        (state.into_clusters(), trace)
-    }
-
-    fn is_compared_in_full(&self) -> bool {
-        self.members <= MAX_MEMBERS_COMPARED_IN_FULL
-    }
-
-    fn pairs_in_order(&self) -> Vec<ComparedPair> {
-        let mut pairs = self.pairs.clone();
-        pairs.sort_unstable_by_key(|pair| (pair.left, pair.right));
-        pairs.dedup_by_key(|pair| (pair.left, pair.right));
-        pairs
-    }
-
-    fn run(&self, pairs: &[ComparedPair]) -> State<'_, E> {
-        let mut state = State::new(self, pairs, None);
-        state.join_must_links();
-        let everything_is_looked_at = state.join_by_weight(std::iter::empty());
-        debug_assert!(everything_is_looked_at.is_ok());
-        state
-    }
-
-    /// A run that looks again only at what is not as it was before; none where that is most of the component, or where words bind members.
-    fn run_again(
-        &self,
-        pairs: &[ComparedPair],
-        before: &Trace,
-        names: &[u128],
-    ) -> Option<State<'_, E>> {
-        if !self.links.is_empty() || self.is_compared_in_full() {
-            return None;
-        }
-        let mut retaken = Retaken::new(before, names, pairs);
-        for _ in 0..MOST_ATTEMPTS {
-            let again = retaken.members_looked_at_again();
-            let count = again.iter().filter(|is_again| **is_again).count();
-            if count > self.members / 2 {
-                return None;
-            }
-            let mut state = State::new(self, pairs, Some(again));
-            if !state.has_only_weights {
-                return None;
-            }
-            match state.join_by_weight(retaken.steps()) {
-                Ok(()) => return Some(state),
-                Err(NotLookedAt(member)) => retaken.look_again_at(member),
-            }
-        }
-        None
-    }
-}
-
-/// So often a run finds one cluster more that it has to look at again, before all of them are.
-const MOST_ATTEMPTS: usize = 16;
-
-struct State<'a, E> {
+/// A run in the making.
+pub(super) struct State<'a, E> {
     component: &'a Component<'a, E>,
     /// The members that are looked at; all where there is none. Between two others nothing is known: their clusters join by the steps of
     /// another run.
     looked_at: Option<Vec<bool>>,
-    /// No word binds any two members.
-    has_only_weights: bool,
+    /// A word binds two members.
+    pub(super) has_must_links: bool,
     steps: Vec<Step>,
     links: FxHashMap<(usize, usize), Link>,
     clusters: Vec<Vec<usize>>,
@@ -203,7 +70,7 @@ struct State<'a, E> {
 const EQUAL_WEIGHTS: f64 = 1e-9;
 
 impl<'a, E: Evidence> State<'a, E> {
-    fn new(
+    pub(super) fn new(
         component: &'a Component<'a, E>,
         compared: &[ComparedPair],
         looked_at: Option<Vec<bool>>,
@@ -227,7 +94,7 @@ impl<'a, E: Evidence> State<'a, E> {
         pairs.dedup();
         let mut state = Self {
             component,
-            has_only_weights: true,
+            has_must_links: false,
             steps: Vec::new(),
             links: component
                 .links
@@ -268,12 +135,19 @@ impl<'a, E: Evidence> State<'a, E> {
                 });
             }
         }
-        state.has_only_weights = component.links.is_empty() && state.must.is_empty();
+        state.has_must_links = !state.must.is_empty();
         state.looked_at = looked_at;
         state
     }
 
-    fn into_clusters(self) -> Vec<Vec<usize>> {
+    /// What the run did. `pairs` are those of the component in order.
+    pub(super) fn take_trace(&mut self, names: &[u128], pairs: &[ComparedPair]) -> Trace {
+        let cluster_of = self.cluster_of.iter().map(|cluster| number(*cluster));
+        let steps = std::mem::take(&mut self.steps);
+        Trace::new(names, pairs, steps, cluster_of.collect())
+    }
+
+    pub(super) fn into_clusters(self) -> Vec<Vec<usize>> {
         let mut clusters = self.clusters;
         clusters.retain(|cluster| !cluster.is_empty());
         for cluster in &mut clusters {
@@ -330,7 +204,7 @@ impl<'a, E: Evidence> State<'a, E> {
 
     /// Joins what must be joined: by words in their order, then by rules in the order of members. A must-link across a cannot-link is left
     /// to a steward.
-    fn join_must_links(&mut self) {
+    pub(super) fn join_must_links(&mut self) {
         let mut by_rule = std::mem::take(&mut self.must);
         by_rule.sort_unstable();
         let words = self.component.links.iter();
@@ -371,7 +245,10 @@ impl<'a, E: Evidence> State<'a, E> {
     }
 
     /// Joins the strongest first. `earlier` are steps of another run between clusters that are not looked at; each comes in its place.
-    fn join_by_weight(&mut self, earlier: impl Iterator<Item = Step>) -> Result<(), NotLookedAt> {
+    pub(super) fn join_by_weight(
+        &mut self,
+        earlier: impl Iterator<Item = Step>,
+    ) -> Result<(), NotLookedAt> {
         for cluster in 0..self.clusters.len() {
             self.propose_best_of(cluster);
         }

@@ -6,7 +6,8 @@
 
 use rustc_hash::FxHashMap;
 
-use super::agglomerate::{ComparedPair, Proposal};
+use super::agglomerate::Proposal;
+use super::component::ComparedPair;
 
 /// What became of a proposal. Clusters are named by their smallest member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,8 +2,10 @@
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
+use std::hash::BuildHasher;
 
 use proptest::prelude::*;
+use rustc_hash::FxBuildHasher;
 use veridem_matchers::cluster::{ComparedPair, Component, Evidence, Link, Trace};
 
 use crate::arbitrary::cases;
@@ -25,7 +27,7 @@ impl Evidence for Weighed {
 }
 
 /// Members by a key that orders them, each with what it says, and the pairs that blocking brings.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug)]
 struct Known {
     members: BTreeSet<u16>,
     pairs: BTreeSet<(u16, u16)>,
@@ -40,14 +42,6 @@ struct World {
     rules: bool,
 }
 
-fn mixed(values: [u64; 4]) -> u64 {
-    values.iter().fold(0x9E37_79B9_7F4A_7C15, |mixed, value| {
-        (mixed ^ value)
-            .wrapping_mul(0xBF58_476D_1CE4_E5B9)
-            .rotate_left(29)
-    })
-}
-
 impl World {
     fn said_by(key: u16) -> u64 {
         u64::from(key) % 150
@@ -55,7 +49,7 @@ impl World {
 
     fn weigh(self, left: u16, right: u16) -> (f64, Option<Link>) {
         let (one, other) = (Self::said_by(left), Self::said_by(right));
-        let drawn = mixed([self.seed, one.min(other), one.max(other), 1]);
+        let drawn = FxBuildHasher.hash_one((self.seed, one.min(other), one.max(other)));
         let fraction = (drawn >> 11) as f64 / (1_u64 << 53) as f64;
         let same_person = one % 31 == other % 31;
         let weight = match (same_person, drawn.is_multiple_of(self.tied)) {
@@ -125,7 +119,7 @@ impl World {
     /// Whether blocking brings a pair.
     fn is_brought(self, left: u16, right: u16) -> bool {
         let same_person = Self::said_by(left) % 31 == Self::said_by(right) % 31;
-        let drawn = mixed([self.seed, left.into(), right.into(), 2]) % 100;
+        let drawn = FxBuildHasher.hash_one((self.seed, left, right)) % 100;
         drawn < if same_person { 80 } else { 12 }
     }
 

@@ -146,7 +146,7 @@ impl Change<'_> {
                 &edges,
                 &overrides,
                 &self.state.matcher.scorer,
-                &self.state.pairs,
+                &self.state.memo,
             );
             clusters.extend(parts.into_iter().map(|part| {
                 part.into_iter()
