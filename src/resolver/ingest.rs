@@ -1,5 +1,6 @@
-//! The writer: one thread takes signals and decisions from all callers, commits each, and makes a group of them durable with
-//! one flush before it answers any. Before it other threads make signals ready; the writer takes them in the order in which they came.
+//! The writer: one thread takes signals and decisions from all callers and commits each. Before it other threads make signals ready; the
+//! writer takes them in the order in which they came. Behind it one thread makes what was committed durable and then answers: all that the
+//! writer commits during one flush is made durable by the next.
 
 use std::sync::Arc;
 
@@ -20,13 +21,13 @@ use crate::store::{StoredErasure, Tenant};
 
 /// Requests that may wait for the writer.
 const QUEUE_LENGTH: usize = 4_096;
-/// Requests after which a flush makes them durable.
-const MAX_GROUP: usize = 512;
 /// Requests that one thread makes ready and hands to the writer together: a hand-over wakes a thread.
 const MAX_BATCH: usize = 16;
 /// Batches that are made ready before the writer comes to them: enough to even out what each costs, few enough that little of what was
 /// found for them has changed by then.
 const MAX_READY: usize = 16;
+/// Batches that may be committed before they are durable: the writer goes on while the disk is slow, for so long.
+const MAX_UNFLUSHED: usize = 128;
 
 type Reply<T> = oneshot::Sender<Result<T, EngineError>>;
 
@@ -99,7 +100,7 @@ impl Durable {
     }
 }
 
-/// The writer's threads; they join when all [`Ingest`]s are gone.
+/// The threads that make ready, write and flush; they join when all [`Ingest`]s are gone.
 pub struct Writer(Vec<std::thread::JoinHandle<()>>);
 
 impl Writer {
@@ -133,8 +134,14 @@ impl Ingest {
             let preparer = std::thread::Builder::new().name("preparer".into());
             threads.push(preparer.spawn(move || make_ready(&engine, &receiver, &ready))?);
         }
+        let (committed, unflushed) = mpsc::channel(MAX_UNFLUSHED);
         let writer = std::thread::Builder::new().name("writer".into());
-        threads.push(writer.spawn(move || run(&engine, taken, &flushed))?);
+        let flusher = std::thread::Builder::new().name("flusher".into());
+        threads.push(writer.spawn({
+            let engine = engine.clone();
+            move || write(&engine, taken, &committed)
+        })?);
+        threads.push(flusher.spawn(move || flush(&engine, unflushed, &flushed))?);
         Ok((
             Self {
                 requests,
@@ -292,48 +299,48 @@ fn make_ready(
     }
 }
 
-fn run(
+/// What one batch became, and how far it brought the tenants' event feeds.
+#[derive(Default)]
+struct Committed {
+    answers: Vec<Answer>,
+    sequences: FxHashMap<Tenant, u64>,
+}
+
+fn write(engine: &Engine, mut ready: mpsc::Receiver<Batch>, committed: &mpsc::Sender<Committed>) {
+    while let Some(batch) = ready.blocking_recv() {
+        // Whoever waits for what a preparer lost by a panic is told that it is gone.
+        let batch = batch.blocking_recv().unwrap_or_default();
+        let mut done = Committed::default();
+        for request in batch {
+            let answer = handle(engine, request, &mut done.sequences);
+            done.answers.push(answer);
+        }
+        if committed.blocking_send(done).is_err() {
+            return;
+        }
+    }
+}
+
+fn flush(
     engine: &Engine,
-    mut ready: mpsc::Receiver<Batch>,
+    mut unflushed: mpsc::Receiver<Committed>,
     flushed: &watch::Sender<FxHashMap<Tenant, u64>>,
 ) {
-    let mut group = Vec::with_capacity(MAX_GROUP);
-    let mut sequences: FxHashMap<Tenant, u64> = FxHashMap::default();
-    let mut next = None;
-    while let Some(batch) = next.take().or_else(|| ready.blocking_recv()) {
-        // Whoever waits for what a preparer lost by a panic is told that it is gone.
-        let mut batch = batch.blocking_recv().unwrap_or_default();
-        loop {
-            let requests = batch.into_iter();
-            group.extend(requests.map(|request| handle(engine, request, &mut sequences)));
-            if group.len() >= MAX_GROUP {
-                break;
-            }
-            let Ok(mut further) = ready.try_recv() else {
-                break;
-            };
-            batch = match further.try_recv() {
-                Ok(batch) => batch,
-                Err(oneshot::error::TryRecvError::Closed) => Vec::new(),
-                // What is committed does not wait for what is not ready.
-                Err(oneshot::error::TryRecvError::Empty) => {
-                    next = Some(further);
-                    break;
-                }
-            };
-        }
+    let mut group = Vec::with_capacity(MAX_UNFLUSHED);
+    while unflushed.blocking_recv_many(&mut group, MAX_UNFLUSHED) > 0 {
         let flush = engine.store().flush().map_err(|cause| cause.to_string());
         if let Err(cause) = &flush {
             tracing::error!(%cause, "flush failed; nothing of the group is acknowledged");
         } else {
             flushed.send_modify(|known| {
-                for (tenant, sequence) in sequences.drain() {
+                for (tenant, sequence) in group.iter_mut().flat_map(|done| done.sequences.drain()) {
                     note(known, tenant, sequence);
                 }
             });
         }
-        metrics::histogram!("veridem_commit_group_size").record(group.len() as f64);
-        for answer in group.drain(..) {
+        let answers = || group.iter().map(|done| done.answers.len());
+        metrics::histogram!("veridem_commit_group_size").record(answers().sum::<usize>() as f64);
+        for answer in group.drain(..).flat_map(|done| done.answers) {
             answer.send(&flush);
         }
     }

@@ -1,10 +1,16 @@
-//! The end of a fjall journal after power loss. fjall (3.1.13) drops an end that it cannot read, but refuses to open (debug builds panic)
-//! where the end of a commit reached the disk and a sector before it did not. Here such an end is dropped before fjall looks at it.
+//! The journals of fjall (3.1.13), where it leaves something to do.
+//!
+//! Their end after power loss: fjall drops an end that it cannot read, but refuses to open (debug builds panic) where the end of a commit
+//! reached the disk and a sector before it did not. Here such an end is dropped before fjall looks at it.
+//!
+//! And making them durable: fjall lets nobody write meanwhile.
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufReader, Error, ErrorKind, Read, Result};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use parking_lot::Mutex;
 use xxhash_rust::xxh3::Xxh3;
 
 const START: u8 = 1;
@@ -54,6 +60,59 @@ pub(super) fn drop_torn_end(directory: &Path) -> Result<()> {
         file.sync_all()?;
     }
     Ok(())
+}
+
+/// The journal that is written to, opened a second time: it is made durable while others write.
+pub(super) struct ActiveJournal {
+    directory: PathBuf,
+    opened: Mutex<Option<(PathBuf, File)>>,
+    is_lost: AtomicBool,
+}
+
+impl ActiveJournal {
+    pub(super) fn of(directory: &Path) -> Self {
+        Self {
+            directory: directory.to_owned(),
+            opened: Mutex::new(None),
+            is_lost: AtomicBool::new(false),
+        }
+    }
+
+    /// Fails once something could not be made durable: what the system says of later writes does not hold for earlier ones.
+    pub(super) fn check(&self) -> Result<()> {
+        if self.is_lost.load(Ordering::Acquire) {
+            return Err(Error::other(
+                "an earlier write could not be made durable; the store has to be opened again",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Returns when what fjall has handed to the system survives power loss. Where it has begun another journal, it has made the one
+    /// before durable itself.
+    pub(super) fn sync(&self) -> Result<()> {
+        let mut opened = self.opened.lock();
+        self.check()?;
+        let synced = loop {
+            match self.open_active(&mut opened) {
+                // It was written out and removed between the look at the directory and this.
+                Err(cause) if cause.kind() == ErrorKind::NotFound && self.directory.exists() => {}
+                file => break file.and_then(File::sync_data),
+            }
+        };
+        self.is_lost.store(synced.is_err(), Ordering::Release);
+        synced
+    }
+
+    fn open_active<'a>(&self, opened: &'a mut Option<(PathBuf, File)>) -> Result<&'a File> {
+        let path = active_journal(&self.directory)?
+            .ok_or_else(|| Error::other("there is no journal in the store's directory"))?;
+        let file = match opened.take() {
+            Some((known, file)) if known == path => file,
+            _ => File::open(&path)?,
+        };
+        Ok(&opened.insert((path, file)).1)
+    }
 }
 
 /// Journals are numbered; the last one is written to.
@@ -178,5 +237,30 @@ impl Journal<'_> {
         self.position += bytes.len() as u64;
         self.left -= bytes.len() as u64;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_journal_is_made_durable_until_one_could_not_be() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        let journal = ActiveJournal::of(directory.path());
+        let opened = || journal.opened.lock().as_ref().map(|(path, _)| path.clone());
+        std::fs::write(path("9.jnl"), "a commit").unwrap();
+        journal.sync().unwrap();
+        assert_eq!(opened(), Some(path("9.jnl")));
+        std::fs::write(path("10.jnl"), "another").unwrap();
+        journal.sync().unwrap();
+        assert_eq!(opened(), Some(path("10.jnl")));
+        std::fs::remove_file(path("9.jnl")).unwrap();
+        std::fs::remove_file(path("10.jnl")).unwrap();
+        assert!(journal.sync().is_err());
+        std::fs::write(path("11.jnl"), "too late").unwrap();
+        assert!(journal.sync().is_err());
+        assert!(journal.check().is_err());
     }
 }

@@ -1,5 +1,5 @@
 //! The embedded store over fjall, a log-structured merge tree. A commit is one entry of its journal; [`Engine::sync`] is one
-//! `fdatasync` of the journal. What is overwritten is reclaimed by compaction, and blocks are compressed.
+//! `fdatasync` of the journal, during which others write. What is overwritten is reclaimed by compaction, and blocks are compressed.
 
 use std::ops::Bound;
 use std::path::Path;
@@ -8,7 +8,7 @@ use fjall::config::{BlockSizePolicy, CompressionPolicy, HashRatioPolicy, Pinning
 use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable};
 
 use super::encoding::{Tag, tag_of};
-use super::fjall_journal::drop_torn_end;
+use super::fjall_journal::{ActiveJournal, drop_torn_end};
 use super::keyed::{Engine, KeyedStore, entries_under};
 use super::{Entry, StoreError, Visit};
 
@@ -20,6 +20,7 @@ const MAX_JOURNAL_BYTES: u64 = 160 << 20;
 /// fjall with one keyspace for each way of access.
 pub struct FjallEngine {
     database: Database,
+    journal: ActiveJournal,
     /// Read and overwritten at random.
     state: Keyspace,
     /// Written once in order, read in order.
@@ -76,6 +77,7 @@ impl FjallEngine {
             state: keyspace("state", &at_hand)?,
             events: keyspace("events", &|| compressed(32 << 10))?,
             receipts: keyspace("receipts", &|| compressed(8 << 10))?,
+            journal: ActiveJournal::of(directory),
             database,
         })
     }
@@ -91,6 +93,10 @@ impl FjallEngine {
 
 fn engine(cause: fjall::Error) -> StoreError {
     StoreError::Engine(cause.to_string())
+}
+
+fn failed(cause: std::io::Error) -> StoreError {
+    StoreError::Engine(format!("journal: {cause}"))
 }
 
 impl Engine for FjallEngine {
@@ -128,6 +134,7 @@ impl Engine for FjallEngine {
     }
 
     fn write(&self, batch: Vec<(Vec<u8>, Option<Vec<u8>>)>) -> Result<(), StoreError> {
+        self.journal.check().map_err(failed)?;
         let mut writes = self.database.batch();
         for (key, value) in batch {
             let keyspace = self.keyspace_of(&key);
@@ -140,7 +147,8 @@ impl Engine for FjallEngine {
     }
 
     fn sync(&self) -> Result<(), StoreError> {
-        self.database.persist(PersistMode::SyncData).map_err(engine)
+        self.database.persist(PersistMode::Buffer).map_err(engine)?;
+        self.journal.sync().map_err(failed)
     }
 }
 
