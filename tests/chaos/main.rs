@@ -1,16 +1,24 @@
-//! Everything fails at once: sinks refuse, stall and cut connections, the broker is killed, Veridem is killed, persons are erased, and signals go on. In the
+//! Everything fails at once: sinks refuse, stall and cut connections, brokers are killed, Veridem is killed, persons are erased, and signals go on. In the
 //! end each consumer's picture, made of nothing but what it received, is what the store holds.
 //!
 //! 5,000 signals, or as many as `VERIDEM_CHAOS_SIGNALS` says; `VERIDEM_CHAOS_SEED` brings a run back as far as clocks allow.
 
+#[cfg(all(feature = "kafka", feature = "nats", feature = "rabbitmq"))]
+mod brokers;
 #[path = "../it/consumer.rs"]
 mod consumer;
-#[cfg(feature = "nats")]
+#[cfg(all(feature = "kafka", feature = "nats", feature = "rabbitmq"))]
+#[path = "../it/kafka_cluster.rs"]
+mod kafka_cluster;
+#[cfg(all(feature = "kafka", feature = "nats", feature = "rabbitmq"))]
 #[path = "../it/nats_server.rs"]
 mod nats_server;
 #[allow(dead_code, reason = "shared with the other tests")]
 #[path = "../it/process.rs"]
 mod process;
+#[cfg(all(feature = "kafka", feature = "nats", feature = "rabbitmq"))]
+#[path = "../it/rabbitmq_server.rs"]
+mod rabbitmq_server;
 #[allow(dead_code, reason = "shared with the other tests")]
 #[path = "../it/support.rs"]
 mod support;
@@ -33,6 +41,7 @@ use veridem_proto::v1::operations_service_client::OperationsServiceClient;
 use veridem_proto::v1::privacy_service_client::PrivacyServiceClient;
 use veridem_proto::v1::resolution_service_client::ResolutionServiceClient;
 
+use brokers::Brokers;
 use consumer::*;
 use process::Process;
 use support::*;
@@ -189,8 +198,8 @@ fn unruly(seed: u64) -> impl FnMut(&[Value]) -> Answer + Send {
     }
 }
 
-fn settings(consumer: &Consumer, directory: &Path, nats: Option<&str>) -> String {
-    let mut settings = format!(
+fn settings(consumer: &Consumer, directory: &Path) -> String {
+    format!(
         r#"
 [[sinks]]
 name = "erp"
@@ -208,13 +217,31 @@ path = {:?}
 "#,
         consumer.url,
         directory.join("feed.jsonl")
-    );
-    if let Some(url) = nats {
-        settings.push_str(&format!(
-            "\n[[sinks]]\nname = \"bus\"\nkind = \"nats\"\nurl = {url:?}\nsubject = \"retail.identity\"\ntimeout = \"1s\"\n"
-        ));
+    )
+}
+
+/// Without the features of all brokers there is none.
+#[cfg(not(all(feature = "kafka", feature = "nats", feature = "rabbitmq")))]
+mod brokers {
+    use super::*;
+
+    pub struct Brokers;
+
+    impl Brokers {
+        pub async fn start(_: &Path) -> Self {
+            Self
+        }
+
+        pub fn settings(&self) -> String {
+            String::new()
+        }
+
+        pub async fn fail(&mut self, _: &mut Chance) {}
+
+        pub async fn events(&self) -> Vec<(&'static str, Vec<Value>, u32)> {
+            Vec::new()
+        }
     }
-    settings
 }
 
 async fn sinks(channel: &Channel) -> Vec<v1::Sink> {
@@ -231,19 +258,8 @@ async fn nothing_is_lost_and_nothing_comes_out_of_order_though_everything_fails(
     );
     let directory = tempfile::tempdir().expect("a temporary directory");
     let consumer = Consumer::start(unruly(seed)).await;
-    #[cfg(feature = "nats")]
-    let mut broker = nats_server::NatsServer::start(directory.path(), 1 << 20);
-    #[cfg(feature = "nats")]
-    let nats_url = match &broker {
-        Some(broker) => {
-            broker.stream().await;
-            Some(broker.url.clone())
-        }
-        None => None,
-    };
-    #[cfg(not(feature = "nats"))]
-    let nats_url: Option<String> = None;
-    let settings = settings(&consumer, directory.path(), nats_url.as_deref());
+    let mut brokers = Brokers::start(directory.path()).await;
+    let settings = settings(&consumer, directory.path()) + &brokers.settings();
     let mut process = Process::start_with(directory.path(), &settings).await;
     let channel = Arc::new(Mutex::new(process.channel.clone()));
     let acknowledged = Arc::new(AtomicU64::new(0));
@@ -269,14 +285,7 @@ async fn nothing_is_lost_and_nothing_comes_out_of_order_though_everything_fails(
         tokio::time::sleep(Duration::from_millis(300 + chance.below(1_500))).await;
         let somebody = &all[chance.below(count) as usize];
         erased += u64::from(erase(&process.channel, somebody).await);
-        #[cfg(feature = "nats")]
-        if let Some(broker) = &mut broker
-            && chance.below(2) == 0
-        {
-            broker.kill();
-            tokio::time::sleep(Duration::from_millis(chance.below(500))).await;
-            broker.start_again();
-        }
+        brokers.fail(&mut chance).await;
         process.kill();
         kills += 1;
         process = Process::start_with(directory.path(), &settings).await;
@@ -342,11 +351,12 @@ async fn nothing_is_lost_and_nothing_comes_out_of_order_though_everything_fails(
     assert_eq!(view_of(&file), wanted);
     assert_in_order_per_identity(&webhook);
     assert_eq!(view_of(&webhook), wanted);
-    #[cfg(feature = "nats")]
-    if let Some(broker) = &broker {
-        let messages = broker.messages().await;
-        let bus: Vec<Value> = messages.into_iter().map(|(_, event)| event).collect();
-        assert_in_order_per_identity(&bus);
-        assert_eq!(view_of(&bus), wanted);
+    for (broker, events, failures) in brokers.events().await {
+        println!("{broker}: {failures} failures, {} events", events.len());
+        match broker {
+            "kafka" => assert_in_order_per_subject(&events),
+            _ => assert_in_order_per_identity(&events),
+        }
+        assert_eq!(view_of(&events), wanted, "{broker}");
     }
 }

@@ -103,16 +103,7 @@ async fn gets_everything_though_it_goes_away(broker: &mut impl Broker, sink: Sin
         view_of_store(&store, &Tenant::default_tenant())
     };
     assert_eq!(view_of(&received), wanted);
-    // Of one identity: events that name others come in their place for each of those only where there is one line.
-    let mut last = std::collections::BTreeMap::new();
-    let mut known = std::collections::BTreeSet::new();
-    for event in received
-        .iter()
-        .filter(|event| known.insert(sequence_of(event)))
-    {
-        let before = last.insert(event["subject"].to_string(), sequence_of(event));
-        assert!(before.is_none_or(|before| before < sequence_of(event)));
-    }
+    assert_in_order_per_subject(&received);
 
     // A replay comes again, though a broker may drop what it has seen.
     let running = Running::start_with(config).await;

@@ -199,6 +199,18 @@ pub fn sequence_of(event: &Value) -> u64 {
     text.parse().expect("a number")
 }
 
+/// [`assert_in_order_per_identity`] of what came in several lines, as in a topic of partitions: an event of another identity that names this one
+/// comes in its own line.
+#[allow(dead_code, reason = "only brokers have several lines")]
+pub fn assert_in_order_per_subject(events: &[Value]) {
+    let mut last = BTreeMap::new();
+    let mut known = BTreeSet::new();
+    for event in (events.iter()).filter(|event| known.insert(sequence_of(event))) {
+        let before = last.insert(event["subject"].to_string(), sequence_of(event));
+        assert!(before.is_none_or(|before| before < sequence_of(event)));
+    }
+}
+
 /// Each identity's events came in their order, apart from what was delivered once more.
 pub fn assert_in_order_per_identity(events: &[Value]) {
     let mut last: BTreeMap<&str, u64> = BTreeMap::new();

@@ -1,0 +1,98 @@
+//! The brokers that fail beside Veridem: those that are installed here.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::Chance;
+use crate::kafka_cluster::{self, KafkaCluster};
+use crate::nats_server::NatsServer;
+use crate::rabbitmq_server::{self, RabbitMqServer};
+
+pub struct Brokers {
+    kafka: KafkaCluster,
+    nats: Option<NatsServer>,
+    rabbitmq: Option<RabbitMqServer>,
+    failures: [u32; 3],
+}
+
+impl Brokers {
+    pub async fn start(directory: &Path) -> Self {
+        let nats = NatsServer::start(directory, 1 << 20);
+        if let Some(nats) = &nats {
+            nats.stream().await;
+        }
+        Self {
+            kafka: KafkaCluster::start(),
+            nats,
+            rabbitmq: RabbitMqServer::start(directory).await,
+            failures: [0; 3],
+        }
+    }
+
+    /// Sinks into each of them.
+    pub fn settings(&self) -> String {
+        let mut settings = sink("kafka", &self.kafka.url, "topic", kafka_cluster::TOPIC);
+        if let Some(nats) = &self.nats {
+            settings += &sink("nats", &nats.url, "subject", "retail.identity");
+        }
+        if let Some(rabbitmq) = &self.rabbitmq {
+            settings += &sink("rabbitmq", &rabbitmq.url, "subject", "retail.identity");
+            settings += &format!("exchange = {:?}\n", rabbitmq_server::EXCHANGE);
+        }
+        settings
+    }
+
+    /// Kills some of them and starts them again a moment later; RabbitMQ needs seconds to come up.
+    pub async fn fail(&mut self, chance: &mut Chance) {
+        let (kafka, nats, rabbitmq) = (chance.below(2), chance.below(2), chance.below(4));
+        let mut nats = self.nats.as_mut().filter(|_| nats == 0);
+        let mut rabbitmq = self.rabbitmq.as_mut().filter(|_| rabbitmq == 0);
+        if kafka == 0 {
+            self.kafka.kill();
+            self.failures[0] += 1;
+        }
+        if let Some(nats) = &mut nats {
+            nats.kill();
+            self.failures[1] += 1;
+        }
+        if let Some(rabbitmq) = &mut rabbitmq {
+            rabbitmq.kill();
+            self.failures[2] += 1;
+        }
+        tokio::time::sleep(Duration::from_millis(chance.below(500))).await;
+        if kafka == 0 {
+            self.kafka.start_again();
+        }
+        if let Some(nats) = nats {
+            nats.start_again();
+        }
+        if let Some(rabbitmq) = rabbitmq {
+            rabbitmq.start_again();
+        }
+    }
+
+    /// What each of them has received, and how often it failed.
+    pub async fn events(&self) -> Vec<(&'static str, Vec<Value>, u32)> {
+        let kafka = tokio::task::block_in_place(|| self.kafka.messages());
+        let mut received = vec![("kafka", kafka, self.failures[0])];
+        if let Some(nats) = &self.nats {
+            received.push(("nats", nats.messages().await, self.failures[1]));
+        }
+        if let Some(rabbitmq) = &self.rabbitmq {
+            received.push(("rabbitmq", rabbitmq.messages().await, self.failures[2]));
+        }
+        let events = received.into_iter().map(|(broker, messages, failures)| {
+            let events = messages.into_iter().map(|(_, event)| event);
+            (broker, events.collect(), failures)
+        });
+        events.collect()
+    }
+}
+
+fn sink(kind: &str, url: &str, place: &str, name: &str) -> String {
+    format!(
+        "\n[[sinks]]\nname = \"{kind}\"\nkind = \"{kind}\"\nurl = {url:?}\ntimeout = \"1s\"\n{place} = {name:?}\n"
+    )
+}
