@@ -129,11 +129,12 @@ impl SinkKind {
                 max_batch: 1_000,
                 max_parallel: 1,
             },
+            // Names rise in the order of deliveries.
             Self::Objects { .. } => Bounds {
                 batch: 10_000,
                 parallel: 1,
                 max_batch: 100_000,
-                max_parallel: 16,
+                max_parallel: 1,
             },
             // Each message is acknowledged by itself, so that many may be on their way.
             Self::Kafka { .. } | Self::Nats { .. } | Self::RabbitMq { .. } => Bounds {

@@ -3,6 +3,8 @@
 mod architecture;
 #[cfg(all(feature = "kafka", feature = "nats", feature = "rabbitmq"))]
 mod brokers;
+#[cfg(feature = "s3")]
+mod buckets;
 mod bulk;
 mod consumer;
 #[cfg(all(feature = "kafka", feature = "nats", feature = "rabbitmq"))]
@@ -34,6 +36,8 @@ mod rabbitmq_server;
 mod refusals;
 mod relay;
 mod returns;
+#[cfg(feature = "s3")]
+mod s3_server;
 mod sample;
 mod service;
 mod stewardship;
