@@ -67,7 +67,11 @@ impl PrivacyService for Api {
             let (tenant, principal) = (caller.tenant.clone(), caller.principal.clone());
             let found = self.ask("ErasePerson", move |engine| {
                 Ok(match engine.erasure(&tenant, &id)? {
-                    Some(done) => Err(done),
+                    Some(done) => {
+                        // The call that erased it may still wait for its flush.
+                        engine.store().flush()?;
+                        Err(done)
+                    }
                     None => Ok(engine.find_person(&tenant, &id, &principal)?),
                 })
             });

@@ -466,12 +466,20 @@ impl ResolutionService for Api {
     ) -> Result<Response<v1::WaitSettledResponse>, Status> {
         let caller = self.caller(&request)?;
         let mut durable = self.ingest.durable();
+        let mut settled_at = None;
         loop {
             durable.mark_seen();
             let tenant = caller.tenant.clone();
             // Every step of a model change ends with a flush, which wakes this.
-            if !self.look_up("WaitSettled", move |engine| engine.is_provisional(&tenant))? {
-                let sequence = durable.sequence(&caller.tenant);
+            if settled_at.is_none() {
+                settled_at = self.look_up("WaitSettled", move |engine| {
+                    let is_settled = !engine.is_provisional(&tenant)?;
+                    let counters = is_settled.then(|| engine.store().counters(&tenant));
+                    Ok(counters.transpose()?.map(|counters| counters.last_sequence))
+                })?;
+            }
+            let sequence = durable.sequence(&caller.tenant);
+            if settled_at.is_some_and(|settled_at| settled_at <= sequence) {
                 return Ok(Response::new(v1::WaitSettledResponse { sequence }));
             }
             let goes_on = tokio::select! {

@@ -80,15 +80,16 @@ impl Registry {
             metrics::gauge!("veridem_source_expected_signals_per_day", &labels).set(expected);
             let silence = settings.max_silence.unwrap_or_default().as_secs_f64();
             metrics::gauge!("veridem_source_max_silence_seconds", &labels).set(silence);
+            let last_signal =
+                metrics::gauge!("veridem_source_last_signal_timestamp_seconds", &labels);
+            // One that says nothing from the start on is silent as well.
+            last_signal.set((clock::now_ms() / 1_000) as f64);
             let of_tenant = registry.tenants.entry(settings.tenant.clone());
             of_tenant.or_default().insert(
                 settings.name.clone(),
                 Source {
                     signals: metrics::counter!("veridem_source_signals_total", &labels),
-                    last_signal: metrics::gauge!(
-                        "veridem_source_last_signal_timestamp_seconds",
-                        &labels
-                    ),
+                    last_signal,
                     delay: metrics::histogram!("veridem_source_delay_seconds", &labels),
                     settings,
                 },

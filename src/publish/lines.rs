@@ -282,6 +282,11 @@ impl Lines {
         self.unstored.len()
     }
 
+    /// The first event that is not done.
+    pub(super) fn first(&self) -> Option<u64> {
+        self.events.keys().next().copied()
+    }
+
     /// The last event up to which all that were read are done or stored.
     pub(super) fn cursor(&self, last_read: u64) -> u64 {
         self.unstored.first().map_or(last_read, |first| first - 1)

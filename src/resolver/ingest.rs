@@ -26,7 +26,7 @@ const MAX_BATCH: usize = 16;
 /// Batches that are made ready before the writer comes to them: enough to even out what each costs, few enough that little of what was
 /// found for them has changed by then.
 const MAX_READY: usize = 16;
-/// Batches that may be committed before they are durable: the writer goes on while the disk is slow, for so long.
+/// Batches that may wait for a flush while another one runs for as many: the writer goes on while the disk is slow, for so long.
 const MAX_UNFLUSHED: usize = 128;
 
 type Reply<T> = oneshot::Sender<Result<T, EngineError>>;

@@ -88,30 +88,26 @@ impl ActiveJournal {
         Ok(())
     }
 
-    /// Returns when what fjall has handed to the system survives power loss. Where it has begun another journal, it has made the one
-    /// before durable itself.
+    /// Returns when what fjall has handed to the system survives power loss.
     pub(super) fn sync(&self) -> Result<()> {
         let mut opened = self.opened.lock();
         self.check()?;
-        let synced = loop {
-            match self.open_active(&mut opened) {
-                // It was written out and removed between the look at the directory and this.
-                Err(cause) if cause.kind() == ErrorKind::NotFound && self.directory.exists() => {}
-                file => break file.and_then(File::sync_data),
-            }
-        };
-        self.is_lost.store(synced.is_err(), Ordering::Release);
-        synced
-    }
-
-    fn open_active<'a>(&self, opened: &'a mut Option<(PathBuf, File)>) -> Result<&'a File> {
         let path = active_journal(&self.directory)?
             .ok_or_else(|| Error::other("there is no journal in the store's directory"))?;
-        let file = match opened.take() {
-            Some((known, file)) if known == path => file,
-            _ => File::open(&path)?,
-        };
-        Ok(&opened.insert((path, file)).1)
+        if opened.as_ref().is_none_or(|(known, _)| *known != path) {
+            // Some systems want that whoever makes a file durable may write it.
+            let file = OpenOptions::new().write(true).open(&path)?;
+            if let Some((_, before)) = opened.replace((path, file)) {
+                // fjall makes it durable before it begins another, unless that fails half-way.
+                self.sync_file(&before)?;
+            }
+        }
+        (opened.as_ref()).map_or(Ok(()), |(_, file)| self.sync_file(file))
+    }
+
+    fn sync_file(&self, file: &File) -> Result<()> {
+        file.sync_data()
+            .inspect_err(|_| self.is_lost.store(true, Ordering::Release))
     }
 }
 
@@ -245,11 +241,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_journal_is_made_durable_until_one_could_not_be() {
+    fn the_last_journal_is_the_one_that_is_made_durable() {
         let directory = tempfile::tempdir().unwrap();
         let path = |name: &str| directory.path().join(name);
         let journal = ActiveJournal::of(directory.path());
         let opened = || journal.opened.lock().as_ref().map(|(path, _)| path.clone());
+        assert!(journal.sync().is_err(), "there is none");
         std::fs::write(path("9.jnl"), "a commit").unwrap();
         journal.sync().unwrap();
         assert_eq!(opened(), Some(path("9.jnl")));
@@ -257,10 +254,21 @@ mod tests {
         journal.sync().unwrap();
         assert_eq!(opened(), Some(path("10.jnl")));
         std::fs::remove_file(path("9.jnl")).unwrap();
-        std::fs::remove_file(path("10.jnl")).unwrap();
-        assert!(journal.sync().is_err());
-        std::fs::write(path("11.jnl"), "too late").unwrap();
-        assert!(journal.sync().is_err());
+        journal.sync().unwrap();
+        assert_eq!(opened(), Some(path("10.jnl")));
+    }
+
+    #[test]
+    fn nothing_is_durable_any_more_once_something_could_not_be_made_so() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("1.jnl"), "a commit").unwrap();
+        let journal = ActiveJournal::of(directory.path());
+        journal.sync().unwrap();
+        // A pipe cannot be made durable.
+        let (_, pipe) = std::io::pipe().unwrap();
+        let pipe = File::from(std::os::fd::OwnedFd::from(pipe));
+        assert!(journal.sync_file(&pipe).is_err());
         assert!(journal.check().is_err());
+        assert!(journal.sync().is_err());
     }
 }

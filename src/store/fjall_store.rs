@@ -148,7 +148,9 @@ impl Engine for FjallEngine {
 
     fn sync(&self) -> Result<(), StoreError> {
         self.database.persist(PersistMode::Buffer).map_err(engine)?;
-        self.journal.sync().map_err(failed)
+        self.journal.sync().map_err(failed)?;
+        // Where fjall has given up meanwhile, it may have written elsewhere.
+        self.database.persist(PersistMode::Buffer).map_err(engine)
     }
 }
 

@@ -46,10 +46,12 @@ impl Brokers {
 
     /// Kills some of them and starts them again a moment later; RabbitMQ needs seconds to come up.
     pub async fn fail(&mut self, chance: &mut Chance) {
-        let (kafka, nats, rabbitmq) = (chance.below(2), chance.below(2), chance.below(4));
-        let mut nats = self.nats.as_mut().filter(|_| nats == 0);
-        let mut rabbitmq = self.rabbitmq.as_mut().filter(|_| rabbitmq == 0);
-        if kafka == 0 {
+        // Each once, and then some of them.
+        let mut fails = |broker: usize, end| chance.below(end) == 0 || self.failures[broker] == 0;
+        let (kafka, nats, rabbitmq) = (fails(0, 2), fails(1, 2), fails(2, 4));
+        let mut nats = self.nats.as_mut().filter(|_| nats);
+        let mut rabbitmq = self.rabbitmq.as_mut().filter(|_| rabbitmq);
+        if kafka {
             self.kafka.kill();
             self.failures[0] += 1;
         }
@@ -62,7 +64,7 @@ impl Brokers {
             self.failures[2] += 1;
         }
         tokio::time::sleep(Duration::from_millis(chance.below(500))).await;
-        if kafka == 0 {
+        if kafka {
             self.kafka.start_again();
         }
         if let Some(nats) = nats {

@@ -353,6 +353,7 @@ async fn nothing_is_lost_and_nothing_comes_out_of_order_though_everything_fails(
     assert_eq!(view_of(&webhook), wanted);
     for (broker, events, failures) in brokers.events().await {
         println!("{broker}: {failures} failures, {} events", events.len());
+        assert!(failures > 0, "{broker} never failed");
         match broker {
             "kafka" => assert_in_order_per_subject(&events),
             _ => assert_in_order_per_identity(&events),

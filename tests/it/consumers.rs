@@ -185,7 +185,9 @@ async fn signals_come_in_from_rabbitmq_though_it_is_killed() {
                 message.as_bytes(),
                 properties,
             );
-            sent.await.expect("sent").await.expect("confirmed");
+            let confirmed = async { sent.await.expect("sent").await.expect("confirmed") };
+            let confirmed = tokio::time::timeout(Duration::from_secs(30), confirmed).await;
+            confirmed.expect("confirmed in 30 s");
         }
     };
     let interrupt = || {
@@ -194,6 +196,25 @@ async fn signals_come_in_from_rabbitmq_though_it_is_killed() {
         server.start_again();
     };
     comes_in(kind, send, interrupt).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_says_nothing_is_tried_again() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await;
+    let listener = listener.expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    let kind = ConsumerKind::RabbitMq {
+        url: format!("amqp://{address}/%2f"),
+        queue: "signals".into(),
+    };
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let running = Running::start_with(config_with(directory.path(), kind)).await;
+    let mut silent = Vec::new();
+    for _ in 0..2 {
+        let accepted = tokio::time::timeout(Duration::from_secs(30), listener.accept()).await;
+        silent.push(accepted.expect("a connection in 30 s"));
+    }
+    running.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -390,11 +390,22 @@ async fn a_consumer_learns_what_it_misses_or_holds_wrongly_and_gets_it() {
         (4, 1, 1, 1, 1)
     );
 
-    // Repaired, what it holds is right again.
+    // Repaired, what it holds is right again; that somebody was merged is told as a merge, though it had everything as a snapshot before.
+    let snapshot = v1::ReplaySinkRequest {
+        sink: settled(&running).await.name,
+        from: Some(v1::replay_sink_request::From::Snapshot(true)),
+    };
+    let mut client = operations(&running).await;
+    client.replay_sink(snapshot).await.expect("replays");
+    settled(&running).await;
     consumer.received.lock().clear();
     let (_, summary) = reconcile(&running, broken, true).await;
     assert_eq!(summary.repairs_queued, 3);
     settled(&running).await;
+    let kinds: Vec<Value> = (consumer.received.lock().iter())
+        .map(|event| event["data"]["kind"].clone())
+        .collect();
+    assert!(kinds.contains(&json!("merged")), "{kinds:?}");
     let mut repaired = view.clone();
     repaired.remove(&lost.identity_id);
     repaired.insert(gone.to_owned(), json!({}));

@@ -17,8 +17,9 @@ pub const TOPIC: &str = "identities";
 const PARTITIONS: i32 = 3;
 
 pub struct KafkaCluster {
-    mock: MockCluster<'static, DefaultProducerContext>,
+    /// Ends before the brokers do.
     reader: Reader,
+    mock: MockCluster<'static, DefaultProducerContext>,
     pub url: String,
 }
 
@@ -28,7 +29,7 @@ impl KafkaCluster {
         mock.create_topic(TOPIC, PARTITIONS, 1).expect("a topic");
         let url = mock.bootstrap_servers();
         let reader = Reader::start(&url);
-        Self { mock, reader, url }
+        Self { reader, mock, url }
     }
 
     pub fn kill(&self) {
@@ -58,6 +59,7 @@ type Partitions = Vec<Vec<(String, Value)>>;
 struct Reader {
     read: Arc<Mutex<Partitions>>,
     stops: Arc<AtomicBool>,
+    thread: Option<std::thread::JoinHandle<()>>,
 }
 
 impl Reader {
@@ -69,12 +71,13 @@ impl Reader {
             added.expect("a place");
         }
         consumer.assign(&places).expect("assigned");
-        let reader = Self {
+        let mut reader = Self {
             read: Arc::new(Mutex::new(vec![Vec::new(); PARTITIONS as usize])),
             stops: Arc::default(),
+            thread: None,
         };
         let (read, stops) = (reader.read.clone(), reader.stops.clone());
-        std::thread::spawn(move || {
+        reader.thread = Some(std::thread::spawn(move || {
             while !stops.load(Ordering::Relaxed) {
                 // It is told of each outage, and goes on by itself.
                 if let Some(Ok(message)) = consumer.poll(Duration::from_millis(100)) {
@@ -83,7 +86,7 @@ impl Reader {
                     of_partition.push(kind_and_event(&message));
                 }
             }
-        });
+        }));
         reader
     }
 
@@ -101,6 +104,10 @@ impl Reader {
 impl Drop for Reader {
     fn drop(&mut self) {
         self.stops.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            // What it panicked of has been shown.
+            let _ = thread.join();
+        }
     }
 }
 

@@ -82,9 +82,10 @@ impl RabbitMqServer {
 
     pub async fn channel(&self) -> Channel {
         for _ in 0..300 {
-            match Connection::connect(&self.url, ConnectionProperties::default()).await {
-                Ok(connection) => return connection.create_channel().await.expect("a channel"),
-                Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+            let connection = Connection::connect(&self.url, ConnectionProperties::default());
+            match tokio::time::timeout(Duration::from_secs(10), connection).await {
+                Ok(Ok(connection)) => return connection.create_channel().await.expect("a channel"),
+                _ => tokio::time::sleep(Duration::from_millis(100)).await,
             }
         }
         panic!("the server does not come up");

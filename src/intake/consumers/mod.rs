@@ -213,7 +213,9 @@ pub async fn consume(
     loop {
         let link = tokio::select! {
             () = stop.cancelled() => return,
-            link = Link::connect(&consumer.settings.kind) => link,
+            link = tokio::time::timeout(CONNECT_WITHIN, Link::connect(&consumer.settings.kind)) => {
+                link.unwrap_or_else(|_| Err(anyhow::anyhow!("the broker did not answer in time")))
+            }
         };
         let taken_before = consumer.taken;
         let ended = match link {
@@ -243,6 +245,8 @@ pub async fn consume(
 
 const FIRST_DELAY: Duration = Duration::from_millis(100);
 const LONGEST_DELAY: Duration = Duration::from_secs(30);
+/// A broker that takes the connection and then says nothing counts as one that is not there.
+const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 
 struct Consumer {
     settings: ConsumerSettings,

@@ -269,6 +269,7 @@ impl Worker {
         now: Instant,
         on_their_way: &mut OnTheirWay,
     ) -> Result<Option<Instant>, StoreError> {
+        self.end_snapshot();
         if self.save_due <= now || on_their_way.is_empty() {
             self.save()?;
             self.save_due = now + SAVE_INTERVAL;
@@ -293,6 +294,14 @@ impl Worker {
             .chain(due)
             .chain(self.awaited.next_deadline())
             .min())
+    }
+
+    /// Once all of a snapshot has arrived, an event of it that goes out again is what it was: a merge is told as a merge.
+    fn end_snapshot(&mut self) {
+        let is_behind = |first| first > self.snapshot_until;
+        if self.last_read >= self.snapshot_until && self.lines.first().is_none_or(is_behind) {
+            self.snapshot_until = 0;
+        }
     }
 
     /// Reads a piece of the outbox, where there is room; whether there may be more to read at once.
@@ -490,6 +499,7 @@ impl Worker {
             self.breaker.failed(now, *retry_after);
         }
         self.note_failure(failure);
+        self.meters.failed.increment(parcel.len() as u64);
         let is_alone = parcel.len() == 1;
         for sequence in parcel {
             // What a consumer that is down does not take is not the event's fault: it is only where others arrived meanwhile.
@@ -530,7 +540,6 @@ impl Worker {
     fn note_failure(&mut self, cause: &dyn std::fmt::Display) {
         self.failed_attempts += 1;
         self.last_error = cause.to_string();
-        self.meters.failed.increment(1);
         tracing::warn!(
             sink = self.settings.name,
             attempt = self.failed_attempts,
