@@ -29,6 +29,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
+use veridem_matchers::RecordKey;
 
 use crate::files::Format;
 use crate::objects::ObjectsPlace;
@@ -170,13 +171,26 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// Whether the sink wants an event.
+    /// Whether the sink wants an event, as far as the event itself tells.
     pub fn takes(&self, event: &StoredEvent) -> bool {
-        let mut records = event.identity.member_keys.iter().chain(&event.moved);
+        self.takes_kind(event) && self.concerns_source(event)
+    }
+
+    pub(super) fn takes_kind(&self, event: &StoredEvent) -> bool {
+        self.kinds.is_empty() || self.kinds.contains(&event.kind)
+    }
+
+    pub(super) fn concerns_source(&self, event: &StoredEvent) -> bool {
         // Whoever may have heard of a person has to hear that they are erased, whatever records were left by then.
-        let is_of_any_source = self.sources.is_empty() || event.kind == EventKind::Erased;
-        (self.kinds.is_empty() || self.kinds.contains(&event.kind))
-            && (is_of_any_source || records.any(|record| self.sources.contains(&record.source)))
+        event.kind == EventKind::Erased
+            || self.has_source(&event.identity.member_keys)
+            || self.has_source(&event.moved)
+    }
+
+    /// Whether one of some records is of a source that is asked for.
+    pub(super) fn has_source(&self, records: &[RecordKey]) -> bool {
+        let is_of_one = |record: &RecordKey| self.sources.contains(&record.source);
+        self.sources.is_empty() || records.iter().any(is_of_one)
     }
 }
 

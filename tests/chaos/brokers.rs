@@ -52,6 +52,8 @@ impl Brokers {
         let mut nats = self.nats.as_mut().filter(|_| nats);
         let mut rabbitmq = self.rabbitmq.as_mut().filter(|_| rabbitmq);
         if kafka {
+            // The mock forgets what nobody reads for long.
+            tokio::task::block_in_place(|| self.kafka.messages());
             self.kafka.kill();
             self.failures[0] += 1;
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use veridem::publish::{Mapping, SinkKind, SinkSettings};
+use veridem::resolver::SignalKind;
 use veridem::store::{FjallStore, Tenant};
 use veridem_proto::v1;
 use veridem_proto::v1::operations_service_client::OperationsServiceClient;
@@ -531,6 +532,18 @@ async fn a_sink_gets_only_what_its_filter_takes() {
         sink.cursor,
         "the cursor passes what is left out"
     );
+    // That its record is gone concerns it as well.
+    let mut deletion = update("w2", "web/1", Vec::new());
+    deletion.event_time_ms += 1;
+    deletion.kind = SignalKind::Delete;
+    crate::support::submit(&running, deletion)
+        .await
+        .expect("accepted");
+    settled(&running).await;
+    let received = consumer.received.lock().clone();
+    assert_eq!(received.len(), 2);
+    let members = &received[1]["data"]["identity"]["members"];
+    assert_eq!(members.as_array().map_or(0, Vec::len), 0, "{members}");
     running.stop().await;
 }
 

@@ -64,7 +64,7 @@ impl Worker {
                 continue;
             }
             let event = self.read(sequence)?;
-            if !self.settings.filter.takes(&event) {
+            if !self.takes(&event)? {
                 continue;
             }
             let identities = self.touched_by(&event);

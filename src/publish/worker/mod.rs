@@ -328,8 +328,23 @@ impl Worker {
         Ok(self.last_read >= first)
     }
 
+    /// Whether the filter takes an event. That an identity has lost its last record of a source is told by the event before.
+    fn takes(&self, event: &StoredEvent) -> Result<bool, StoreError> {
+        let filter = &self.settings.filter;
+        if !filter.takes_kind(event) || filter.concerns_source(event) {
+            return Ok(filter.takes(event));
+        }
+        let before = event.previous_sequence;
+        let before = self
+            .store
+            .events(self.tenant(), before.max(1), 1)?
+            .pop()
+            .filter(|it| it.sequence == before);
+        Ok(before.is_some_and(|before| filter.has_source(&before.identity.member_keys)))
+    }
+
     fn wants(&self, event: &StoredEvent) -> Result<bool, StoreError> {
-        if !self.settings.filter.takes(event) {
+        if !self.takes(event)? {
             return Ok(false);
         }
         if event.sequence > self.snapshot_until {
