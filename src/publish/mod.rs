@@ -176,11 +176,11 @@ impl Filter {
         self.takes_kind(event) && self.concerns_source(event)
     }
 
-    pub(super) fn takes_kind(&self, event: &StoredEvent) -> bool {
+    fn takes_kind(&self, event: &StoredEvent) -> bool {
         self.kinds.is_empty() || self.kinds.contains(&event.kind)
     }
 
-    pub(super) fn concerns_source(&self, event: &StoredEvent) -> bool {
+    fn concerns_source(&self, event: &StoredEvent) -> bool {
         // Whoever may have heard of a person has to hear that they are erased, whatever records were left by then.
         event.kind == EventKind::Erased
             || self.has_source(&event.identity.member_keys)
@@ -188,7 +188,7 @@ impl Filter {
     }
 
     /// Whether one of some records is of a source that is asked for.
-    pub(super) fn has_source(&self, records: &[RecordKey]) -> bool {
+    fn has_source(&self, records: &[RecordKey]) -> bool {
         let is_of_one = |record: &RecordKey| self.sources.contains(&record.source);
         self.sources.is_empty() || records.iter().any(is_of_one)
     }

@@ -338,8 +338,8 @@ fn flush(
                 }
             });
         }
-        let answers = || group.iter().map(|done| done.answers.len());
-        metrics::histogram!("veridem_commit_group_size").record(answers().sum::<usize>() as f64);
+        let answers: usize = group.iter().map(|done| done.answers.len()).sum();
+        metrics::histogram!("veridem_commit_group_size").record(answers as f64);
         for answer in group.drain(..).flat_map(|done| done.answers) {
             answer.send(&flush);
         }

@@ -11,6 +11,8 @@ use lapin::types::FieldTable;
 use lapin::{Channel, Connection, ConnectionProperties, ExchangeKind};
 use serde_json::Value;
 
+use crate::support::free_address;
+
 /// Debian's own path: the one on the PATH wants to be root and changes the user.
 const SERVER: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
 pub const EXCHANGE: &str = "identities";
@@ -38,7 +40,7 @@ impl RabbitMqServer {
         let directory = directory.join("rabbitmq");
         std::fs::create_dir_all(&directory).expect("a directory");
         std::fs::write(directory.join("plugins"), "[].").expect("written");
-        let port = free_port();
+        let port = free_address().port();
         let child = spawn(&directory, port);
         let server = Self {
             child,
@@ -119,14 +121,6 @@ impl RabbitMqServer {
     }
 }
 
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0");
-    listener
-        .and_then(|listener| listener.local_addr())
-        .expect("a free port")
-        .port()
-}
-
 fn spawn(directory: &Path, port: u16) -> Child {
     let folder = |name: &str| directory.join(name);
     Command::new(SERVER)
@@ -134,7 +128,7 @@ fn spawn(directory: &Path, port: u16) -> Child {
         .env("RABBITMQ_NODENAME", format!("veridem{port}@localhost"))
         .env("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1")
         .env("RABBITMQ_NODE_PORT", port.to_string())
-        .env("RABBITMQ_DIST_PORT", free_port().to_string())
+        .env("RABBITMQ_DIST_PORT", free_address().port().to_string())
         .env("ERL_EPMD_PORT", epmd_port(port).to_string())
         .env("ERL_EPMD_ADDRESS", "127.0.0.1")
         .env("RABBITMQ_MNESIA_BASE", folder("mnesia"))

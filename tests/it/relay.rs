@@ -18,13 +18,6 @@ use crate::process::Process;
 use crate::publishing::{operations, store_of};
 use crate::support::*;
 
-fn free_address() -> SocketAddr {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0");
-    listener
-        .and_then(|listener| listener.local_addr())
-        .expect("a free port")
-}
-
 fn settings(directory: &Path, upstream: SocketAddr) -> RelaySettings {
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     RelaySettings {

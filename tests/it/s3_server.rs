@@ -8,8 +8,9 @@ use std::time::Duration;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt as _};
 use tokio_stream::StreamExt as _;
-
 use veridem::objects::{ObjectsPlace, use_ring};
+
+use crate::support::free_address;
 
 const BUCKET: &str = "retail";
 
@@ -32,10 +33,10 @@ impl S3Server {
             );
             return None;
         }
-        let listener = std::net::TcpListener::bind("127.0.0.1:0");
-        let address = listener.and_then(|listener| listener.local_addr());
-        let port = address.expect("a free port").port();
-        Some(Self { child: None, port })
+        Some(Self {
+            child: None,
+            port: free_address().port(),
+        })
     }
 
     /// Starts it, with an empty bucket.

@@ -261,3 +261,11 @@ pub async fn flood(client: ResolutionServiceClient<Channel>) -> Vec<usize> {
     }
     floods.join_all().await
 }
+
+/// An address of this machine that nobody listens on.
+pub fn free_address() -> std::net::SocketAddr {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0");
+    listener
+        .and_then(|listener| listener.local_addr())
+        .expect("a free port")
+}

@@ -2,6 +2,7 @@
 
 mod commands;
 mod consumer;
+mod outbox;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,8 +23,7 @@ use super::{Command, Failure, Outgoing, Reply, SinkSettings, SinkState, Target, 
 use crate::clock;
 use crate::resolver::Durable;
 use crate::store::{
-    EventKind, IdentityId, SinkProgress, Store, StoreError, StoredDelivery, StoredEvent, Tenant,
-    Write,
+    EventKind, SinkProgress, Store, StoreError, StoredDelivery, StoredEvent, Tenant, Write,
 };
 
 /// Events read from the outbox at once.
@@ -157,54 +157,6 @@ impl Worker {
         &self.settings.tenant
     }
 
-    /// Takes up what an earlier run could not deliver. What lies beyond the cursor has its turn when the outbox is read.
-    fn enter_stored(&mut self, now: Instant) -> Result<(), StoreError> {
-        for (sequence, delivery) in self.stored_after(0)? {
-            if sequence > self.last_read {
-                self.beyond.insert(sequence, delivery);
-            } else {
-                let event = self.read(sequence)?;
-                self.enter_again(&event, &delivery, now);
-            }
-        }
-        Ok(())
-    }
-
-    /// What could not be delivered, after an event; [`MAX_STORED`] bounds it.
-    fn stored_after(&self, sequence: u64) -> Result<Vec<(u64, StoredDelivery)>, StoreError> {
-        self.store
-            .deliveries(self.tenant(), &self.settings.name, sequence, usize::MAX)
-    }
-
-    fn enter_again(&mut self, event: &StoredEvent, delivery: &StoredDelivery, now: Instant) {
-        let identities = self.touched_by(event);
-        let (attempts, is_dead) = (delivery.attempts, delivery.is_dead);
-        self.lines
-            .enter_stored(event.sequence, identities, now, attempts, is_dead);
-    }
-
-    fn read(&self, sequence: u64) -> Result<Arc<StoredEvent>, StoreError> {
-        let event = self.store.events(self.tenant(), sequence, 1)?.pop();
-        event
-            .filter(|event| event.sequence == sequence)
-            .ok_or_else(|| StoreError::Unreadable {
-                what: "identity event",
-                cause: format!("number {sequence} is not there"),
-            })
-    }
-
-    /// The identities whose events have to come in order.
-    fn touched_by(&self, event: &StoredEvent) -> Vec<IdentityId> {
-        if self.target.is_in_feed_order() {
-            return vec![IdentityId([0; 16])];
-        }
-        let others = event.merged.iter().chain(&event.split_into);
-        [event.identity.id]
-            .into_iter()
-            .chain(others.copied())
-            .collect()
-    }
-
     pub(super) async fn run(
         mut self,
         mut commands: mpsc::Receiver<(Command, Reply)>,
@@ -294,81 +246,6 @@ impl Worker {
             .chain(due)
             .chain(self.awaited.next_deadline())
             .min())
-    }
-
-    /// Once all of a snapshot has arrived, an event of it that goes out again is what it was: a merge is told as a merge.
-    fn end_snapshot(&mut self) {
-        let is_behind = |first| first > self.snapshot_until;
-        if self.last_read >= self.snapshot_until && self.lines.first().is_none_or(is_behind) {
-            self.snapshot_until = 0;
-        }
-    }
-
-    /// Reads a piece of the outbox, where there is room; whether there may be more to read at once.
-    fn fill(&mut self, now: Instant) -> Result<bool, StoreError> {
-        let durable = self.durable.sequence(self.tenant());
-        let has_room = self.lines.unstored() + READ_AT_ONCE <= self.max_unstored()
-            && self.lines.stored() < MAX_STORED
-            && self.members <= MAX_MEMBERS;
-        if self.last_read >= durable || !has_room {
-            return Ok(false);
-        }
-        let first = self.last_read + 1;
-        for event in self.store.events(self.tenant(), first, READ_AT_ONCE)? {
-            if event.sequence > durable || self.members > MAX_MEMBERS {
-                break;
-            }
-            self.last_read = event.sequence;
-            if let Some(delivery) = self.beyond.remove(&event.sequence) {
-                self.enter_again(&event, &delivery, now);
-            } else if self.wants(&event)? {
-                self.enter(event, now);
-            }
-        }
-        Ok(self.last_read >= first)
-    }
-
-    /// Whether the filter takes an event. That an identity has lost its last record of a source is told by the event before.
-    fn takes(&self, event: &StoredEvent) -> Result<bool, StoreError> {
-        let filter = &self.settings.filter;
-        if !filter.takes_kind(event) || filter.concerns_source(event) {
-            return Ok(filter.takes(event));
-        }
-        let before = event.previous_sequence;
-        let before = self
-            .store
-            .events(self.tenant(), before.max(1), 1)?
-            .pop()
-            .filter(|it| it.sequence == before);
-        Ok(before.is_some_and(|before| filter.has_source(&before.identity.member_keys)))
-    }
-
-    fn wants(&self, event: &StoredEvent) -> Result<bool, StoreError> {
-        if !self.takes(event)? {
-            return Ok(false);
-        }
-        if event.sequence > self.snapshot_until {
-            return Ok(true);
-        }
-        // One that changed later comes with its later event, be that before or after the end of the snapshot.
-        let identity = self.store.identity(self.tenant(), &event.identity.id)?;
-        // Whoever may hold an erased person has to hear of it.
-        Ok(identity.is_some_and(|identity| {
-            event.kind == EventKind::Erased
-                || (identity.ended.is_none() && identity.changed_at_sequence == event.sequence)
-        }))
-    }
-
-    fn enter(&mut self, event: Arc<StoredEvent>, now: Instant) {
-        let sequence = event.sequence;
-        let identities = self.touched_by(&event);
-        self.collecting_since.get_or_insert(now);
-        if self.lines.enter(sequence, identities, now) {
-            self.write_delivery(sequence, Some(StoredDelivery::default()));
-        } else {
-            self.members += event.identity.members.len();
-            self.events.insert(sequence, event);
-        }
     }
 
     fn forget(&mut self, sequence: u64) {
