@@ -40,10 +40,27 @@ pub struct Service {
     deadline: Duration,
 }
 
+/// Every flow needs somebody who answers for it: alerts name them.
+fn warn_of_missing_owners(config: &Config) {
+    let sources = (config.sources.iter()).map(|flow| ("source", &flow.name, &flow.owner));
+    let consumers = (config.consumers.iter()).map(|flow| ("consumer", &flow.name, &flow.owner));
+    let drops = (config.drops.iter()).map(|flow| ("drop", &flow.name, &flow.owner));
+    let sinks = (config.sinks.iter()).map(|flow| ("sink", &flow.name, &flow.owner));
+    for (kind, name, owner) in sources.chain(consumers).chain(drops).chain(sinks) {
+        if owner.is_empty() {
+            tracing::warn!(
+                name,
+                "this {kind} has no owner; name one in the configuration"
+            );
+        }
+    }
+}
+
 impl Service {
     /// Opens the store and starts everything. Ports 0 are taken from the system.
     pub async fn start(config: Config) -> anyhow::Result<Self> {
         objects::use_ring();
+        warn_of_missing_owners(&config);
         let metrics = telemetry::metrics_handle()?;
         let pack = config.pack.clone();
         let authenticator = Arc::new(Authenticator::new(config.principals.clone()));

@@ -173,6 +173,7 @@ impl Api {
                     if events
                         .send(Ok(v1::WatchIdentitiesResponse {
                             event: Some(convert::event(&event)),
+                            delivery: None,
                         }))
                         .await
                         .is_err()
@@ -525,9 +526,61 @@ impl ResolutionService for Api {
         request: Request<v1::WatchIdentitiesRequest>,
     ) -> Result<Response<Self::WatchIdentitiesStream>, Status> {
         let caller = self.caller(&request)?;
-        let from = request.into_inner().from_sequence.max(1);
+        let request = request.into_inner();
+        if !request.sink.is_empty() {
+            return self.watch_sink(&caller, &request).await;
+        }
+        let from = request.from_sequence.max(1);
         let (events, outgoing) = mpsc::channel(EVENT_BATCH);
         tokio::spawn(self.clone().watch(caller, from, events));
+        Ok(Response::new(ReceiverStream::new(outgoing)))
+    }
+}
+
+impl Api {
+    async fn watch_sink(
+        &self,
+        caller: &Caller,
+        request: &v1::WatchIdentitiesRequest,
+    ) -> Result<Response<<Self as ResolutionService>::WatchIdentitiesStream>, Status> {
+        let sink = self.sink(caller, &request.sink)?;
+        if request.from_sequence > 0 {
+            let problem = "must not be given with a sink, which knows how far it has come; ReplaySink sends it back";
+            return Err(status::invalid("from_sequence", problem));
+        }
+        let watched = sink.watch().await.map_err(super::operations::refused)?;
+        let Some(mut watched) = watched else {
+            return Err(status::invalid(
+                "sink",
+                "is not of the kind \"watch\": it delivers by itself",
+            ));
+        };
+        // What waits here is lost with the call, and comes again.
+        let (events, outgoing) = mpsc::channel(1);
+        let stop = self.stop.clone();
+        tokio::spawn(async move {
+            loop {
+                let event = tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = events.closed() => return,
+                    event = watched.recv() => event,
+                };
+                let response = match event {
+                    Some(event) => Ok(v1::WatchIdentitiesResponse {
+                        event: None,
+                        delivery: Some(v1::WatchedDelivery {
+                            sequence: event.sequence,
+                            cloud_event: event.cloud_event,
+                        }),
+                    }),
+                    None => Err(Status::aborted("somebody else watches the sink now")),
+                };
+                let is_last = response.is_err();
+                if events.send(response).await.is_err() || is_last {
+                    return;
+                }
+            }
+        });
         Ok(Response::new(ReceiverStream::new(outgoing)))
     }
 }

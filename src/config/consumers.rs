@@ -12,6 +12,8 @@ use crate::store::Tenant;
 #[serde(deny_unknown_fields)]
 pub(super) struct WrittenConsumer {
     name: String,
+    #[serde(default)]
+    owner: String,
     kind: String,
     url: Option<String>,
     url_file: Option<PathBuf>,
@@ -84,6 +86,7 @@ impl Mistakes {
         self.check_feature(&place, kind.missing_feature());
         Some(ConsumerSettings {
             name: written.name,
+            owner: written.owner,
             kind,
             tenant,
         })

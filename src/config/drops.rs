@@ -14,6 +14,8 @@ use crate::store::Tenant;
 #[serde(deny_unknown_fields)]
 pub(super) struct WrittenDrop {
     name: String,
+    #[serde(default)]
+    owner: String,
     url: String,
     #[serde(default)]
     options: BTreeMap<String, String>,
@@ -62,6 +64,7 @@ impl Mistakes {
                 Ok(text.to_owned())
             }),
             name: written.name,
+            owner: written.owner,
             tenant,
             source: written.source,
             schema_version: written.schema_version,

@@ -36,6 +36,8 @@ pub(super) struct WrittenSink {
     batch: Option<usize>,
     parallel: Option<usize>,
     max_per_second: Option<f64>,
+    max_lag: Option<String>,
+    service_level: Option<f64>,
     max_attempts: Option<u32>,
     acknowledge_within: Option<String>,
     collect_for: Option<String>,
@@ -90,10 +92,11 @@ impl Mistakes {
             "objects" => (&["url"], &["format", "options"]),
             "nats" => (&["url", "subject"], &["credentials_file"]),
             "rabbitmq" => (&["url", "subject"], &["exchange"]),
+            "watch" => (&[], &[]),
             other => {
                 self.add(
                     format!("{place}.kind"),
-                    format!("\"{other}\" is unknown; use \"webhook\", \"file\", \"objects\", \"kafka\", \"nats\" or \"rabbitmq\""),
+                    format!("\"{other}\" is unknown; use \"webhook\", \"file\", \"objects\", \"kafka\", \"nats\", \"rabbitmq\" or \"watch\""),
                 );
                 return None;
             }
@@ -142,6 +145,7 @@ impl Mistakes {
                 exchange: written.exchange.unwrap_or_default(),
                 subject: written.subject?,
             },
+            "watch" => SinkKind::Watch,
             _ => SinkKind::Nats {
                 url: url?,
                 subject: written.subject?,
@@ -172,7 +176,7 @@ impl Mistakes {
             |text| humantime::parse_duration(text).ok(),
         );
         settings.collect_for = collect_for.unwrap_or(settings.collect_for);
-        settings.acknowledge_within = self.parse(
+        let acknowledge_within = self.parse(
             written.acknowledge_within,
             &format!("{place}.acknowledge_within"),
             "5m",
@@ -182,6 +186,17 @@ impl Mistakes {
                     .filter(|it| !it.is_zero())
             },
         );
+        settings.acknowledge_within = acknowledge_within.or(settings.acknowledge_within);
+        let max_lag = self.parse(
+            written.max_lag,
+            &format!("{place}.max_lag"),
+            "15m",
+            |text| humantime::parse_duration(text).ok(),
+        );
+        settings.max_lag = max_lag.unwrap_or(settings.max_lag);
+        settings.service_level = self
+            .service_level(&place, written.service_level)
+            .unwrap_or(settings.service_level);
         settings.owner = written.owner.unwrap_or_default();
         settings.filter = Filter {
             kinds: written.kinds,

@@ -19,6 +19,8 @@ pub(super) struct WrittenSource {
     brand: Option<String>,
     expected_per_day: Option<u64>,
     max_silence: Option<String>,
+    max_delay: Option<String>,
+    service_level: Option<f64>,
     #[serde(default)]
     attributes: BTreeSet<String>,
     #[serde(default)]
@@ -51,6 +53,13 @@ impl Mistakes {
             "2h",
             |text| humantime::parse_duration(text).ok(),
         );
+        let max_delay = self.parse(
+            written.max_delay,
+            &format!("{place}.max_delay"),
+            "1h",
+            |text| humantime::parse_duration(text).ok(),
+        );
+        let defaults = SourceSettings::new(tenant, written.name);
         // A whole kind may be named here as well: every identifier, every custom attribute.
         let is_kind = |name: &str| ["identifier", "custom"].contains(&name);
         for attribute in &written.attributes {
@@ -65,16 +74,30 @@ impl Mistakes {
         let rules = rules.map(|(index, rule)| self.rule(&format!("{place}.rules[{index}]"), rule));
         let rules = rules.collect();
         SourceSettings {
-            name: written.name,
-            tenant,
             owner: written.owner,
             brand: written.brand,
             expected_per_day: written.expected_per_day,
             max_silence,
+            max_delay: max_delay.unwrap_or(defaults.max_delay),
+            service_level: self
+                .service_level(&place, written.service_level)
+                .unwrap_or(defaults.service_level),
             attributes: written.attributes,
             schema_versions: written.schema_versions,
             rules,
+            ..defaults
         }
+    }
+
+    /// A share of what is to go well, below which there are alerts.
+    pub(super) fn service_level(&mut self, place: &str, written: Option<f64>) -> Option<f64> {
+        if written.is_some_and(|level| !(0.0..1.0).contains(&level)) {
+            self.add(
+                format!("{place}.service_level"),
+                "must be at least 0 and below 1, as 0.99",
+            );
+        }
+        written
     }
 
     fn rule(&mut self, place: &str, written: WrittenRule) -> ValueRule {

@@ -45,6 +45,8 @@ pub struct Reject {
 pub struct Input {
     /// The records.
     pub records: Records,
+    /// The line of each; 0 where several lines tell of it, as in a signal log.
+    pub lines: Vec<u64>,
     /// Lines set aside.
     pub rejects: Vec<Reject>,
 }
@@ -92,7 +94,7 @@ pub fn read_records(
         origins,
         mut rejects,
     } = read;
-    let records = records.finish(|repeated, first| {
+    let (records, kept) = records.finish_with_origins(|repeated, first| {
         let ((file, line), (_, first)) = (origins[repeated], origins[first]);
         rejects.push(Reject {
             file: paths[file as usize].clone(),
@@ -101,7 +103,15 @@ pub fn read_records(
         });
     });
     rejects.sort_by(|left, right| (&left.file, left.line).cmp(&(&right.file, right.line)));
-    Ok(Input { records, rejects })
+    let lines = kept
+        .into_iter()
+        .map(|index| origins[index as usize].1)
+        .collect();
+    Ok(Input {
+        records,
+        lines,
+        rejects,
+    })
 }
 
 /// Whether each line of a file is a signal.

@@ -34,6 +34,8 @@ pub enum DropMode {
 pub struct DropSettings {
     /// Its name.
     pub name: String,
+    /// Who answers for it.
+    pub owner: String,
     /// Where files are put.
     pub place: ObjectsPlace,
     /// Whose signals.
@@ -100,6 +102,9 @@ pub struct DropResult {
     pub repeated: u64,
     /// Signals that are set aside: see the quarantine.
     pub quarantined: u64,
+    /// The lines of the first of them.
+    #[serde(default)]
+    pub quarantined_lines: Vec<DropReject>,
     /// Records that a full file has ended.
     pub ended: u64,
     /// Lines that could not be used.
@@ -110,10 +115,10 @@ pub struct DropResult {
     pub finished_at_ms: i64,
 }
 
-/// A line that could not be used.
+/// A line that could not be used, or whose signal is set aside.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DropReject {
-    /// From 1.
+    /// From 1; 0 where several lines tell of the record.
     pub line: u64,
     /// Why, without its values.
     pub reason: String,
@@ -123,7 +128,8 @@ pub struct DropReject {
 pub async fn watch(settings: DropSettings, pack: Pack, intake: Intake, stop: CancellationToken) {
     let label = || settings.name.clone();
     let files = metrics::counter!("veridem_drop_files_total", "drop" => label());
-    let failures = metrics::counter!("veridem_drop_failures_total", "drop" => label());
+    let owned = [("drop", label()), ("owner", settings.owner.clone())];
+    let failures = metrics::counter!("veridem_drop_failures_total", &owned);
     let mut files_in = FileDrop {
         settings: &settings,
         pack,
@@ -449,7 +455,13 @@ impl FileDrop<'_> {
 /// What the signal itself is to blame for is told; what is our own trouble has the file processed once more.
 fn judge(line: u64, cause: EngineError, result: &mut DropResult) -> Result<(), EngineError> {
     match cause {
-        EngineError::Quarantined { .. } => result.quarantined += 1,
+        EngineError::Quarantined { problem } => {
+            result.quarantined += 1;
+            if result.quarantined_lines.len() < MAX_TOLD {
+                let reason = problem;
+                result.quarantined_lines.push(DropReject { line, reason });
+            }
+        }
         cause if cause.is_transient() => return Err(cause),
         cause => {
             let reason = cause.to_string();
@@ -468,7 +480,7 @@ fn reject_line(result: &mut DropResult, reject: DropReject) {
 
 /// A file's content.
 struct ReadFile {
-    /// Lines and their signals; a line is 0 where it is not known.
+    /// Lines and their signals.
     signals: Vec<(u64, Signal)>,
     rejects: Vec<DropReject>,
 }
@@ -508,7 +520,7 @@ fn read(
         line: reject.line,
         reason: reject.reason,
     });
-    let signals = (0..input.records.len()).map(|index| {
+    let signals = input.lines.into_iter().enumerate().map(|(index, line)| {
         let mut signal = snapshot_signal(input.records.get(index));
         // What tells no time was said when the file was written.
         if signal.event_time_ms <= 1 {
@@ -519,7 +531,7 @@ fn read(
             "file-{}",
             signal_hash(&signal.record_key(), &content, signal.event_time_ms)
         );
-        (0, signal)
+        (line, signal)
     });
     Ok(ReadFile {
         signals: signals.collect(),

@@ -13,7 +13,7 @@ use crate::resolver::{Signal, SignalKind};
 use crate::store::Tenant;
 
 /// A source system.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct SourceSettings {
     /// Its name in signals.
     pub name: String,
@@ -27,12 +27,35 @@ pub struct SourceSettings {
     pub expected_per_day: Option<u64>,
     /// How long it may say nothing; none: as long as it likes.
     pub max_silence: Option<Duration>,
+    /// A signal that comes so long after what it tells is late.
+    pub max_delay: Duration,
+    /// The share of its signals that are to come in time.
+    pub service_level: f64,
     /// The attributes that it may state (`email`, `name`, `identifier.loyalty`); empty: any.
     pub attributes: BTreeSet<String>,
     /// The versions of its schema that are understood; empty: any.
     pub schema_versions: BTreeSet<String>,
     /// What its values must be.
     pub rules: Vec<ValueRule>,
+}
+
+impl SourceSettings {
+    /// A source that may send anything.
+    pub fn new(tenant: Tenant, name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            tenant,
+            owner: String::new(),
+            brand: None,
+            expected_per_day: None,
+            max_silence: None,
+            max_delay: Duration::from_secs(3_600),
+            service_level: 0.99,
+            attributes: BTreeSet::new(),
+            schema_versions: BTreeSet::new(),
+            rules: Vec::new(),
+        }
+    }
 }
 
 /// What the values of an attribute must be.
@@ -56,6 +79,7 @@ pub struct ValueRule {
 struct Source {
     settings: SourceSettings,
     signals: Counter,
+    late: Counter,
     last_signal: Gauge,
     delay: Histogram,
 }
@@ -80,6 +104,12 @@ impl Registry {
             metrics::gauge!("veridem_source_expected_signals_per_day", &labels).set(expected);
             let silence = settings.max_silence.unwrap_or_default().as_secs_f64();
             metrics::gauge!("veridem_source_max_silence_seconds", &labels).set(silence);
+            let owned = [
+                labels[0].clone(),
+                labels[1].clone(),
+                ("owner", settings.owner.clone()),
+            ];
+            metrics::gauge!("veridem_source_service_level", &owned).set(settings.service_level);
             let last_signal =
                 metrics::gauge!("veridem_source_last_signal_timestamp_seconds", &labels);
             // One that says nothing from the start on is silent as well.
@@ -89,6 +119,7 @@ impl Registry {
                 settings.name.clone(),
                 Source {
                     signals: metrics::counter!("veridem_source_signals_total", &labels),
+                    late: metrics::counter!("veridem_source_late_signals_total", &labels),
                     last_signal,
                     delay: metrics::histogram!("veridem_source_delay_seconds", &labels),
                     settings,
@@ -115,9 +146,10 @@ impl Registry {
         let now_ms = clock::now_ms();
         source.signals.increment(1);
         source.last_signal.set(now_ms as f64 / 1_000.0);
-        source
-            .delay
-            .record((now_ms - signal.event_time_ms).max(0) as f64 / 1_000.0);
+        let delay = (now_ms - signal.event_time_ms).max(0) as f64 / 1_000.0;
+        source.delay.record(delay);
+        let is_late = delay > source.settings.max_delay.as_secs_f64();
+        source.late.increment(u64::from(is_late));
         let settings = &source.settings;
         let mut problems = Vec::new();
         if !settings.schema_versions.is_empty()
@@ -291,11 +323,12 @@ mod tests {
 
     use super::*;
 
+    fn pos() -> SourceSettings {
+        SourceSettings::new(Tenant::default(), "pos")
+    }
+
     fn registry(settings: SourceSettings) -> Registry {
-        Registry::new(vec![SourceSettings {
-            name: "pos".to_owned(),
-            ..settings
-        }])
+        Registry::new(vec![settings])
     }
 
     fn signal(attributes: Vec<Attribute>) -> Signal {
@@ -319,7 +352,7 @@ mod tests {
     fn problems(rule: ValueRule, attributes: Vec<Attribute>) -> Vec<String> {
         let settings = SourceSettings {
             rules: vec![rule],
-            ..SourceSettings::default()
+            ..pos()
         };
         registry(settings).check(&Tenant::default(), &signal(attributes), "")
     }
@@ -334,7 +367,7 @@ mod tests {
         let mut other = signal(Vec::new());
         other.source = "web".to_owned();
         assert_eq!(
-            registry(SourceSettings::default()).check(&Tenant::default(), &other, ""),
+            registry(pos()).check(&Tenant::default(), &other, ""),
             ["source: is not registered"]
         );
     }
@@ -344,7 +377,7 @@ mod tests {
         let settings = SourceSettings {
             attributes: ["email".to_owned(), "identifier.loyalty".to_owned()].into(),
             schema_versions: ["2".to_owned()].into(),
-            ..SourceSettings::default()
+            ..pos()
         };
         let identifier = |scheme: &str| {
             Attribute::Identifier(Identifier {
@@ -440,7 +473,7 @@ mod tests {
                 required: true,
                 ..rule("email")
             }],
-            ..SourceSettings::default()
+            ..pos()
         };
         let mut gone = signal(Vec::new());
         gone.kind = SignalKind::Delete;

@@ -44,11 +44,23 @@ pub(super) struct CloudEvent<T> {
     time: String,
     datacontenttype: &'static str,
     sequence: String,
+    #[serde(skip_serializing_if = "is_zero")]
+    replay: u64,
     data: T,
 }
 
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
 impl<T> CloudEvent<T> {
-    pub(super) fn new(tenant: &Tenant, event: &StoredEvent, data: T, is_snapshot: bool) -> Self {
+    pub(super) fn new(
+        tenant: &Tenant,
+        event: &StoredEvent,
+        data: T,
+        is_snapshot: bool,
+        replay: u64,
+    ) -> Self {
         Self {
             specversion: "1.0",
             id: id_of(tenant, event, is_snapshot),
@@ -58,6 +70,7 @@ impl<T> CloudEvent<T> {
             time: time_text(event.occurred_at_ms),
             datacontenttype: "application/json",
             sequence: event.sequence.to_string(),
+            replay,
             data,
         }
     }

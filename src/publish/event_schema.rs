@@ -38,6 +38,7 @@ fn schema(kind: &str) -> Value {
             "time": { "type": "string", "format": "date-time" },
             "datacontenttype": { "const": "application/json" },
             "sequence": { "type": "string", "description": "The sequence number (CloudEvents extension \"sequence\")." },
+            "replay": { "type": "integer", "description": "How often the sink had been asked for a replay by then, if ever." },
             "data": {
                 "allOf": [data, { "properties": { "kind": { "const": kind } } }],
                 "required": [

@@ -1,4 +1,5 @@
-//! A JSON Lines file that holds every event once: after a crash a half line is cut off and what is there is not appended again.
+//! A JSON Lines file that holds every event once, and once more for each replay: after a crash a half line is cut off and what is there
+//! is not appended again.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -13,7 +14,9 @@ const TAIL_BYTES: u64 = 4 << 20;
 
 pub(super) struct EventFile {
     file: File,
+    /// Of the last line.
     last_sequence: u64,
+    last_replay: u64,
 }
 
 impl EventFile {
@@ -50,18 +53,25 @@ impl EventFile {
             .next()
             .unwrap_or_default();
         let last: Option<Value> = serde_json::from_slice(last_line).ok();
+        let last = last.as_ref();
         let last_sequence = last
             .and_then(|event| event.get("sequence")?.as_str()?.parse().ok())
+            .unwrap_or(0);
+        let last_replay = last
+            .and_then(|event| event.get("replay")?.as_u64())
             .unwrap_or(0);
         Ok(Self {
             file,
             last_sequence,
+            last_replay,
         })
     }
 
-    /// Events from this one on are appended once more.
-    pub(super) fn begin_anew(&mut self, first: u64) {
-        self.last_sequence = first - 1;
+    /// What follows belongs to this replay. One that had appended something goes on behind that.
+    pub(super) fn begin_replay(&mut self, replay: u64) {
+        if self.last_replay < replay {
+            (self.last_sequence, self.last_replay) = (0, replay);
+        }
     }
 
     /// Appends events and makes them durable.

@@ -52,7 +52,7 @@ impl Lines {
         is_behind_stored
     }
 
-    /// Puts an event that is stored in its lines. Sequence numbers rise, but for one whose identities have no line.
+    /// Puts an event that is stored in its lines. Sequence numbers rise.
     pub(super) fn enter_stored(
         &mut self,
         sequence: u64,
@@ -66,6 +66,36 @@ impl Lines {
         self.insert(sequence, identities, due, attempts, state);
     }
 
+    /// Puts an event that was done before in its lines again, before whatever came later; it is stored. None of its identities may have
+    /// one on its way. Which of those behind it were not stored before; none where it is in line already.
+    pub(super) fn enter_again(
+        &mut self,
+        sequence: u64,
+        identities: Vec<IdentityId>,
+        due: Instant,
+    ) -> Option<Vec<u64>> {
+        if self.events.contains_key(&sequence) {
+            return None;
+        }
+        let behind: BTreeSet<u64> = (identities.iter())
+            .filter_map(|identity| self.of_identity.get(identity))
+            .flat_map(|line| line.range(sequence..).copied())
+            .collect();
+        self.insert(sequence, identities, due, 0, State::Waiting);
+        let mut newly = Vec::new();
+        for later in behind {
+            self.heads.remove(&(self.events[&later].due, later));
+            newly.extend(self.store(later));
+        }
+        Some(newly)
+    }
+
+    /// Whether an event of an identity is on its way.
+    pub(super) fn has_one_on_its_way(&self, identity: &IdentityId) -> bool {
+        let mut line = self.of_identity.get(identity).into_iter().flatten();
+        line.any(|sequence| self.events[sequence].state == State::OnItsWay)
+    }
+
     fn insert(
         &mut self,
         sequence: u64,
@@ -74,12 +104,6 @@ impl Lines {
         attempts: u32,
         state: State,
     ) {
-        debug_assert!(
-            self.events
-                .last_key_value()
-                .is_none_or(|(last, _)| *last < sequence)
-                || !identities.iter().any(|identity| self.has_line(identity))
-        );
         identities.sort_unstable();
         identities.dedup();
         for identity in &identities {
@@ -94,11 +118,6 @@ impl Lines {
         };
         self.events.insert(sequence, event);
         self.note_head(sequence);
-    }
-
-    /// Whether an event of an identity is not done.
-    pub(super) fn has_line(&self, identity: &IdentityId) -> bool {
-        self.of_identity.contains_key(identity)
     }
 
     fn is_first(&self, event: &InLine, sequence: u64) -> bool {
@@ -210,6 +229,17 @@ impl Lines {
         attempts
     }
 
+    /// Whatever waits for a later moment may go now.
+    pub(super) fn hurry(&mut self, now: Instant) {
+        for (due, sequence) in self.heads.split_off(&(now, 0)) {
+            let due = due.min(now);
+            if let Some(event) = self.events.get_mut(&sequence) {
+                event.due = due;
+            }
+            self.heads.insert((due, sequence));
+        }
+    }
+
     /// The attempts that count against an event.
     pub(super) fn attempts(&self, sequence: u64) -> u32 {
         self.events.get(&sequence).map_or(0, |event| event.attempts)
@@ -317,6 +347,8 @@ mod tests {
         Reject(usize),
         Wait(u64),
         Revive,
+        /// An event that was delivered goes out once more.
+        EnterAgain(usize),
     }
 
     fn step() -> impl Strategy<Value = Step> {
@@ -328,6 +360,7 @@ mod tests {
             1 => any::<usize>().prop_map(Step::Reject),
             1 => (0_u64..40).prop_map(Step::Wait),
             1 => Just(Step::Revive),
+            1 => any::<usize>().prop_map(Step::EnterAgain),
         ]
     }
 
@@ -340,6 +373,7 @@ mod tests {
             let mut delivered: Vec<u64> = Vec::new();
             let mut stored: BTreeSet<u64> = BTreeSet::new();
             let mut on_their_way: Vec<Vec<u64>> = Vec::new();
+            let mut entered_again: BTreeSet<u8> = BTreeSet::new();
             let mut last = 0;
             let settle = [Step::Revive, Step::Wait(1_000)].into_iter()
                 .chain((0..400).flat_map(|_| [Step::Take(3), Step::Deliver(0)]));
@@ -391,6 +425,24 @@ mod tests {
                     Step::Revive => for sequence in lines.dead_letters() {
                         lines.revive(sequence, now);
                     },
+                    Step::EnterAgain(at) if !delivered.is_empty() => {
+                        let place = at % delivered.len();
+                        let sequence = delivered[place];
+                        let touched = identities[&sequence].clone();
+                        let ids = touched.iter().map(|number| id(*number)).collect();
+                        let is_on_its_way = on_their_way.iter().flatten()
+                            .any(|one| touched.iter().any(|touched| identities[one].contains(touched)));
+                        prop_assert_eq!(touched.iter().any(|one| lines.has_one_on_its_way(&id(*one))), is_on_its_way);
+                        if !is_on_its_way {
+                            delivered.remove(place);
+                            stored.insert(sequence);
+                            for newly in lines.enter_again(sequence, ids, now).expect("it is not in line") {
+                                prop_assert!(stored.insert(newly));
+                            }
+                            entered_again.extend(touched);
+                        }
+                    }
+                    Step::EnterAgain(_) => {}
                 }
                 let cursor = lines.cursor(last);
                 let open = (1..=last).filter(|one| !delivered.contains(one) && !stored.contains(one));
@@ -399,7 +451,7 @@ mod tests {
                 prop_assert_eq!(lines.dead(), lines.dead_letters().len());
             }
             prop_assert_eq!(delivered.len() as u64, last, "everything arrives in the end");
-            for one in 0..5 {
+            for one in (0..5).filter(|one| !entered_again.contains(one)) {
                 let of_one: Vec<u64> = (delivered.iter()).filter(|it| identities[it].contains(&one)).copied().collect();
                 prop_assert!(of_one.is_sorted(), "{:?}", of_one);
             }

@@ -5,6 +5,7 @@ mod breaker;
 mod cloud_event;
 mod event_schema;
 mod file;
+mod filter;
 #[cfg(feature = "kafka")]
 mod kafka;
 mod lines;
@@ -14,12 +15,15 @@ mod nats;
 mod objects;
 #[cfg(feature = "rabbitmq")]
 mod rabbitmq;
+mod watch;
 mod webhook;
 mod worker;
 
 pub use cloud_event::event_data;
 pub use event_schema::event_schemas;
+pub use filter::Filter;
 pub use mapping::{MappedRequest, Mapping, samples};
+pub use watch::WatchedEvent;
 pub use webhook::sign;
 
 use std::path::PathBuf;
@@ -29,13 +33,12 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
-use veridem_matchers::RecordKey;
 
 use crate::files::Format;
 use crate::objects::ObjectsPlace;
 use crate::resolver::Durable;
 use crate::retry::delays;
-use crate::store::{EventKind, Store, StoredEvent, Tenant};
+use crate::store::{Store, StoredEvent, Tenant};
 use cloud_event::{CloudEvent, ConsumerRecords, EventData, id_of, kind_of};
 use worker::Worker;
 
@@ -79,6 +82,8 @@ pub enum SinkKind {
         /// See `exchange`.
         subject: String,
     },
+    /// gRPC: one CloudEvent a message to whoever watches the sink, who has to acknowledge each.
+    Watch,
     /// NATS JetStream: one CloudEvent a message. Needs the feature `nats`.
     Nats {
         /// The servers, `nats://host:4222`, several separated by commas.
@@ -100,13 +105,16 @@ impl SinkKind {
             Self::Kafka { .. } => "kafka",
             Self::Nats { .. } => "nats",
             Self::RabbitMq { .. } => "rabbitmq",
+            Self::Watch => "watch",
         }
     }
 
     /// The feature that this build lacks for such a sink.
     pub fn missing_feature(&self) -> Option<&'static str> {
         let needed = match self {
-            Self::Webhook { .. } | Self::File { .. } | Self::Objects { .. } => return None,
+            Self::Webhook { .. } | Self::File { .. } | Self::Objects { .. } | Self::Watch => {
+                return None;
+            }
             Self::Kafka { .. } => ("kafka", cfg!(feature = "kafka")),
             Self::Nats { .. } => ("nats", cfg!(feature = "nats")),
             Self::RabbitMq { .. } => ("rabbitmq", cfg!(feature = "rabbitmq")),
@@ -138,12 +146,14 @@ impl SinkKind {
                 max_parallel: 1,
             },
             // Each message is acknowledged by itself, so that many may be on their way.
-            Self::Kafka { .. } | Self::Nats { .. } | Self::RabbitMq { .. } => Bounds {
-                batch: 1,
-                parallel: 256,
-                max_batch: 1,
-                max_parallel: 1_024,
-            },
+            Self::Kafka { .. } | Self::Nats { .. } | Self::RabbitMq { .. } | Self::Watch => {
+                Bounds {
+                    batch: 1,
+                    parallel: 256,
+                    max_batch: 1,
+                    max_parallel: 1_024,
+                }
+            }
         }
     }
 }
@@ -159,39 +169,6 @@ pub struct Bounds {
     pub max_batch: usize,
     /// Deliveries at once at most.
     pub max_parallel: usize,
-}
-
-/// Which events a sink wants; empty lists: all.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Filter {
-    /// Kinds of events.
-    pub kinds: Vec<EventKind>,
-    /// Events of identities that have, had or lose a record of one of these sources.
-    pub sources: Vec<String>,
-}
-
-impl Filter {
-    /// Whether the sink wants an event, as far as the event itself tells.
-    pub fn takes(&self, event: &StoredEvent) -> bool {
-        self.takes_kind(event) && self.concerns_source(event)
-    }
-
-    fn takes_kind(&self, event: &StoredEvent) -> bool {
-        self.kinds.is_empty() || self.kinds.contains(&event.kind)
-    }
-
-    fn concerns_source(&self, event: &StoredEvent) -> bool {
-        // Whoever may have heard of a person has to hear that they are erased, whatever records were left by then.
-        event.kind == EventKind::Erased
-            || self.has_source(&event.identity.member_keys)
-            || self.has_source(&event.moved)
-    }
-
-    /// Whether one of some records is of a source that is asked for.
-    fn has_source(&self, records: &[RecordKey]) -> bool {
-        let is_of_one = |record: &RecordKey| self.sources.contains(&record.source);
-        self.sources.is_empty() || records.iter().any(is_of_one)
-    }
 }
 
 /// A sink.
@@ -221,6 +198,10 @@ pub struct SinkSettings {
     pub max_per_second: Option<f64>,
     /// How long the consumer may take to acknowledge an event itself, by a call; none: its answer is enough.
     pub acknowledge_within: Option<Duration>,
+    /// How long an event may wait before the sink counts as late.
+    pub max_lag: Duration,
+    /// The share of attempts to deliver that are to succeed.
+    pub service_level: f64,
     /// Failures after which an event becomes a dead letter. One that nobody can tell from a consumer that is down does not count.
     pub max_attempts: u32,
 }
@@ -234,6 +215,8 @@ impl SinkSettings {
             SinkKind::Objects { .. } => Duration::from_secs(60),
             _ => Duration::ZERO,
         };
+        // What was written to a stream may not have come through.
+        let acknowledge_within = (kind == SinkKind::Watch).then_some(Duration::from_secs(30));
         Self {
             name: name.into(),
             owner: String::new(),
@@ -246,7 +229,9 @@ impl SinkSettings {
             parallel: bounds.parallel,
             collect_for,
             max_per_second: None,
-            acknowledge_within: None,
+            acknowledge_within,
+            max_lag: Duration::from_secs(900),
+            service_level: 0.99,
             max_attempts: 8,
         }
     }
@@ -298,6 +283,8 @@ enum Command {
     Acknowledge(u64, Result<(), String>),
     /// Events to be delivered once more.
     Repair(Vec<u64>),
+    /// A watcher has come.
+    Watched,
 }
 
 /// Why a command was not carried out.
@@ -319,6 +306,7 @@ pub struct Sink {
     pub settings: SinkSettings,
     state: Arc<Mutex<SinkState>>,
     commands: mpsc::Sender<(Command, Reply)>,
+    target: Arc<Target>,
 }
 
 impl Sink {
@@ -358,6 +346,17 @@ impl Sink {
     /// Delivers events once more, those left out whose identities have later events on their way; how many.
     pub async fn repair(&self, sequences: Vec<u64>) -> Result<u64, CommandError> {
         self.command(Command::Repair(sequences)).await
+    }
+
+    /// What the sink has to deliver, from what was not acknowledged on; none where it is of another kind. Ends when somebody else comes
+    /// to watch.
+    pub async fn watch(&self) -> Result<Option<mpsc::Receiver<WatchedEvent>>, CommandError> {
+        let Target::Watch(watch) = self.target.as_ref() else {
+            return Ok(None);
+        };
+        let events = watch.attach();
+        self.command(Command::Watched).await?;
+        Ok(Some(events))
     }
 
     async fn command(&self, command: Command) -> Result<u64, CommandError> {
@@ -425,7 +424,7 @@ impl Outgoing {
         let data = EventData::new(event, kind, records);
         let content = match mapping {
             Mapping::None => {
-                let whole = CloudEvent::new(tenant, event, data, is_snapshot);
+                let whole = CloudEvent::new(tenant, event, data, is_snapshot, replays);
                 Content::CloudEvent(json_of(&whole)?)
             }
             _ => {
@@ -434,7 +433,7 @@ impl Outgoing {
                     Some(requests) => Content::Requests(requests),
                     None => {
                         let data = mapping.data(data, &id).map_err(failed)?;
-                        let whole = CloudEvent::new(tenant, event, data, is_snapshot);
+                        let whole = CloudEvent::new(tenant, event, data, is_snapshot, replays);
                         Content::CloudEvent(json_of(&whole)?)
                     }
                 }
@@ -500,6 +499,7 @@ enum Target {
     Nats(nats::Nats),
     #[cfg(feature = "rabbitmq")]
     RabbitMq(rabbitmq::RabbitMq),
+    Watch(watch::Watch),
 }
 
 impl Target {
@@ -521,6 +521,7 @@ impl Target {
             SinkKind::Objects { place, format } => {
                 Self::Objects(objects::ObjectSink::new(place.open()?, *format))
             }
+            SinkKind::Watch => Self::Watch(watch::Watch::default()),
             #[cfg(feature = "nats")]
             SinkKind::Nats {
                 url,
@@ -550,10 +551,18 @@ impl Target {
         matches!(self, Self::File(_))
     }
 
-    /// Events from this one on come again, and are wanted again.
-    fn begin_anew(&self, first: u64) {
+    /// Whether there is anybody to deliver to.
+    fn is_there(&self) -> bool {
+        match self {
+            Self::Watch(watch) => watch.is_watched(),
+            _ => true,
+        }
+    }
+
+    /// What follows belongs to this replay: what an earlier one brought is wanted again.
+    fn begin_replay(&self, replay: u64) {
         if let Self::File(file) = self {
-            file.lock().begin_anew(first);
+            file.lock().begin_replay(replay);
         }
     }
 
@@ -573,6 +582,7 @@ impl Target {
             Self::Nats(nats) => nats.deliver(events).await,
             #[cfg(feature = "rabbitmq")]
             Self::RabbitMq(rabbitmq) => rabbitmq.deliver(events).await,
+            Self::Watch(watch) => watch.deliver(events).await,
         }
     }
 }
@@ -584,14 +594,21 @@ pub async fn start(
     durable: Durable,
     stop: CancellationToken,
 ) -> anyhow::Result<(Sink, tokio::task::JoinHandle<()>)> {
-    let target = Target::open(&settings).await?;
+    let target = Arc::new(Target::open(&settings).await?);
     let state = Arc::new(Mutex::new(SinkState::default()));
-    let worker = Worker::new(settings.clone(), store, durable, target, state.clone())?;
+    let worker = Worker::new(
+        settings.clone(),
+        store,
+        durable,
+        target.clone(),
+        state.clone(),
+    )?;
     let (commands, received) = mpsc::channel(MAX_COMMANDS);
     let sink = Sink {
         settings,
         state,
         commands,
+        target,
     };
     Ok((sink, tokio::spawn(worker.run(received, stop))))
 }

@@ -99,7 +99,12 @@ impl RecordsBuilder {
 
     /// Sorts by key. Of records with one key the first that came stays; the others are told to `repeats`, by their number and
     /// that of the first, in the order of their keys.
-    pub fn finish(self, mut repeats: impl FnMut(usize, usize)) -> Records {
+    pub fn finish(self, repeats: impl FnMut(usize, usize)) -> Records {
+        self.finish_with_origins(repeats).0
+    }
+
+    /// As [`RecordsBuilder::finish`], and with the number that each record came as.
+    pub fn finish_with_origins(self, mut repeats: impl FnMut(usize, usize)) -> (Records, Vec<u32>) {
         let mut records = self.records;
         records.bytes.shrink_to_fit();
         let mut by_name: Vec<u32> = (0..records.sources.len() as u32).collect();
@@ -140,10 +145,10 @@ impl RecordsBuilder {
             }
         }
         records.places = kept
-            .into_iter()
-            .map(|index| records.places[index as usize])
+            .iter()
+            .map(|index| records.places[*index as usize])
             .collect();
-        records
+        (records, kept)
     }
 }
 
@@ -276,7 +281,7 @@ mod tests {
                 builder.append(part);
             }
             let mut repeats = 0;
-            let records = builder.finish(|repeated, first| {
+            let (records, origins) = builder.finish_with_origins(|repeated, first| {
                 assert!(first < repeated && rows[first].0 == rows[repeated].0 && rows[first].1 == rows[repeated].1);
                 repeats += 1;
             });
@@ -286,6 +291,8 @@ mod tests {
                 prop_assert_eq!(&records.get(index), record);
                 prop_assert_eq!(records.key(index), (key.source.as_str(), key.record_id.as_str()));
                 prop_assert_eq!(records.find(key), Some(index));
+                let origin = &rows[origins[index] as usize];
+                prop_assert_eq!((&origin.0, &origin.1), (&key.source, &key.record_id));
             }
             prop_assert_eq!(records.find(&RecordKey::new("d", "a")), None);
             let counted: usize = records.sources().iter().map(|(_, count)| count).sum();

@@ -45,6 +45,7 @@ fn config_with(directory: &std::path::Path, kind: ConsumerKind) -> Config {
     let mut config = config(directory);
     config.consumers = vec![ConsumerSettings {
         name: "from-stores".into(),
+        owner: "stores".into(),
         kind,
         tenant: Tenant::default_tenant(),
     }];

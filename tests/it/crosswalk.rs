@@ -275,7 +275,7 @@ async fn an_unmerge_tells_which_of_the_consumer_s_records_go_back_to_whom() {
     running.stop().await;
 }
 
-async fn reconcile(
+pub async fn reconcile(
     running: &Running,
     held: Vec<v1::HeldIdentity>,
     repair: bool,

@@ -1,10 +1,12 @@
 //! Dashboards and alerts name only metrics that a running service shows.
 
 use std::collections::BTreeSet;
+use std::process::Command;
 
 use serde_json::Value;
 use veridem::config::Config;
 use veridem::publish::{SinkKind, SinkSettings};
+use veridem::relay::Relay;
 
 use crate::support::*;
 
@@ -34,6 +36,7 @@ async fn every_metric_that_is_named_is_shown() {
         };
         config.consumers = vec![veridem::intake::ConsumerSettings {
             name: "stores".into(),
+            owner: "store systems".into(),
             kind,
             tenant: veridem::store::Tenant::default_tenant(),
         }];
@@ -45,7 +48,11 @@ async fn every_metric_that_is_named_is_shown() {
     )
     .await
     .expect("accepted");
-    let url = format!("http://{}/metrics", running.service.http_address);
+    // A relay shows its own; in one process all metrics are together.
+    let upstream = running.service.grpc_address;
+    let relay = Relay::start(crate::relay::settings(directory.path(), upstream)).await;
+    let relay = relay.expect("starts");
+    let url = format!("http://{}/metrics", relay.http_address);
     let text = reqwest::get(url)
         .await
         .expect("an answer")
@@ -69,7 +76,27 @@ async fn every_metric_that_is_named_is_shown() {
         text.contains("veridem_identities{tenant=\"default\"} 1"),
         "{text}"
     );
+    relay.stop().await;
     running.stop().await;
+}
+
+#[test]
+fn rules_raise_what_they_should_and_nothing_else() {
+    let tests = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/deploy/prometheus/veridem.rules.test.yaml"
+    );
+    let run = Command::new("promtool")
+        .args(["test", "rules", tests])
+        .output();
+    match run {
+        Ok(ended) => assert!(
+            ended.status.success(),
+            "{}",
+            String::from_utf8_lossy(&ended.stderr)
+        ),
+        Err(_) => eprintln!("not run: promtool, which tests the alerts, is not on this machine"),
+    }
 }
 
 #[test]

@@ -1,10 +1,12 @@
 //! File drops: whole files come in once, wrong lines are told, what a full file leaves out ends.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::Value;
 use veridem::config::Config;
+use veridem::files::{Cell, ColumnType, Format, TableWriter};
 use veridem_proto::v1;
 
 use crate::publishing::operations;
@@ -216,5 +218,69 @@ async fn signal_logs_keep_their_signals_and_the_registry_is_asked() {
         entries.len() == 2 && entries.iter().all(|entry| entry.origin == "nightly"),
         "{entries:?}"
     );
+    running.stop().await;
+}
+
+/// The same ten customers in every format that a drop takes; the third and the fifth have no e-mail address.
+fn write_customers(folder: &Path, format: Format) {
+    let columns = ["id", "first_name", "last_name", "contact"];
+    let text = columns.map(|name| (name.to_owned(), ColumnType::Text));
+    let mut table =
+        TableWriter::create(folder, "customers", format, text.into()).expect("creates the file");
+    let row = |index: usize, take: &mut dyn FnMut(&[Cell<'_>])| {
+        let (id, given) = (format!("k{index}"), format!("Ann{index}"));
+        let email = match index {
+            2 | 4 => String::new(),
+            _ => format!("ann{index}@lee.org"),
+        };
+        take(&[&id, &given, "Lee", &email].map(Cell::Text));
+    };
+    table.write_rows(10, row).expect("written");
+    table.finish().expect("put in its place");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_result_names_the_lines_of_every_format_that_are_set_aside() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let mapping = directory.path().join("mapping.toml");
+    std::fs::write(&mapping, "[columns]\n\"contact\" = \"email\"\n").expect("written");
+    let settings = format!(
+        "source = \"crm\"\nmapping = \"{}\"\n[[sources]]\nname = \"crm\"\n[[sources.rules]]\nattribute = \"email\"\nrequired = true\n",
+        mapping.display()
+    );
+    let drop = Folder::new(directory.path(), &settings);
+    let running = Running::start_with(drop.config.clone()).await;
+    for (format, first_line) in [(Format::Csv, 2), (Format::Jsonl, 1), (Format::Parquet, 1)] {
+        let name = format!("customers.{}", format.extension());
+        write_customers(&drop.folder, format);
+        let result = drop.processed(&name).await;
+        let counts = ["records", "quarantined", "rejected"].map(|name| result[name].as_u64());
+        assert_eq!(counts, [10, 2, 0].map(Some), "{result}");
+        let lines: Vec<u64> = (result["quarantined_lines"].as_array().into_iter().flatten())
+            .filter_map(|told| told["line"].as_u64())
+            .collect();
+        assert_eq!(lines, [first_line + 2, first_line + 4], "{name}: {result}");
+    }
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_still_grows_is_left_until_it_is_whole() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let drop = Folder::new(directory.path(), "source = \"loyalty\"\n");
+    let mut config = drop.config.clone();
+    config.drops[0].interval = Duration::from_secs(1);
+    let running = Running::start_with(config).await;
+    let whole = file(0..150);
+    let mut growing = std::fs::File::create(drop.folder.join("slow.csv")).expect("created");
+    for piece in whole.as_bytes().chunks(whole.len().div_ceil(100)) {
+        growing.write_all(piece).expect("written");
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    assert_eq!(drop.result_of("slow.csv"), None);
+    std::mem::drop(growing);
+    let result = drop.processed("slow.csv").await;
+    let counts = ["records", "accepted", "rejected"].map(|name| result[name].as_u64());
+    assert_eq!(counts, [150, 150, 0].map(Some), "{result}");
     running.stop().await;
 }

@@ -1,13 +1,16 @@
 //! Sinks: every event, in order for each identity, through everything that consumers do.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use serde_json::Value;
+use veridem::clock;
 use veridem::publish::{Mapping, SinkKind, SinkSettings};
 use veridem::resolver::SignalKind;
-use veridem::store::{FjallStore, Tenant};
+use veridem::store::{FjallStore, SinkProgress, Store, Tenant, Write};
 use veridem_proto::v1;
 use veridem_proto::v1::operations_service_client::OperationsServiceClient;
 
@@ -507,6 +510,106 @@ async fn a_replay_brings_everything_again_from_where_it_is_asked_for() {
         .iter()
         .position(|event| event["type"] == "veridem.identity.snapshot.v1");
     assert_eq!(view_of(&received[start.expect("some")..]), wanted);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_into_a_file_goes_on_after_a_restart_before_its_first_line() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let file = directory.path().join("feed.jsonl");
+    let mut config = config(directory.path());
+    let feed = SinkSettings::new("cdp", SinkKind::File { path: file.clone() });
+    config.sinks = vec![feed];
+    let running = Running::start_with(config.clone()).await;
+    submit(&running, 0..5).await;
+    settled(&running).await;
+    running.stop().await;
+    let whole = lines(&file);
+    let store = store_of(directory.path());
+    // The replay was taken down, and nothing of it was appended when the power went.
+    let progress = SinkProgress {
+        cursor: 0,
+        snapshot_until: 0,
+        replays: 1,
+    };
+    let tenant = Tenant::default_tenant();
+    let in_force = store.in_force(&tenant);
+    let write = Write::SinkProgress("cdp".into(), progress);
+    store
+        .commit(&tenant, in_force, vec![write])
+        .expect("commits");
+    store.flush().expect("durable");
+    drop(store);
+    for _ in 0..2 {
+        let running = Running::start_with(config.clone()).await;
+        settled(&running).await;
+        running.stop().await;
+        let sequences: Vec<u64> = lines(&file).iter().map(sequence_of).collect();
+        let once = whole.iter().map(sequence_of);
+        assert_eq!(sequences, once.clone().chain(once).collect::<Vec<_>>());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sink_with_a_rate_delivers_no_faster() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let consumer = Consumer::start(|_| Answer::Ok).await;
+    let mut config = config(directory.path());
+    config.sinks = vec![SinkSettings {
+        max_per_second: Some(20.0),
+        ..webhook(&consumer)
+    }];
+    let running = Running::start_with(config).await;
+    let start = clock::instant();
+    submit(&running, 0..21).await;
+    let events = settled(&running).await.cursor;
+    // The first goes at once.
+    let least = Duration::from_secs_f64((events - 1) as f64 / 20.0);
+    assert!(start.elapsed() >= least, "{events} events");
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consumer_that_asks_for_a_pause_gets_it() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let moments = Arc::new(Mutex::new(Vec::new()));
+    let noted = moments.clone();
+    let consumer = Consumer::start(move |_| {
+        let mut noted = noted.lock();
+        noted.push(clock::instant());
+        match noted.len() {
+            1 => Answer::RetryAfter(2),
+            _ => Answer::Ok,
+        }
+    })
+    .await;
+    let mut config = config(directory.path());
+    config.sinks = vec![webhook(&consumer)];
+    let running = Running::start_with(config).await;
+    submit(&running, 0..1).await;
+    settled(&running).await;
+    running.stop().await;
+    let moments = moments.lock().clone();
+    assert_eq!(moments.len(), 2);
+    assert!(moments[1] - moments[0] >= Duration::from_secs(2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consumer_that_never_answers_is_tried_again_after_the_deadline() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let turn = AtomicUsize::new(0);
+    let consumer = Consumer::start(move |_| match turn.fetch_add(1, Ordering::Relaxed) {
+        0 => Answer::Late(Duration::from_secs(3_600)),
+        _ => Answer::Ok,
+    })
+    .await;
+    let mut config = config(directory.path());
+    config.sinks = vec![webhook(&consumer)];
+    let running = Running::start_with(config).await;
+    submit(&running, 0..3).await;
+    let sink = settled(&running).await;
+    assert_eq!((sink.dead_letters, sink.down), (0, false));
+    running.stop().await;
+    assert_has_everything(&consumer, directory.path());
 }
 
 #[tokio::test(flavor = "multi_thread")]

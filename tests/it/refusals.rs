@@ -244,14 +244,9 @@ async fn tenants_are_apart_and_every_call_has_a_principal() {
             tenants: vec![north.clone()],
         },
     ];
-    let source = |name: &str, tenant: &Tenant| SourceSettings {
-        name: name.into(),
-        tenant: tenant.clone(),
-        ..SourceSettings::default()
-    };
     config.sources = vec![
-        source("pos", &Tenant::default_tenant()),
-        source("kiosk", &north),
+        SourceSettings::new(Tenant::default_tenant(), "pos"),
+        SourceSettings::new(north.clone(), "kiosk"),
     ];
     let running = Running::start_with(config).await;
     let lookup = |token: Option<&str>, tenant: Option<&str>| {

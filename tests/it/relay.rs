@@ -18,7 +18,7 @@ use crate::process::Process;
 use crate::publishing::{operations, store_of};
 use crate::support::*;
 
-fn settings(directory: &Path, upstream: SocketAddr) -> RelaySettings {
+pub fn settings(directory: &Path, upstream: SocketAddr) -> RelaySettings {
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     RelaySettings {
         upstream: format!("http://{upstream}"),

@@ -111,7 +111,7 @@ async fn a_watcher_sees_every_event_once_in_order() {
     .expect("accepted");
     let mut events = running
         .resolution()
-        .watch_identities(v1::WatchIdentitiesRequest { from_sequence: 0 })
+        .watch_identities(v1::WatchIdentitiesRequest::default())
         .await
         .expect("opens")
         .into_inner();

@@ -69,6 +69,8 @@ impl ConsumerKind {
 pub struct ConsumerSettings {
     /// Its name.
     pub name: String,
+    /// Who answers for it.
+    pub owner: String,
     /// Where it takes messages from.
     pub kind: ConsumerKind,
     /// Whose signals.
@@ -200,7 +202,8 @@ pub async fn consume(
 ) {
     let label = || settings.name.clone();
     let failures = metrics::counter!("veridem_consumer_failures_total", "consumer" => label());
-    let connected = metrics::gauge!("veridem_consumer_connected", "consumer" => label());
+    let owned = [("consumer", label()), ("owner", settings.owner.clone())];
+    let connected = metrics::gauge!("veridem_consumer_connected", &owned);
     let messages = metrics::counter!("veridem_consumer_messages_total", "consumer" => label());
     let mut consumer = Consumer {
         settings,

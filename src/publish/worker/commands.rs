@@ -1,11 +1,16 @@
 //! What a running sink is told: dead letters sent again or discarded, and replays.
 
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::consumer::Awaited;
 use super::{MAX_STORED, Worker};
 use crate::clock;
 use crate::publish::breaker::Breaker;
 use crate::publish::lines::Lines;
 use crate::publish::{Command, CommandError, DeadLetters, ReplayFrom};
-use crate::store::{StoreError, StoredDelivery};
+use crate::store::{StoreError, StoredDelivery, StoredEvent};
 
 impl Worker {
     /// Carries a command out; nothing is on its way.
@@ -24,6 +29,7 @@ impl Worker {
             Command::Replay(from) => self.replay(from)?,
             Command::Repair(sequences) => self.repair(sequences)?,
             Command::Acknowledge(sequence, outcome) => self.acknowledged(sequence, outcome)?,
+            Command::Watched => self.begin_again(),
         };
         self.save()?;
         self.store.flush()?;
@@ -48,8 +54,8 @@ impl Worker {
         named.len() as u64
     }
 
-    /// Delivers events once more, as far as there is room. An identity with events on their way will be told the latest anyway; a file
-    /// is repaired by a replay.
+    /// Delivers events once more, as far as there is room, each with what came of its identity since, so that the consumer ends with what
+    /// is; how many. A file is repaired by a replay.
     fn repair(&mut self, sequences: Vec<u64>) -> Result<u64, StoreError> {
         // A file takes what is newer than its end, and nothing else.
         if self.target.is_in_feed_order() {
@@ -64,21 +70,68 @@ impl Worker {
                 continue;
             }
             let event = self.read(sequence)?;
-            if !self.takes(&event)? {
-                continue;
+            if self.takes(&event)? {
+                queued += u64::from(self.enter_repair(event, now)?);
             }
-            let identities = self.touched_by(&event);
-            if identities
-                .iter()
-                .any(|identity| self.lines.has_line(identity))
-            {
-                continue;
-            }
-            self.lines.enter_stored(sequence, identities, now, 0, false);
-            self.write_delivery(sequence, Some(StoredDelivery::default()));
-            queued += 1;
         }
         Ok(queued)
+    }
+
+    /// Enters an event again, and its followers; whether it was not in line already.
+    fn enter_repair(&mut self, event: Arc<StoredEvent>, now: Instant) -> Result<bool, StoreError> {
+        let mut entered = vec![event];
+        while let Some(next) = self.latest_after(&entered[entered.len() - 1])? {
+            entered.push(next);
+        }
+        let mut identities = entered.iter().flat_map(|event| self.touched_by(event));
+        // What is on its way would arrive before what it follows.
+        if identities.any(|identity| self.lines.has_one_on_its_way(&identity)) {
+            return Ok(false);
+        }
+        let mut is_new = false;
+        for (place, event) in entered.iter().enumerate() {
+            let (sequence, identities) = (event.sequence, self.touched_by(event));
+            let Some(newly_stored) = self.lines.enter_again(sequence, identities, now) else {
+                continue;
+            };
+            is_new |= place == 0;
+            self.write_delivery(sequence, Some(StoredDelivery::default()));
+            for newly in newly_stored {
+                self.forget(newly);
+                self.write_delivery(newly, Some(StoredDelivery::default()));
+            }
+        }
+        Ok(is_new)
+    }
+
+    /// The latest event that the sink was told of an identity, where that came after this one of it.
+    fn latest_after(&self, event: &StoredEvent) -> Result<Option<Arc<StoredEvent>>, StoreError> {
+        let (store, tenant) = (self.store.as_ref(), self.tenant());
+        let Some(identity) = store.identity(tenant, &event.identity.id)? else {
+            return Ok(None);
+        };
+        let latest = match &identity.ended {
+            Some(ended) => {
+                let end = self.read(ended.sequence)?;
+                self.takes(&end)?.then_some(end)
+            }
+            None => self.settings.filter.latest(store, tenant, &identity)?,
+        };
+        let has_read = |latest: &Arc<StoredEvent>| {
+            latest.sequence > event.sequence && latest.sequence <= self.last_read
+        };
+        Ok(latest.filter(has_read))
+    }
+
+    /// What the last watcher did not acknowledge goes to this one, at once.
+    fn begin_again(&mut self) -> u64 {
+        let now = clock::instant();
+        self.breaker = Breaker::default();
+        for sequence in self.awaited.take() {
+            self.lines.failed(sequence, now, false);
+        }
+        self.lines.hurry(now);
+        0
     }
 
     fn replay(&mut self, from: ReplayFrom) -> Result<u64, StoreError> {
@@ -102,10 +155,10 @@ impl Worker {
         self.events.clear();
         self.members = 0;
         self.failed_at.clear();
-        self.awaited.clear();
+        self.awaited = Awaited::default();
         self.beyond.clear();
         self.breaker = Breaker::default();
-        self.target.begin_anew(first);
+        self.target.begin_replay(self.replays);
         self.save()?;
         self.enter_stored(clock::instant())?;
         Ok(first)

@@ -60,8 +60,9 @@ impl Awaited {
         }
     }
 
-    pub(super) fn clear(&mut self) {
-        *self = Self::default();
+    /// All that wait no more.
+    pub(super) fn take(&mut self) -> impl Iterator<Item = u64> + use<> {
+        std::mem::take(self).deadlines.into_keys()
     }
 }
 

@@ -53,8 +53,13 @@ struct Meters {
 }
 
 impl Meters {
-    fn new(sink: &str) -> Self {
-        let sink = sink.to_owned();
+    fn new(settings: &SinkSettings) -> Self {
+        let sink = settings.name.clone();
+        // What is to be expected stands beside what is, for alerts to compare.
+        let owned = [("sink", sink.clone()), ("owner", settings.owner.clone())];
+        metrics::gauge!("veridem_sink_service_level", &owned).set(settings.service_level);
+        let max_lag = settings.max_lag.as_secs_f64();
+        metrics::gauge!("veridem_sink_max_lag_seconds", &owned).set(max_lag);
         Self {
             lag: metrics::gauge!("veridem_sink_lag_events", "sink" => sink.clone()),
             lag_seconds: metrics::gauge!("veridem_sink_lag_seconds", "sink" => sink.clone()),
@@ -112,17 +117,18 @@ impl Worker {
         settings: SinkSettings,
         store: Arc<dyn Store>,
         durable: Durable,
-        target: Target,
+        target: Arc<Target>,
         state: Arc<Mutex<SinkState>>,
     ) -> Result<Self, StoreError> {
         let saved = store.sink_progress(&settings.tenant, &settings.name)?;
+        target.begin_replay(saved.replays);
         let now = clock::instant();
-        let meters = Meters::new(&settings.name);
+        let meters = Meters::new(&settings);
         let mut worker = Self {
             settings: Arc::new(settings),
             store,
             durable,
-            target: Arc::new(target),
+            target,
             state,
             meters,
             lines: Lines::default(),
@@ -234,8 +240,9 @@ impl Worker {
         }
         let has_changes = !self.unsaved.is_empty() || self.progress() != self.saved;
         let save = has_changes.then_some(self.save_due);
-        // Where nothing more may be on its way, the next answer wakes us.
-        let has_room = on_their_way.len() < self.breaker.most(self.settings.parallel);
+        // Where nothing more may be on its way, the next answer wakes us; where nobody is there, whoever comes.
+        let has_room = on_their_way.len() < self.breaker.most(self.settings.parallel)
+            && self.target.is_there();
         let due = (self.lines.next_due()).filter(|_| has_room).map(|due| {
             let next_try = self.breaker.next_try().unwrap_or(due);
             let collected = self.collected_at().unwrap_or(due);
@@ -272,7 +279,7 @@ impl Worker {
 
     /// Sends what may go.
     fn send(&mut self, now: Instant, on_their_way: &mut OnTheirWay) -> Result<(), StoreError> {
-        if self.collected_at().is_some_and(|until| now < until) {
+        if !self.target.is_there() || self.collected_at().is_some_and(|until| now < until) {
             return Ok(());
         }
         self.collecting_since = None;

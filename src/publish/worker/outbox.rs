@@ -32,30 +32,38 @@ impl Worker {
         Ok(self.last_read >= first)
     }
 
-    /// Whether the filter takes an event. That an identity has lost its last record of a source is told by the event before.
+    /// Whether the filter takes an event.
     pub(super) fn takes(&self, event: &StoredEvent) -> Result<bool, StoreError> {
         let filter = &self.settings.filter;
-        if filter.takes(event) || !filter.takes_kind(event) || event.previous_sequence == 0 {
-            return Ok(filter.takes(event));
-        }
-        let before = self.read(event.previous_sequence)?;
-        Ok(filter.has_source(&before.identity.member_keys))
+        filter.takes(self.store.as_ref(), self.tenant(), event)
     }
 
+    /// Whether an event that is read goes out: one that the filter takes; within a snapshot the latest of each living identity, whatever
+    /// its kind, and what tells of persons erased.
     fn wants(&self, event: &StoredEvent) -> Result<bool, StoreError> {
-        if !self.takes(event)? {
-            return Ok(false);
+        if event.sequence > self.snapshot_until || event.kind == EventKind::Erased {
+            return self.takes(event);
         }
-        if event.sequence > self.snapshot_until {
-            return Ok(true);
-        }
-        // One that changed later comes with its later event, be that before or after the end of the snapshot.
+        let filter = &self.settings.filter;
+        Ok(self.is_last_of_snapshot(event)?
+            && filter.concerns(self.store.as_ref(), self.tenant(), event)?)
+    }
+
+    /// Whether an event is what a snapshot tells of its identity. One that changed since comes with its later event, if that is wanted.
+    fn is_last_of_snapshot(&self, event: &StoredEvent) -> Result<bool, StoreError> {
         let identity = self.store.identity(self.tenant(), &event.identity.id)?;
-        // Whoever may hold an erased person has to hear of it.
-        Ok(identity.is_some_and(|identity| {
-            event.kind == EventKind::Erased
-                || (identity.ended.is_none() && identity.changed_at_sequence == event.sequence)
-        }))
+        let Some(identity) = identity.filter(|identity| identity.ended.is_none()) else {
+            return Ok(false);
+        };
+        let mut sequence = identity.changed_at_sequence;
+        while sequence > self.snapshot_until {
+            let later = self.read(sequence)?;
+            if self.takes(&later)? {
+                return Ok(false);
+            }
+            sequence = later.previous_sequence;
+        }
+        Ok(sequence == event.sequence)
     }
 
     /// Once all of a snapshot has arrived, an event of it that goes out again is what it was: a merge is told as a merge.

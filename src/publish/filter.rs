@@ -1,0 +1,95 @@
+//! Which events a sink wants.
+
+use std::sync::Arc;
+
+use veridem_matchers::RecordKey;
+
+use crate::store::{EventKind, Store, StoreError, StoredEvent, StoredIdentity, Tenant};
+
+/// Which events a sink wants; empty lists: all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Kinds of events.
+    pub kinds: Vec<EventKind>,
+    /// Events of identities that have, had or lose a record of one of these sources.
+    pub sources: Vec<String>,
+}
+
+impl Filter {
+    /// Whether the sink wants an event.
+    pub fn takes(
+        &self,
+        store: &dyn Store,
+        tenant: &Tenant,
+        event: &StoredEvent,
+    ) -> Result<bool, StoreError> {
+        Ok(self.takes_kind(event.kind) && self.concerns(store, tenant, event)?)
+    }
+
+    /// Whether the sink wants to hear of this kind of event.
+    pub(super) fn takes_kind(&self, kind: EventKind) -> bool {
+        self.kinds.is_empty() || self.kinds.contains(&kind)
+    }
+
+    /// Whether an event, whatever its kind, is of one of the sources.
+    pub(super) fn concerns(
+        &self,
+        store: &dyn Store,
+        tenant: &Tenant,
+        event: &StoredEvent,
+    ) -> Result<bool, StoreError> {
+        // Whoever may have heard of a person has to hear that they are erased, whatever records were left by then.
+        if event.kind == EventKind::Erased
+            || self.has_source(&event.identity.member_keys)
+            || self.has_source(&event.moved)
+        {
+            return Ok(true);
+        }
+        // That an identity has lost its last record of a source is told by the event before.
+        let before = event_at(store, tenant, event.previous_sequence)?;
+        Ok(before.is_some_and(|before| self.has_source(&before.identity.member_keys)))
+    }
+
+    /// Whether a consumer that was told everything holds an identity, as far as sources decide.
+    pub fn holds(&self, identity: &StoredIdentity) -> bool {
+        identity.ended.is_none()
+            && !identity.member_keys.is_empty()
+            && self.has_source(&identity.member_keys)
+    }
+
+    /// The latest event of an identity that the sink wants, from its latest event backwards.
+    pub fn latest(
+        &self,
+        store: &dyn Store,
+        tenant: &Tenant,
+        identity: &StoredIdentity,
+    ) -> Result<Option<Arc<StoredEvent>>, StoreError> {
+        let mut next = event_at(store, tenant, identity.changed_at_sequence)?;
+        while let Some(event) = next {
+            if self.takes(store, tenant, &event)? {
+                return Ok(Some(event));
+            }
+            next = event_at(store, tenant, event.previous_sequence)?;
+        }
+        Ok(None)
+    }
+
+    /// Whether one of some records is of a source that is asked for.
+    fn has_source(&self, records: &[RecordKey]) -> bool {
+        let is_of_one = |record: &RecordKey| self.sources.contains(&record.source);
+        self.sources.is_empty() || records.iter().any(is_of_one)
+    }
+}
+
+/// The event of a sequence number, where there is one.
+fn event_at(
+    store: &dyn Store,
+    tenant: &Tenant,
+    sequence: u64,
+) -> Result<Option<Arc<StoredEvent>>, StoreError> {
+    if sequence == 0 {
+        return Ok(None);
+    }
+    let event = store.events(tenant, sequence, 1)?.pop();
+    Ok(event.filter(|event| event.sequence == sequence))
+}
