@@ -238,7 +238,7 @@ fn recognise(column: &str, values: &[&str]) -> ColumnRole {
 /// Whether a column that has no other meaning is the key of the records: called a number, and another one in every row.
 fn is_key(column: &str, role: &ColumnRole, values: &[&str], rows: usize) -> bool {
     let name = letters(column);
-    let is_number = ["nr", "no", "num", "key", "pk", "code"]
+    let is_number = ["nr", "no", "num", "key", "pk", "code", "nummer", "numero"]
         .iter()
         .any(|ending| name.ends_with(ending));
     let is_free = matches!(role, ColumnRole::Custom(_) | ColumnRole::Identifier(_));

@@ -284,7 +284,7 @@ enum Command {
     /// Events to be delivered once more.
     Repair(Vec<u64>),
     /// A watcher has come.
-    Watched,
+    Watch(watch::Watcher),
 }
 
 /// Why a command was not carried out.
@@ -354,8 +354,9 @@ impl Sink {
         let Target::Watch(watch) = self.target.as_ref() else {
             return Ok(None);
         };
-        let events = watch.attach();
-        self.command(Command::Watched).await?;
+        watch.detach();
+        let (watcher, events) = watch::Watcher::new();
+        self.command(Command::Watch(watcher)).await?;
         Ok(Some(events))
     }
 
@@ -549,6 +550,13 @@ impl Target {
     /// Whether events come in the order of the feed, not only in that of each identity.
     fn is_in_feed_order(&self) -> bool {
         matches!(self, Self::File(_))
+    }
+
+    /// A watcher comes.
+    fn attach(&self, watcher: watch::Watcher) {
+        if let Self::Watch(watch) = self {
+            watch.attach(watcher);
+        }
     }
 
     /// Whether there is anybody to deliver to.

@@ -3,6 +3,7 @@
 
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use super::{Failure, Outgoing};
 
@@ -18,28 +19,46 @@ pub struct WatchedEvent {
     pub cloud_event: String,
 }
 
-/// Where the watcher is, while there is one.
-#[derive(Default)]
-pub(super) struct Watch {
-    watcher: Mutex<Option<mpsc::Sender<WatchedEvent>>>,
+/// The way to a watcher.
+#[derive(Clone)]
+pub(super) struct Watcher {
+    events: mpsc::Sender<WatchedEvent>,
+    gone: CancellationToken,
 }
 
+impl Watcher {
+    /// A watcher, and what it will get.
+    pub(super) fn new() -> (Self, mpsc::Receiver<WatchedEvent>) {
+        let (events, received) = mpsc::channel(MAX_WAITING);
+        let gone = CancellationToken::new();
+        (Self { events, gone }, received)
+    }
+}
+
+/// Where the watcher is, while there is one.
+#[derive(Default)]
+pub(super) struct Watch(Mutex<Option<Watcher>>);
+
 impl Watch {
-    /// A watcher comes; one that was there gets no more.
-    pub(super) fn attach(&self) -> mpsc::Receiver<WatchedEvent> {
-        let (watcher, events) = mpsc::channel(MAX_WAITING);
-        *self.watcher.lock() = Some(watcher);
-        events
+    pub(super) fn attach(&self, watcher: Watcher) {
+        *self.0.lock() = Some(watcher);
+    }
+
+    /// Whoever watches gets no more; what is on its way fails at once.
+    pub(super) fn detach(&self) {
+        if let Some(watcher) = self.0.lock().take() {
+            watcher.gone.cancel();
+        }
     }
 
     /// Whether somebody watches.
     pub(super) fn is_watched(&self) -> bool {
-        let watcher = self.watcher.lock();
-        watcher.as_ref().is_some_and(|watcher| !watcher.is_closed())
+        let watcher = self.0.lock();
+        (watcher.as_ref()).is_some_and(|watcher| !watcher.events.is_closed())
     }
 
     pub(super) async fn deliver(&self, events: Vec<Outgoing>) -> Result<(), Failure> {
-        let watcher = self.watcher.lock().clone();
+        let watcher = self.0.lock().clone();
         let gone = || Failure::unavailable("nobody watches");
         let watcher = watcher.ok_or_else(gone)?;
         for outgoing in events {
@@ -47,7 +66,10 @@ impl Watch {
                 sequence: outgoing.sequence,
                 cloud_event: outgoing.cloud_event()?.to_owned(),
             };
-            watcher.send(event).await.map_err(|_| gone())?;
+            tokio::select! {
+                () = watcher.gone.cancelled() => return Err(gone()),
+                sent = watcher.events.send(event) => sent.map_err(|_| gone())?,
+            }
         }
         Ok(())
     }

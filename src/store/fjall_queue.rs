@@ -118,3 +118,52 @@ fn entries(
     };
     range.take(limit).map(entry).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use rand_chacha::ChaCha8Rng;
+    use rand_chacha::rand_core::{Rng, SeedableRng};
+
+    use super::*;
+
+    fn bytes_in(directory: &Path) -> u64 {
+        let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+        let sizes = entries.map(|entry| match entry.metadata() {
+            Ok(metadata) if metadata.is_dir() => bytes_in(&entry.path()),
+            Ok(metadata) => metadata.len(),
+            // Deleted meanwhile.
+            Err(_) => 0,
+        });
+        sizes.sum()
+    }
+
+    #[test]
+    fn what_passes_through_does_not_stay_on_the_disk() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let queue = DurableQueue::open(directory.path()).expect("opens");
+        let mut random = ChaCha8Rng::seed_from_u64(7);
+        // 200 MB in all, of which 8 MB wait at any moment.
+        let (size, group, most) = (4_000, 100, 2_000);
+        let mut largest = 0;
+        for first in (0..50_000_u64).step_by(group) {
+            let numbers = first..first + group as u64;
+            let value = |number: u64| {
+                let mut value = vec![0; size];
+                random.fill_bytes(&mut value);
+                (number, value)
+            };
+            let pushed = numbers.clone().map(value).collect();
+            let removed = numbers.filter_map(|number| number.checked_sub(most));
+            let change = QueueChange {
+                pushed,
+                removed: removed.collect(),
+                ..QueueChange::default()
+            };
+            queue.commit(change).expect("commits");
+            largest = largest.max(bytes_in(directory.path()));
+        }
+        assert_eq!(queue.waiting(None, 10_000).expect("reads").len(), 2_000);
+        println!("{} MB at most", largest / 1_000_000);
+        assert!(largest < 8_000_000 + 200_000_000, "{largest} bytes");
+    }
+}

@@ -54,7 +54,7 @@ fn read(directory: &Path, name: &str) -> String {
 }
 
 /// Sets of record ids by identity.
-fn clusters(directory: &Path, out: &str) -> std::collections::BTreeSet<Vec<String>> {
+pub fn clusters(directory: &Path, out: &str) -> std::collections::BTreeSet<Vec<String>> {
     let mut members: std::collections::BTreeMap<String, Vec<String>> = Default::default();
     for row in csv::Reader::from_path(directory.join(out).join("clusters.csv"))
         .expect("clusters.csv")

@@ -41,6 +41,11 @@ async fn every_metric_that_is_named_is_shown() {
             tenant: veridem::store::Tenant::default_tenant(),
         }];
     }
+    let text = format!(
+        "[[drops]]\nname = \"nightly\"\nurl = \"file://{}\"\n",
+        directory.path().join("drop").display()
+    );
+    config.drops = Config::from_toml(&text).expect("a drop").drops;
     let running = Running::start_with(config).await;
     submit(
         &running,
@@ -52,13 +57,11 @@ async fn every_metric_that_is_named_is_shown() {
     let upstream = running.service.grpc_address;
     let relay = Relay::start(crate::relay::settings(directory.path(), upstream)).await;
     let relay = relay.expect("starts");
-    let url = format!("http://{}/metrics", relay.http_address);
-    let text = reqwest::get(url)
-        .await
-        .expect("an answer")
-        .text()
-        .await
-        .expect("a text");
+    let mut text = String::new();
+    for address in [running.service.http_address, relay.http_address] {
+        let answer = reqwest::get(format!("http://{address}/metrics")).await;
+        text += &answer.expect("an answer").text().await.expect("a text");
+    }
     let shown = names_in(&text);
     let named: BTreeSet<&str> = names_in(DASHBOARD)
         .into_iter()

@@ -39,15 +39,15 @@ async fn snapshot(running: &Running) {
     settled(running).await;
 }
 
-async fn ann(running: &Running, index: usize, age: i64) {
+async fn zoe(running: &Running, index: usize, age: i64) {
     let attributes = vec![
-        name("Ann", "Lee"),
-        email("ann@lee.org"),
-        phone(&format!("+61 400 000 {age:03}")),
+        name("Zoe", "Webber"),
+        email("zoe@webber.org"),
+        phone(&format!("+61 400 900 {age:03}")),
     ];
     let mut signal = update(
-        &format!("ann{index}-{age}"),
-        &format!("crm/ann{index}"),
+        &format!("zoe{index}-{age}"),
+        &format!("crm/zoe{index}"),
         attributes,
     );
     signal.event_time_ms += age;
@@ -64,8 +64,8 @@ async fn a_sink_of_some_kinds_hears_of_no_others_and_holds_nothing_wrongly() {
     config.sinks = vec![filtered];
     let running = Running::start_with(config).await;
     churn(&running, 0..60).await;
-    ann(&running, 1, 0).await;
-    ann(&running, 1, 1).await;
+    zoe(&running, 1, 0).await;
+    zoe(&running, 1, 1).await;
     settled(&running).await;
     let received = std::mem::take(&mut *consumer.received.lock());
     assert!(kinds(&received).is_subset(&BTreeSet::from(["created", "merged"])));
@@ -84,14 +84,14 @@ async fn a_sink_of_some_kinds_hears_of_no_others_and_holds_nothing_wrongly() {
     let (wrong, summary) = reconcile(&running, Vec::new(), false).await;
     let living = held(&received).len() as u64 - summary_of_ended(&running, &received).await;
     assert_eq!(summary.missing, living);
-    let lee = received.iter().rfind(|event| {
+    let zoe = received.iter().rfind(|event| {
         let golden = &event["data"]["identity"]["golden"];
-        golden["email"] == "ann@lee.org"
+        golden["email"] == "zoe@webber.org"
     });
-    let lee = lee.expect("she was created");
+    let zoe = zoe.expect("she was created");
     let told = wrong
         .iter()
-        .find(|it| lee["subject"] == it.identity_id.as_str())
+        .find(|it| zoe["subject"] == it.identity_id.as_str())
         .expect("she is missing");
     assert_eq!(told.version, 1, "what it was told, not what is");
 
@@ -120,7 +120,7 @@ async fn a_sink_of_some_sources_is_told_by_one_rule_live_and_when_it_reconciles(
     let running = Running::start_with(config).await;
     churn(&running, 0..30).await;
     for index in 0..3 {
-        ann(&running, index, 0).await;
+        zoe(&running, index, 0).await;
     }
     settled(&running).await;
     let everything = consumer.received.lock().clone();

@@ -27,6 +27,7 @@ mod models;
 #[cfg(all(feature = "kafka", feature = "nats", feature = "rabbitmq"))]
 mod nats_server;
 mod objects;
+mod operating;
 mod power_loss;
 mod privacy;
 mod process;

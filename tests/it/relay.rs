@@ -151,9 +151,11 @@ async fn a_shop_that_was_offline_comes_to_the_same_result() {
     );
     relay.stop().await;
     service.stop().await;
+    let store = store_of(directory.path());
+    assert_eq!(partition_of(&store), partition_of(direct.store().as_ref()));
     assert_eq!(
-        partition_of(&store_of(directory.path())),
-        partition_of(direct.store().as_ref())
+        golden_and_tasks(&store),
+        golden_and_tasks(direct.store().as_ref())
     );
 }
 

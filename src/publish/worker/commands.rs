@@ -9,6 +9,7 @@ use super::{MAX_STORED, Worker};
 use crate::clock;
 use crate::publish::breaker::Breaker;
 use crate::publish::lines::Lines;
+use crate::publish::watch::Watcher;
 use crate::publish::{Command, CommandError, DeadLetters, ReplayFrom};
 use crate::store::{StoreError, StoredDelivery, StoredEvent};
 
@@ -29,7 +30,7 @@ impl Worker {
             Command::Replay(from) => self.replay(from)?,
             Command::Repair(sequences) => self.repair(sequences)?,
             Command::Acknowledge(sequence, outcome) => self.acknowledged(sequence, outcome)?,
-            Command::Watched => self.begin_again(),
+            Command::Watch(watcher) => self.begin_again(watcher),
         };
         self.save()?;
         self.store.flush()?;
@@ -124,13 +125,14 @@ impl Worker {
     }
 
     /// What the last watcher did not acknowledge goes to this one, at once.
-    fn begin_again(&mut self) -> u64 {
+    fn begin_again(&mut self, watcher: Watcher) -> u64 {
         let now = clock::instant();
         self.breaker = Breaker::default();
         for sequence in self.awaited.take() {
             self.lines.failed(sequence, now, false);
         }
         self.lines.hurry(now);
+        self.target.attach(watcher);
         0
     }
 
