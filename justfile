@@ -5,6 +5,10 @@ default: check
 # Everything that .ci/run runs.
 check: test fmt clippy doc deny bench-compile
 
+# What is shipped: with every kind of sink, consumer and object storage.
+release:
+    cargo build --release --locked --all-features
+
 test:
     cargo test --workspace --all-features
 

@@ -32,10 +32,11 @@ use parking_lot::Mutex;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use serde_json::Value;
+use tokio::sync::Semaphore;
 use tokio_stream::StreamExt;
 use tonic::transport::Channel;
 use veridem::resolver::{Signal, SignalKind};
-use veridem::store::{FjallStore, Tenant};
+use veridem::store::{FjallStore, Store, Tenant};
 use veridem_proto::v1;
 use veridem_proto::v1::operations_service_client::OperationsServiceClient;
 use veridem_proto::v1::privacy_service_client::PrivacyServiceClient;
@@ -214,10 +215,50 @@ max_attempts = 3
 name = "file"
 kind = "file"
 path = {:?}
+
+[[sinks]]
+name = "watched"
+kind = "watch"
+acknowledge_within = "5s"
 "#,
         consumer.url,
         directory.join("feed.jsonl")
     )
+}
+
+/// Watches a sink of whichever process runs, acknowledges what comes, and notes it.
+async fn watch_sink(channel: Arc<Mutex<Channel>>, noted: Arc<Mutex<Vec<Value>>>) {
+    loop {
+        let running = channel.lock().clone();
+        let asked = v1::WatchIdentitiesRequest {
+            from_sequence: 0,
+            sink: "watched".into(),
+        };
+        let mut client = ResolutionServiceClient::new(running.clone());
+        let Ok(deliveries) = client.watch_identities(asked).await else {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
+        };
+        let mut deliveries = deliveries.into_inner();
+        let at_once = Arc::new(Semaphore::new(32));
+        while let Some(Ok(response)) = deliveries.next().await {
+            let delivery = response.delivery.expect("what a sink delivers");
+            let event = serde_json::from_str(&delivery.cloud_event).expect("JSON");
+            noted.lock().push(event);
+            let turn = at_once.clone().acquire_owned().await.expect("it is open");
+            let mut client = OperationsServiceClient::new(running.clone());
+            tokio::spawn(async move {
+                let asked = v1::AckDeliveryRequest {
+                    sink: "watched".into(),
+                    sequence: delivery.sequence,
+                    ..Default::default()
+                };
+                // What is lost on the way comes again.
+                drop(client.ack_delivery(asked).await);
+                drop(turn);
+            });
+        }
+    }
 }
 
 /// Without the features of all brokers there is none.
@@ -235,6 +276,15 @@ mod brokers {
         pub fn settings(&self) -> String {
             String::new()
         }
+
+        pub async fn send(
+            &self,
+            signals: Vec<Signal>,
+        ) -> Result<tokio::task::JoinHandle<()>, Vec<Signal>> {
+            Err(signals)
+        }
+
+        pub async fn wait_for_confirmations(&self) {}
 
         pub async fn fail(&mut self, _: &mut Chance) {}
 
@@ -265,10 +315,21 @@ async fn nothing_is_lost_and_nothing_comes_out_of_order_though_everything_fails(
     let acknowledged = Arc::new(AtomicU64::new(0));
     let all = signals(count, seed);
     let mut senders = tokio::task::JoinSet::new();
+    let share = |sender| all.iter().skip(sender).step_by(SENDERS + 1).cloned();
     for sender in 0..SENDERS {
-        let own = all.iter().skip(sender).step_by(SENDERS).cloned().collect();
+        let own = share(sender).collect();
         senders.spawn(send_all(own, channel.clone(), acknowledged.clone()));
     }
+    // The last share comes out of a broker, which is killed as well.
+    match brokers.send(share(SENDERS).collect()).await {
+        Ok(sending) => {
+            acknowledged.fetch_add(share(SENDERS).count() as u64, Ordering::Relaxed);
+            senders.spawn(async { sending.await.expect("all are at the broker") });
+        }
+        Err(own) => drop(senders.spawn(send_all(own, channel.clone(), acknowledged.clone()))),
+    }
+    let watched = Arc::new(Mutex::new(Vec::new()));
+    let watching = tokio::spawn(watch_sink(channel.clone(), watched.clone()));
     let is_over = Arc::new(AtomicBool::new(false));
     let watch = tokio::spawn({
         let is_over = is_over.clone();
@@ -293,6 +354,7 @@ async fn nothing_is_lost_and_nothing_comes_out_of_order_though_everything_fails(
     }
     watch.await.expect("all are sent");
     assert_eq!(acknowledged.load(Ordering::Relaxed), count);
+    brokers.wait_for_confirmations().await;
 
     // The consumers come to themselves, and what was given up is sent again.
     consumer.now(|_| Answer::Ok);
@@ -323,10 +385,18 @@ async fn nothing_is_lost_and_nothing_comes_out_of_order_though_everything_fails(
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+    watching.abort();
     process.stop();
 
     let store = FjallStore::open_directory(&directory.path().join("data/store"), 64 << 20);
-    let wanted = view_of_store(&store.expect("opens"), &Tenant::default_tenant());
+    let (store, tenant) = (store.expect("opens"), Tenant::default_tenant());
+    for signal in &all {
+        let receipt = store.receipt(&tenant, &signal.source, &signal.signal_id);
+        let is_there = receipt.expect("reads").is_some();
+        let is_erased = || store.is_erased(&tenant, &signal.record_key());
+        assert!(is_there || is_erased().expect("reads"), "{signal:?}");
+    }
+    let wanted = view_of_store(&store, &tenant);
     let text = std::fs::read_to_string(directory.path().join("feed.jsonl")).expect("the feed");
     let lines = text
         .lines()
@@ -351,6 +421,10 @@ async fn nothing_is_lost_and_nothing_comes_out_of_order_though_everything_fails(
     assert_eq!(view_of(&file), wanted);
     assert_in_order_per_identity(&webhook);
     assert_eq!(view_of(&webhook), wanted);
+    let watched = watched.lock().clone();
+    println!("watched: {} events", watched.len());
+    assert_in_order_per_identity(&watched);
+    assert_eq!(view_of(&watched), wanted);
     for (broker, events, failures) in brokers.events().await {
         println!("{broker}: {failures} failures, {} events", events.len());
         assert!(failures > 0, "{broker} never failed");

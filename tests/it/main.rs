@@ -47,3 +47,19 @@ mod store;
 mod support;
 mod torn_writes;
 mod watching;
+
+/// Says by name what a build without all features does not test.
+#[cfg(not(all(feature = "kafka", feature = "nats", feature = "rabbitmq")))]
+#[test]
+#[ignore = "sinks and consumers of Kafka, NATS and RabbitMQ: needs --all-features"]
+fn brokers() {
+    panic!("build with --all-features");
+}
+
+/// See [`brokers`].
+#[cfg(not(feature = "s3"))]
+#[test]
+#[ignore = "sinks into buckets and drops out of them: needs --all-features"]
+fn buckets() {
+    panic!("build with --all-features");
+}

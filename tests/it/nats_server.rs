@@ -57,10 +57,13 @@ impl NatsServer {
         self.child = Self::spawn(&self.config).expect("it runs again");
     }
 
-    pub async fn stream(&self) -> jetstream::stream::Stream {
+    pub async fn client(&self) -> async_nats::Client {
         let options = async_nats::ConnectOptions::new().retry_on_initial_connect();
-        let client = options.connect(&self.url).await.expect("a client");
-        let context = jetstream::new(client);
+        options.connect(&self.url).await.expect("a client")
+    }
+
+    pub async fn stream(&self) -> jetstream::stream::Stream {
+        let context = jetstream::new(self.client().await);
         for _ in 0..200 {
             let config = jetstream::stream::Config {
                 name: "identities".into(),
