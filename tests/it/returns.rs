@@ -182,6 +182,38 @@ async fn a_return_in_a_shop_finds_who_ordered_online() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_return_with_nothing_but_a_receipt_finds_whoever_bought() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let running = Running::start(directory.path()).await;
+    let member = vec![
+        name("Eva", "Ray"),
+        email("eva@ray.org"),
+        identifier("loyalty", "L-900177"),
+    ];
+    let eva = signal("m", "loyalty/eva", 0, member, None);
+    let eva = submit_message(&running, eva).await;
+    let sale = vec![
+        identifier("loyalty", "L-900177"),
+        identifier("receipt", "0012-000055"),
+    ];
+    let purchase = Some((ActivityKind::Purchase, "store"));
+    let bought = signal("p", "pos/sale-55", 1, sale, purchase);
+    assert_eq!(submit_message(&running, bought).await, eva);
+    let receipt = |number: &str| vec![identifier("receipt", number)];
+    let taken_back = Some((ActivityKind::Return, "store"));
+    let back = signal("r", "pos/return-7", 4, receipt("0012-000055"), taken_back);
+    assert_eq!(submit_message(&running, back).await, eva);
+    let other = signal("x", "pos/return-8", 5, receipt("0012-000056"), taken_back);
+    assert_ne!(submit_message(&running, other).await, eva);
+    let wanted = named(&[
+        ("last_purchase_store", "2026-09-22"),
+        ("last_return_store", "2026-09-25"),
+    ]);
+    assert_eq!(activity(&running, &eva).await, wanted);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_people_did_at_one_moment_does_not_make_them_one() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let running = Running::start(directory.path()).await;
