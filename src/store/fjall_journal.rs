@@ -92,11 +92,18 @@ impl ActiveJournal {
     pub(super) fn sync(&self) -> Result<()> {
         let mut opened = self.opened.lock();
         self.check()?;
-        let path = active_journal(&self.directory)?
-            .ok_or_else(|| Error::other("there is no journal in the store's directory"))?;
-        if opened.as_ref().is_none_or(|(known, _)| *known != path) {
+        loop {
+            let path = active_journal(&self.directory)?
+                .ok_or_else(|| Error::other("there is no journal in the store's directory"))?;
+            if opened.as_ref().is_some_and(|(known, _)| *known == path) {
+                break;
+            }
             // Some systems want that whoever makes a file durable may write it.
-            let file = OpenOptions::new().write(true).open(&path)?;
+            let file = match OpenOptions::new().write(true).open(&path) {
+                // fjall has begun another meanwhile, and has no need of this one any more.
+                Err(cause) if cause.kind() == ErrorKind::NotFound => continue,
+                opened => opened?,
+            };
             if let Some((_, before)) = opened.replace((path, file)) {
                 // fjall makes it durable before it begins another, unless that fails half-way.
                 self.sync_file(&before)?;
@@ -238,7 +245,14 @@ impl Journal<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use fjall::{KeyspaceCreateOptions, PersistMode};
+    use rand_chacha::ChaCha8Rng;
+    use rand_chacha::rand_core::{Rng, SeedableRng};
+
     use super::*;
+    use crate::store::fjall_store::open_database;
 
     #[test]
     fn the_last_journal_is_the_one_that_is_made_durable() {
@@ -256,6 +270,43 @@ mod tests {
         std::fs::remove_file(path("9.jnl")).unwrap();
         journal.sync().unwrap();
         assert_eq!(opened(), Some(path("10.jnl")));
+    }
+
+    #[test]
+    fn journals_that_fjall_begins_and_drops_meanwhile_are_followed() {
+        let directory = tempfile::tempdir().unwrap();
+        let open = || open_database(directory.path(), 8 << 20, 64 << 20).unwrap();
+        let options = || KeyspaceCreateOptions::default().max_memtable_size(1 << 20);
+        const COMMITS: u64 = 40_000;
+        {
+            let database = open();
+            let keyspace = database.keyspace("state", options).unwrap();
+            let journal = ActiveJournal::of(directory.path());
+            let (is_over, mut synced) = (AtomicBool::new(false), BTreeSet::new());
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    let mut random = ChaCha8Rng::seed_from_u64(7);
+                    for number in 0..COMMITS {
+                        let mut value = vec![0; 4_000];
+                        random.fill_bytes(&mut value);
+                        let mut batch = database.batch();
+                        batch.insert(&keyspace, number.to_be_bytes(), value);
+                        batch.commit().unwrap();
+                    }
+                    is_over.store(true, Ordering::Release);
+                });
+                while !is_over.load(Ordering::Acquire) {
+                    database.persist(PersistMode::Buffer).unwrap();
+                    journal.sync().unwrap();
+                    let opened = journal.opened.lock();
+                    synced.extend(opened.as_ref().map(|(path, _)| path.clone()));
+                }
+            });
+            journal.sync().unwrap();
+            assert!(synced.len() > 2, "{synced:?}");
+        }
+        let keyspace = open().keyspace("state", options).unwrap();
+        assert_eq!(keyspace.len().unwrap() as u64, COMMITS);
     }
 
     #[test]

@@ -613,6 +613,50 @@ async fn a_consumer_that_never_answers_is_tried_again_after_the_deadline() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_never_arrives_in_time_while_others_do_becomes_a_dead_letter() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let consumer = Consumer::start(|events| {
+        if is_of(events, "Slow") {
+            Answer::Late(Duration::from_secs(3_600))
+        } else {
+            Answer::Ok
+        }
+    })
+    .await;
+    let mut config = config(directory.path());
+    config.sinks = vec![SinkSettings {
+        max_attempts: 3,
+        timeout: Duration::from_millis(200),
+        ..webhook(&consumer)
+    }];
+    let running = Running::start_with(config).await;
+    let attributes = vec![name("Sam", "Slow"), email("sam@slow.org")];
+    let slow = update("slow", "web/slow", attributes);
+    crate::support::submit(&running, slow)
+        .await
+        .expect("accepted");
+    // Others arrive between its attempts.
+    let mut index = 0;
+    while state(&running).await.dead_letters == 0 {
+        assert!(index < 600, "{:?}", state(&running).await);
+        submit(&running, index..index + 1).await;
+        index += 1;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    wait_for_dead_letters(&running, 1).await;
+    let asked = v1::ListDeadLettersRequest {
+        sink: "erp".into(),
+        ..Default::default()
+    };
+    let mut client = operations(&running).await;
+    let letters = client.list_dead_letters(asked).await.expect("lists");
+    let letter = &letters.into_inner().dead_letters[0];
+    assert_eq!((letter.sequence, letter.attempts), (1, 3), "{letter:?}");
+    assert!(letter.reason.contains("in time"), "{letter:?}");
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_sink_gets_only_what_its_filter_takes() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let consumer = Consumer::start(|_| Answer::Ok).await;
