@@ -465,6 +465,8 @@ fn json_of(event: &impl serde::Serialize) -> Result<String, Failure> {
     serde_json::to_string(event).map_err(|cause| Failure::Rejected(cause.to_string()))
 }
 
+const NOT_IN_TIME: &str = "the consumer did not answer in time";
+
 /// Why a delivery failed; never holds what was to be delivered.
 #[derive(Debug, thiserror::Error)]
 enum Failure {

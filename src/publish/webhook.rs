@@ -14,7 +14,7 @@ use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use sha2::Sha256;
 use tokio::sync::Mutex;
 
-use super::{Content, Failure, MappedRequest, Outgoing};
+use super::{Content, Failure, MappedRequest, NOT_IN_TIME, Outgoing};
 use crate::clock;
 
 /// A consumer that wants to be left alone for longer is tried after this.
@@ -208,7 +208,14 @@ impl Webhook {
             }
         };
         let response = request.send().await;
-        response.map_err(|cause| Failure::unavailable(cause.without_url()))
+        response.map_err(|cause| {
+            if cause.is_timeout() {
+                return Failure::unavailable(NOT_IN_TIME);
+            }
+            // Which part failed stands in the causes behind it.
+            let cause = anyhow::Error::new(cause.without_url());
+            Failure::unavailable(format_args!("{cause:#}"))
+        })
     }
 
     async fn deliver_cloud_events(&self, events: &[Outgoing]) -> Result<(), Failure> {

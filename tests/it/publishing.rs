@@ -182,6 +182,13 @@ pub async fn state(running: &Running) -> v1::Sink {
     answer.into_inner().sinks.remove(0)
 }
 
+/// The number of the latest event.
+async fn last_sequence(running: &Running) -> u64 {
+    let asked = v1::GetStatisticsRequest {};
+    let answer = operations(running).await.get_statistics(asked).await;
+    answer.expect("counts").into_inner().last_sequence
+}
+
 /// Waits until everything is delivered or a dead letter.
 pub async fn settled(running: &Running) -> v1::Sink {
     for _ in 0..1_500 {
@@ -249,6 +256,12 @@ async fn a_consumer_that_is_down_is_left_alone_and_then_gets_everything() {
         sink.down && sink.lag > 0 && sink.last_error.contains("503"),
         "{sink:?}"
     );
+    assert_eq!(
+        (sink.cursor, sink.retries),
+        (0, 0),
+        "nothing is passed over"
+    );
+    assert_eq!(sink.lag, last_sequence(&running).await, "all of it waits");
     let tried = consumer.requests.lock().len();
     assert!(tried < 40, "{tried} requests to a consumer that is down");
     consumer.now(|_| Answer::Ok);

@@ -19,7 +19,9 @@ use self::consumer::Awaited;
 use super::breaker::Breaker;
 use super::cloud_event::ConsumerRecords;
 use super::lines::Lines;
-use super::{Command, Failure, Outgoing, Reply, SinkSettings, SinkState, Target, delay};
+use super::{
+    Command, Failure, NOT_IN_TIME, Outgoing, Reply, SinkSettings, SinkState, Target, delay,
+};
 use crate::clock;
 use crate::resolver::Durable;
 use crate::store::{
@@ -340,9 +342,7 @@ impl Worker {
             });
             let outgoing = outgoing.collect::<Result<_, _>>()?;
             let delivered = tokio::time::timeout(settings.timeout, target.deliver(outgoing)).await;
-            delivered.unwrap_or_else(|_| {
-                Err(Failure::unavailable("the consumer did not answer in time"))
-            })
+            delivered.unwrap_or_else(|_| Err(Failure::unavailable(NOT_IN_TIME)))
         });
         self.parcels.insert(task.id(), parcel);
     }
