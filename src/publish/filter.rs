@@ -26,8 +26,7 @@ impl Filter {
         Ok(self.takes_kind(event.kind) && self.concerns(store, tenant, event)?)
     }
 
-    /// Whether the sink wants to hear of this kind of event.
-    pub(super) fn takes_kind(&self, kind: EventKind) -> bool {
+    fn takes_kind(&self, kind: EventKind) -> bool {
         self.kinds.is_empty() || self.kinds.contains(&kind)
     }
 
