@@ -177,3 +177,50 @@ pub(super) fn open_database(
 pub(super) fn not_opened(directory: &Path, cause: &dyn std::fmt::Display) -> StoreError {
     StoreError::Open(format!("{}: {cause}", directory.display()))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use rand_chacha::ChaCha8Rng;
+    use rand_chacha::rand_core::{Rng, SeedableRng};
+
+    use super::*;
+
+    #[test]
+    fn journals_that_fjall_begins_and_drops_meanwhile_are_followed() {
+        let directory = tempfile::tempdir().unwrap();
+        let open = || open_database(directory.path(), 8 << 20, 64 << 20).unwrap();
+        let options = || KeyspaceCreateOptions::default().max_memtable_size(1 << 20);
+        const COMMITS: u64 = 40_000;
+        {
+            let database = open();
+            let keyspace = database.keyspace("state", options).unwrap();
+            let journal = ActiveJournal::of(directory.path());
+            let (is_over, mut synced) = (AtomicBool::new(false), BTreeSet::new());
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    let mut random = ChaCha8Rng::seed_from_u64(7);
+                    for number in 0..COMMITS {
+                        let mut value = vec![0; 4_000];
+                        random.fill_bytes(&mut value);
+                        let mut batch = database.batch();
+                        batch.insert(&keyspace, number.to_be_bytes(), value);
+                        batch.commit().unwrap();
+                    }
+                    is_over.store(true, Ordering::Release);
+                });
+                while !is_over.load(Ordering::Acquire) {
+                    database.persist(PersistMode::Buffer).unwrap();
+                    journal.sync().unwrap();
+                    synced.extend(journal.synced());
+                }
+            });
+            journal.sync().unwrap();
+            assert!(synced.len() > 2, "{synced:?}");
+        }
+        let keyspace = open().keyspace("state", options).unwrap();
+        assert_eq!(keyspace.len().unwrap() as u64, COMMITS);
+    }
+}
