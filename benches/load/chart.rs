@@ -8,7 +8,7 @@ use anyhow::Context;
 use crate::Row;
 
 /// Rows that are drawn: name, rate, title.
-const CURVES: [(&str, f64, &str); 4] = [
+const CURVES: [(&str, f64, &str); 6] = [
     (
         "SubmitSignal, 1 caller at a time",
         0.0,
@@ -19,12 +19,20 @@ const CURVES: [(&str, f64, &str); 4] = [
         1_000.0,
         "SubmitSignals, 1,000/s",
     ),
+    (
+        "SubmitSignals, 8 streams",
+        5_000.0,
+        "SubmitSignals, 5,000/s",
+    ),
     ("Resolve", 1_000.0, "Resolve, 1,000/s"),
+    ("Resolve, 3,000/s", 3_000.0, "Resolve, 3,000/s"),
     ("LookupIdentity", 5_000.0, "LookupIdentity, 5,000/s"),
 ];
 /// Width and height of a panel, and what its axes take.
 const PANEL: (f64, f64) = (340.0, 220.0);
-const MARGIN: (f64, f64) = (54.0, 40.0);
+const MARGIN: (f64, f64) = (58.0, 40.0);
+/// Between the ends of the axis and the first and last point, for their labels.
+const INSET: f64 = 24.0;
 const COLOURS: [(&str, &str); 2] = [("p50", "#2b6cb0"), ("p99", "#c05621")];
 
 /// Draws p50 and p99 of the runs in some files into `out`, both axes logarithmic.
@@ -38,7 +46,8 @@ pub fn draw(files: &[PathBuf], out: &Path) -> anyhow::Result<()> {
         runs.push(rows);
     }
     runs.sort_by_key(|rows| rows.first().map_or(0, |row| row.records));
-    let size = (PANEL.0 * 2.0, (PANEL.1 + 10.0) * 2.0);
+    let lines = CURVES.len().div_ceil(2) as f64;
+    let size = (PANEL.0 * 2.0, (PANEL.1 + 10.0) * lines);
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {} {}\" font-family=\"system-ui, sans-serif\" font-size=\"11\">\n\
          <title>Latency in milliseconds over the number of source records</title>\n\
@@ -75,7 +84,8 @@ fn panel(svg: &mut String, at: (f64, f64), title: &str, rows: &[&Row]) -> std::f
     };
     let inner = (PANEL.0 - MARGIN.0 - 24.0, PANEL.1 - MARGIN.1 - 30.0);
     let x = |records: f64| {
-        at.0 + MARGIN.0 + inner.0 * (records - first) / (last - first).max(f64::EPSILON)
+        let share = (records - first) / (last - first).max(f64::EPSILON);
+        at.0 + MARGIN.0 + INSET + (inner.0 - 2.0 * INSET) * share
     };
     let y = |ms: f64| at.1 + 30.0 + inner.1 * (1.0 - (ms.log10() - low) / (high - low).max(1.0));
     writeln!(
@@ -126,7 +136,8 @@ fn panel(svg: &mut String, at: (f64, f64), title: &str, rows: &[&Row]) -> std::f
                  <text x=\"{right:.1}\" y=\"{:.1}\" text-anchor=\"middle\" fill=\"{colour}\">{:.2}</text>",
                 of(row),
                 row.records,
-                top - 7.0,
+                // Below the lower curve, above the upper one.
+                if number == 0 { top + 15.0 } else { top - 7.0 },
                 of(row)
             )?;
         }

@@ -322,7 +322,9 @@ impl Comparison {
                     discrepancy.set_kind(v1::DiscrepancyKind::Ended);
                     wrong.push((discrepancy, identity.changed_at_sequence));
                 } else if identity.version != held.version {
-                    let told = self.filter.latest(store, &self.tenant, &identity)?;
+                    let told = self
+                        .filter
+                        .latest(store, &self.tenant, &identity, self.as_of)?;
                     let least = told.as_ref().map_or(0, |told| told.identity.version);
                     // A snapshot may have told more than the filter lets through.
                     if held.version < least || held.version > identity.version {
@@ -351,7 +353,10 @@ impl Comparison {
                 continue;
             }
             // Of one that the filter lets nothing through of, the consumer was told nothing.
-            if let Some(told) = self.filter.latest(store, &self.tenant, &identity)? {
+            if let Some(told) = self
+                .filter
+                .latest(store, &self.tenant, &identity, self.as_of)?
+            {
                 let mut discrepancy = v1::Discrepancy {
                     identity_id: identity.id.to_string(),
                     version: told.identity.version,

@@ -269,6 +269,8 @@ impl OperationsService for Api {
                 dead_letters: state.dead_letters,
                 down: state.is_down,
                 owner: settings.owner.clone(),
+                service_level: settings.service_level,
+                max_lag_ms: settings.max_lag.as_millis() as u64,
             }
         });
         Ok(Response::new(v1::ListSinksResponse {

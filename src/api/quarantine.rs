@@ -27,6 +27,8 @@ impl Api {
             attributes: source.attributes.iter().cloned().collect(),
             schema_versions: source.schema_versions.iter().cloned().collect(),
             rules: source.rules.len() as u32,
+            service_level: source.service_level,
+            max_delay_ms: source.max_delay.as_millis() as u64,
         });
         Ok(Response::new(v1::ListSourcesResponse {
             sources: sources.collect(),

@@ -195,17 +195,21 @@ pub(super) fn sources(arguments: SourcesArguments) -> anyhow::Result<()> {
             return Ok(());
         }
         println!(
-            "{:<20} {:>6} {:>12} {:>12} {:>6}  owner",
-            "source", "trust", "signals/day", "max silence", "rules"
+            "{:<20} {:>6} {:>12} {:>12} {:>10} {:>8} {:>6}  owner",
+            "source", "trust", "signals/day", "max silence", "max delay", "in time", "rules"
         );
         for source in sources {
-            let silence = Duration::from_millis(source.max_silence_ms);
+            let shown = |milliseconds| {
+                humantime::format_duration(Duration::from_millis(milliseconds)).to_string()
+            };
             println!(
-                "{:<20} {:>6} {:>12} {:>12} {:>6}  {}",
+                "{:<20} {:>6} {:>12} {:>12} {:>10} {:>7}% {:>6}  {}",
                 source.name,
                 source.trust,
                 source.expected_signals_per_day,
-                humantime::format_duration(silence).to_string(),
+                shown(source.max_silence_ms),
+                shown(source.max_delay_ms),
+                source.service_level * 100.0,
                 source.rules,
                 source.owner
             );

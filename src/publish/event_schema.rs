@@ -38,7 +38,7 @@ fn schema(kind: &str) -> Value {
             "time": { "type": "string", "format": "date-time" },
             "datacontenttype": { "const": "application/json" },
             "sequence": { "type": "string", "description": "The sequence number (CloudEvents extension \"sequence\")." },
-            "replay": { "type": "integer", "description": "How often the sink had been asked for a replay by then, if ever." },
+            "replay": { "type": "integer", "description": "How often the sink had been asked by then to deliver anew, by a replay or a repair; left out before the first. Of one identity what has a higher pair of replay and sequence is newer." },
             "data": {
                 "allOf": [data, { "properties": { "kind": { "const": kind } } }],
                 "required": [

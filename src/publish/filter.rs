@@ -37,16 +37,19 @@ impl Filter {
         tenant: &Tenant,
         event: &StoredEvent,
     ) -> Result<bool, StoreError> {
-        // Whoever may have heard of a person has to hear that they are erased, whatever records were left by then.
-        if event.kind == EventKind::Erased
-            || self.has_source(&event.identity.member_keys)
-            || self.has_source(&event.moved)
-        {
+        if self.concerns_by_itself(event) {
             return Ok(true);
         }
         // That an identity has lost its last record of a source is told by the event before.
         let before = event_at(store, tenant, event.previous_sequence)?;
         Ok(before.is_some_and(|before| self.has_source(&before.identity.member_keys)))
+    }
+
+    fn concerns_by_itself(&self, event: &StoredEvent) -> bool {
+        // Whoever may have heard of a person has to hear that they are erased, whatever records were left by then.
+        event.kind == EventKind::Erased
+            || self.has_source(&event.identity.member_keys)
+            || self.has_source(&event.moved)
     }
 
     /// Whether a consumer that was told everything holds an identity, as far as sources decide.
@@ -56,19 +59,28 @@ impl Filter {
             && self.has_source(&identity.member_keys)
     }
 
-    /// The latest event of an identity that the sink wants, from its latest event backwards.
+    /// The latest event of an identity that the sink wants, up to a sequence number.
     pub fn latest(
         &self,
         store: &dyn Store,
         tenant: &Tenant,
         identity: &StoredIdentity,
+        until: u64,
     ) -> Result<Option<Arc<StoredEvent>>, StoreError> {
         let mut next = event_at(store, tenant, identity.changed_at_sequence)?;
         while let Some(event) = next {
-            if self.takes(store, tenant, &event)? {
+            let before = event_at(store, tenant, event.previous_sequence)?;
+            let had_source = || {
+                let before = before.as_ref();
+                before.is_some_and(|before| self.has_source(&before.identity.member_keys))
+            };
+            let is_wanted = event.sequence <= until
+                && self.takes_kind(event.kind)
+                && (self.concerns_by_itself(&event) || had_source());
+            if is_wanted {
                 return Ok(Some(event));
             }
-            next = event_at(store, tenant, event.previous_sequence)?;
+            next = before;
         }
         Ok(None)
     }

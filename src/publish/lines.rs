@@ -66,8 +66,8 @@ impl Lines {
         self.insert(sequence, identities, due, attempts, state);
     }
 
-    /// Puts an event that was done before in its lines again, before whatever came later; it is stored. None of its identities may have
-    /// one on its way. Which of those behind it were not stored before; none where it is in line already.
+    /// Puts an event that was done before in its lines again, before whatever came later; it is stored. None of its identities may be
+    /// held up. Which of those behind it were not stored before; none where it is in line already.
     pub(super) fn enter_again(
         &mut self,
         sequence: u64,
@@ -90,10 +90,16 @@ impl Lines {
         Some(newly)
     }
 
-    /// Whether an event of an identity is on its way.
-    pub(super) fn has_one_on_its_way(&self, identity: &IdentityId) -> bool {
+    /// Whether an event of an identity is on its way, or given up: what comes behind it does not follow at once.
+    pub(super) fn is_held_up(&self, identity: &IdentityId) -> bool {
         let mut line = self.of_identity.get(identity).into_iter().flatten();
-        line.any(|sequence| self.events[sequence].state == State::OnItsWay)
+        line.any(|sequence| self.events[sequence].state != State::Waiting)
+    }
+
+    /// Whether an event waits, for its turn or to be tried again.
+    pub(super) fn waits(&self, sequence: u64) -> bool {
+        let event = self.events.get(&sequence);
+        event.is_some_and(|event| event.state == State::Waiting)
     }
 
     fn insert(
@@ -430,10 +436,11 @@ mod tests {
                         let sequence = delivered[place];
                         let touched = identities[&sequence].clone();
                         let ids = touched.iter().map(|number| id(*number)).collect();
-                        let is_on_its_way = on_their_way.iter().flatten()
-                            .any(|one| touched.iter().any(|touched| identities[one].contains(touched)));
-                        prop_assert_eq!(touched.iter().any(|one| lines.has_one_on_its_way(&id(*one))), is_on_its_way);
-                        if !is_on_its_way {
+                        let held_up = on_their_way.iter().flatten().copied().chain(lines.dead_letters());
+                        let is_held_up = held_up.into_iter()
+                            .any(|one| touched.iter().any(|touched| identities[&one].contains(touched)));
+                        prop_assert_eq!(touched.iter().any(|one| lines.is_held_up(&id(*one))), is_held_up);
+                        if !is_held_up {
                             delivered.remove(place);
                             stored.insert(sequence);
                             for newly in lines.enter_again(sequence, ids, now).expect("it is not in line") {

@@ -145,15 +145,20 @@ impl SinkKind {
                 max_batch: 100_000,
                 max_parallel: 1,
             },
+            // How many events a watcher may leave unacknowledged.
+            Self::Watch => Bounds {
+                batch: 1,
+                parallel: 64,
+                max_batch: 1,
+                max_parallel: 1_024,
+            },
             // Each message is acknowledged by itself, so that many may be on their way.
-            Self::Kafka { .. } | Self::Nats { .. } | Self::RabbitMq { .. } | Self::Watch => {
-                Bounds {
-                    batch: 1,
-                    parallel: 256,
-                    max_batch: 1,
-                    max_parallel: 1_024,
-                }
-            }
+            Self::Kafka { .. } | Self::Nats { .. } | Self::RabbitMq { .. } => Bounds {
+                batch: 1,
+                parallel: 256,
+                max_batch: 1,
+                max_parallel: 1_024,
+            },
         }
     }
 }
@@ -190,7 +195,7 @@ pub struct SinkSettings {
     pub timeout: Duration,
     /// Events that go out in one delivery.
     pub batch: usize,
-    /// Deliveries that may be on their way at once.
+    /// Deliveries that may be on their way at once; of a watched sink, events that the watcher has not acknowledged.
     pub parallel: usize,
     /// How long events are collected before they go out together.
     pub collect_for: Duration,
@@ -355,7 +360,7 @@ impl Sink {
             return Ok(None);
         };
         watch.detach();
-        let (watcher, events) = watch::Watcher::new();
+        let (watcher, events) = watch::Watcher::new(self.settings.parallel);
         self.command(Command::Watch(watcher)).await?;
         Ok(Some(events))
     }

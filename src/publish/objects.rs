@@ -94,13 +94,19 @@ fn parquet(events: &[Outgoing]) -> anyhow::Result<Vec<u8>> {
         let since = time.duration_since(std::time::UNIX_EPOCH).ok()?;
         i64::try_from(since.as_millis()).ok()
     });
+    let replays = events.iter().map(|event| event.replays as i64);
     let sequences = events.iter().map(|event| event.sequence as i64);
     let moment = DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into()));
-    let columns: [(&str, DataType, ArrayRef); 7] = [
+    let columns: [(&str, DataType, ArrayRef); 8] = [
         (
             "sequence",
             DataType::Int64,
             Arc::new(Int64Array::from_iter_values(sequences)),
+        ),
+        (
+            "replay",
+            DataType::Int64,
+            Arc::new(Int64Array::from_iter_values(replays)),
         ),
         ("id", DataType::Utf8, text("id")),
         ("source", DataType::Utf8, text("source")),

@@ -7,9 +7,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Failure, Outgoing};
 
-/// Events that may wait for a slow watcher.
-const MAX_WAITING: usize = 64;
-
 /// An event on its way to a watcher.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WatchedEvent {
@@ -27,9 +24,9 @@ pub(super) struct Watcher {
 }
 
 impl Watcher {
-    /// A watcher, and what it will get.
-    pub(super) fn new() -> (Self, mpsc::Receiver<WatchedEvent>) {
-        let (events, received) = mpsc::channel(MAX_WAITING);
+    /// A watcher, and what it will get, of which it has not acknowledged more than so many events.
+    pub(super) fn new(most: usize) -> (Self, mpsc::Receiver<WatchedEvent>) {
+        let (events, received) = mpsc::channel(most);
         let gone = CancellationToken::new();
         (Self { events, gone }, received)
     }

@@ -142,10 +142,10 @@ mod tests {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let queue = DurableQueue::open(directory.path()).expect("opens");
         let mut random = ChaCha8Rng::seed_from_u64(7);
-        // 200 MB in all, of which 8 MB wait at any moment.
-        let (size, group, most) = (4_000, 100, 2_000);
+        // 600 MB in all, of which 8 MB wait at any moment.
+        let (size, group, most) = (40_000, 20, 200);
         let mut largest = 0;
-        for first in (0..50_000_u64).step_by(group) {
+        for first in (0..15_000_u64).step_by(group) {
             let numbers = first..first + group as u64;
             let value = |number: u64| {
                 let mut value = vec![0; size];
@@ -162,7 +162,7 @@ mod tests {
             queue.commit(change).expect("commits");
             largest = largest.max(bytes_in(directory.path()));
         }
-        assert_eq!(queue.waiting(None, 10_000).expect("reads").len(), 2_000);
+        assert_eq!(queue.waiting(None, 10_000).expect("reads").len(), 200);
         println!("{} MB at most", largest / 1_000_000);
         assert!(largest < 8_000_000 + 200_000_000, "{largest} bytes");
     }

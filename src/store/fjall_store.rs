@@ -181,7 +181,6 @@ pub(super) fn not_opened(directory: &Path, cause: &dyn std::fmt::Display) -> Sto
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
-    use std::sync::atomic::{AtomicBool, Ordering};
 
     use rand_chacha::ChaCha8Rng;
     use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -198,9 +197,9 @@ mod tests {
             let database = open();
             let keyspace = database.keyspace("state", options).unwrap();
             let journal = ActiveJournal::of(directory.path());
-            let (is_over, mut synced) = (AtomicBool::new(false), BTreeSet::new());
+            let mut synced = BTreeSet::new();
             std::thread::scope(|scope| {
-                scope.spawn(|| {
+                let writer = scope.spawn(|| {
                     let mut random = ChaCha8Rng::seed_from_u64(7);
                     for number in 0..COMMITS {
                         let mut value = vec![0; 4_000];
@@ -209,9 +208,8 @@ mod tests {
                         batch.insert(&keyspace, number.to_be_bytes(), value);
                         batch.commit().unwrap();
                     }
-                    is_over.store(true, Ordering::Release);
                 });
-                while !is_over.load(Ordering::Acquire) {
+                while !writer.is_finished() {
                     database.persist(PersistMode::Buffer).unwrap();
                     journal.sync().unwrap();
                     synced.extend(journal.synced());

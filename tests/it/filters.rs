@@ -10,7 +10,7 @@ use veridem_proto::v1::DiscrepancyKind;
 
 use crate::consumer::*;
 use crate::crosswalk::{reconcile, sink};
-use crate::publishing::{churn, operations, settled};
+use crate::publishing::{churn, operations, settled, wait_for_dead_letters};
 use crate::support::*;
 
 fn kinds(events: &[Value]) -> BTreeSet<&str> {
@@ -146,6 +146,7 @@ async fn a_repaired_merge_is_followed_by_what_the_survivor_has_become() {
     let mut config = config(directory.path());
     config.sinks = vec![SinkSettings {
         batch: 10,
+        max_attempts: 1,
         ..sink(&consumer)
     }];
     let running = Running::start_with(config).await;
@@ -205,5 +206,22 @@ async fn a_repaired_merge_is_followed_by_what_the_survivor_has_become() {
         last["data"]["identity"],
         wanted.into_values().next().expect("one")
     );
+
+    // While the consumer refuses what came last, nothing older comes in its place.
+    consumer.now(|_| Answer::Status(422));
+    let attributes = vec![name("Ann", "Lee"), email("newer@lee.org")];
+    let mut moved = update("moved on", "pos/Lee", attributes);
+    moved.event_time_ms += 2;
+    submit(&running, moved).await.expect("accepted");
+    wait_for_dead_letters(&running, 1).await;
+    consumer.now(|_| Answer::Ok);
+    consumer.received.lock().clear();
+    let gone = v1::HeldIdentity {
+        identity_id: ids[2].clone(),
+        version: 1,
+    };
+    let (_, summary) = reconcile(&running, vec![gone], true).await;
+    assert_eq!((summary.ended, summary.repairs_queued), (1, 0));
+    assert_eq!(consumer.received.lock().len(), 0);
     running.stop().await;
 }

@@ -139,7 +139,10 @@ reference_file = "{}/stores.txt"
 
     let sources = told(&running, &["sources"], path);
     assert!(
-        sources.contains("stores-it@example.com") && sources.contains("2h"),
+        sources.contains("stores-it@example.com")
+            && sources.contains("2h")
+            && sources.contains("1h")
+            && sources.contains("99%"),
         "{sources}"
     );
     let listed = told(&running, &["quarantine", "list"], path);

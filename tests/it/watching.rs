@@ -107,7 +107,7 @@ async fn a_watcher_that_comes_again_goes_on_with_what_it_has_not_acknowledged() 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_watched_sink_filters_and_maps_and_what_is_not_acknowledged_in_time_comes_again() {
     let directory = tempfile::tempdir().expect("a temporary directory");
-    let more = "kinds = [\"created\"]\nacknowledge_within = \"300ms\"\nmapping = { \"Partner.LastName\" = \"identity.golden.name.family\" }\n";
+    let more = "kinds = [\"created\"]\nacknowledge_within = \"3s\"\nmapping = { \"Partner.LastName\" = \"identity.golden.name.family\" }\n";
     let running = Running::start_with(watched(directory.path(), more)).await;
     let mut deliveries = watch(&running, "crm", 0).await.expect("opens");
     let ann = |age: i64| {

@@ -188,6 +188,13 @@ pub fn samples() -> Vec<(String, Value)> {
         ),
         (EventKind::Updated, &gone, vec![], vec![], vec![]),
         (
+            EventKind::Split,
+            &ann,
+            vec![],
+            others(),
+            keys(&["pos/S 43"]),
+        ),
+        (
             EventKind::Erased,
             &gone,
             vec![],

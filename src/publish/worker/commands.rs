@@ -25,6 +25,8 @@ impl Worker {
             Command::Discard(which) => self.each_dead_letter(which, |worker, sequence| {
                 worker.lines.done(sequence);
                 worker.failed_at.remove(&sequence);
+                worker.repaired.remove(&sequence);
+                worker.awaited.forget_late(sequence);
                 worker.write_delivery(sequence, None);
             }),
             Command::Replay(from) => self.replay(from)?,
@@ -78,31 +80,30 @@ impl Worker {
         Ok(queued)
     }
 
-    /// Enters an event again, and its followers; whether it was not in line already.
+    /// Enters an event again, and its followers; not where others of their identities hold them up.
     fn enter_repair(&mut self, event: Arc<StoredEvent>, now: Instant) -> Result<bool, StoreError> {
         let mut entered = vec![event];
         while let Some(next) = self.latest_after(&entered[entered.len() - 1])? {
             entered.push(next);
         }
         let mut identities = entered.iter().flat_map(|event| self.touched_by(event));
-        // What is on its way would arrive before what it follows.
-        if identities.any(|identity| self.lines.has_one_on_its_way(&identity)) {
+        // What is on its way would arrive before what it follows, and what is given up not at all.
+        if identities.any(|identity| self.lines.is_held_up(&identity)) {
             return Ok(false);
         }
-        let mut is_new = false;
-        for (place, event) in entered.iter().enumerate() {
+        for event in &entered {
             let (sequence, identities) = (event.sequence, self.touched_by(event));
+            self.repaired.insert(sequence);
             let Some(newly_stored) = self.lines.enter_again(sequence, identities, now) else {
                 continue;
             };
-            is_new |= place == 0;
             self.write_delivery(sequence, Some(StoredDelivery::default()));
             for newly in newly_stored {
                 self.forget(newly);
                 self.write_delivery(newly, Some(StoredDelivery::default()));
             }
         }
-        Ok(is_new)
+        Ok(true)
     }
 
     /// The latest event that the sink was told of an identity, where that came after this one of it.
@@ -111,17 +112,19 @@ impl Worker {
         let Some(identity) = store.identity(tenant, &event.identity.id)? else {
             return Ok(None);
         };
-        let latest = match &identity.ended {
-            Some(ended) => {
-                let end = self.read(ended.sequence)?;
-                self.takes(&end)?.then_some(end)
+        // What is not read yet comes by itself.
+        if let Some(ended) = &identity.ended
+            && event.sequence < ended.sequence
+            && ended.sequence <= self.last_read
+        {
+            let end = self.read(ended.sequence)?;
+            if self.takes(&end)? {
+                return Ok(Some(end));
             }
-            None => self.settings.filter.latest(store, tenant, &identity)?,
-        };
-        let has_read = |latest: &Arc<StoredEvent>| {
-            latest.sequence > event.sequence && latest.sequence <= self.last_read
-        };
-        Ok(latest.filter(has_read))
+        }
+        let filter = &self.settings.filter;
+        let latest = filter.latest(store, tenant, &identity, self.last_read)?;
+        Ok(latest.filter(|latest| latest.sequence > event.sequence))
     }
 
     /// What the last watcher did not acknowledge goes to this one, at once.
@@ -157,6 +160,7 @@ impl Worker {
         self.events.clear();
         self.members = 0;
         self.failed_at.clear();
+        self.repaired.clear();
         self.awaited = Awaited::default();
         self.beyond.clear();
         self.breaker = Breaker::default();

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::Worker;
-use crate::publish::Failure;
 use crate::publish::cloud_event::ConsumerRecords;
+use crate::publish::{Failure, SinkKind};
 use crate::store::{EventKind, RecordNumber, StoreError, StoredEvent};
 
 /// Records of an identity that are looked through for what the consumer calls them.
@@ -22,6 +22,8 @@ pub(super) struct Awaited {
     by_deadline: BTreeSet<(Instant, u64)>,
     /// What the consumer said of events that are still on their way: its word may come before its answer.
     early: BTreeMap<u64, Result<(), String>>,
+    /// Events whose time is over; the consumer's word may come yet.
+    late: BTreeSet<u64>,
 }
 
 impl Awaited {
@@ -43,6 +45,11 @@ impl Awaited {
         early
     }
 
+    /// How many wait.
+    pub(super) fn len(&self) -> usize {
+        self.deadlines.len()
+    }
+
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         self.by_deadline.first().map(|(deadline, _)| *deadline)
     }
@@ -58,6 +65,11 @@ impl Awaited {
         for sequence in parcel {
             self.early.remove(sequence);
         }
+    }
+
+    /// Of an event that is delivered.
+    pub(super) fn forget_late(&mut self, sequence: u64) {
+        self.late.remove(&sequence);
     }
 
     /// All that wait no more.
@@ -76,6 +88,10 @@ impl Worker {
         self.look_for_references()?;
         if self.awaited.leave(sequence) {
             self.settle_awaited(sequence, outcome);
+            return Ok(1);
+        }
+        if outcome.is_ok() && self.awaited.late.contains(&sequence) && self.lines.waits(sequence) {
+            self.delivered(&[sequence]);
             return Ok(1);
         }
         let is_on_its_way = self.parcels.values().flatten().any(|it| *it == sequence);
@@ -99,8 +115,22 @@ impl Worker {
             && deadline <= now
         {
             self.awaited.leave(sequence);
-            let failure = Failure::unavailable("the consumer did not acknowledge it in time");
-            self.failed(&[sequence], &failure);
+            self.awaited.late.insert(sequence);
+            if self.target.is_there() {
+                let failure = Failure::unavailable("the consumer did not acknowledge it in time");
+                self.failed(&[sequence], &failure);
+            } else {
+                // Nobody was there to do so.
+                self.lines.failed(sequence, now, false);
+            }
+        }
+    }
+
+    /// Events at a watcher that it has not acknowledged: it has no other way to say that it is slow.
+    pub(super) fn unacknowledged(&self) -> usize {
+        match self.settings.kind {
+            SinkKind::Watch => self.awaited.len(),
+            _ => 0,
         }
     }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use metrics::{Counter, Gauge};
 use parking_lot::Mutex;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use tokio::sync::mpsc;
 use tokio::task::{self, JoinSet};
 use tokio::time::Instant;
@@ -108,6 +108,8 @@ pub(super) struct Worker {
     failed_attempts: u64,
     last_error: String,
     awaited: Awaited,
+    /// Repairs, which are told as what they were, also within a snapshot.
+    repaired: FxHashSet<u64>,
     /// The consumer has said what it calls some persons.
     has_references: bool,
     /// The oldest event that waits, and when it was decided.
@@ -152,6 +154,7 @@ impl Worker {
             failed_attempts: 0,
             last_error: String::new(),
             awaited: Awaited::default(),
+            repaired: FxHashSet::default(),
             has_references: false,
             oldest: (0, 0),
         };
@@ -202,7 +205,10 @@ impl Worker {
                         while let Some(delivered) = on_their_way.try_join_next_with_id() {
                             self.take_result(delivered);
                         }
-                        let _ = reply.send(self.acknowledged(sequence, outcome).map_err(Into::into));
+                        let answer = self.acknowledged(sequence, outcome).map_err(Into::into);
+                        // Whoever asks after the answer sees what came of it.
+                        self.show_state();
+                        let _ = reply.send(answer);
                         continue;
                     }
                     while let Some(delivered) = on_their_way.join_next_with_id().await {
@@ -243,8 +249,8 @@ impl Worker {
         let has_changes = !self.unsaved.is_empty() || self.progress() != self.saved;
         let save = has_changes.then_some(self.save_due);
         // Where nothing more may be on its way, the next answer wakes us; where nobody is there, whoever comes.
-        let has_room = on_their_way.len() < self.breaker.most(self.settings.parallel)
-            && self.target.is_there();
+        let open = on_their_way.len() + self.unacknowledged();
+        let has_room = open < self.breaker.most(self.settings.parallel) && self.target.is_there();
         let due = (self.lines.next_due()).filter(|_| has_room).map(|due| {
             let next_try = self.breaker.next_try().unwrap_or(due);
             let collected = self.collected_at().unwrap_or(due);
@@ -286,7 +292,9 @@ impl Worker {
         }
         self.collecting_since = None;
         let parallel = self.settings.parallel;
-        while on_their_way.len() < self.breaker.allows(now, parallel) && self.paced_until <= now {
+        while on_their_way.len() + self.unacknowledged() < self.breaker.allows(now, parallel)
+            && self.paced_until <= now
+        {
             // A consumer that is tried gets one event.
             let limit = if self.breaker.is_down() {
                 1
@@ -333,12 +341,19 @@ impl Worker {
         on_their_way: &mut OnTheirWay,
     ) {
         let (target, settings) = (self.target.clone(), self.settings.clone());
-        let (snapshot_until, replays) = (self.snapshot_until, self.replays);
+        let is_snapshot = |event: &StoredEvent| {
+            event.sequence <= self.snapshot_until
+                && event.kind != EventKind::Erased
+                && !self.repaired.contains(&event.sequence)
+        };
+        let events: Vec<_> = events
+            .into_iter()
+            .map(|(event, records)| (is_snapshot(&event), event, records))
+            .collect();
+        let replays = self.replays;
         let task = on_their_way.spawn(async move {
-            let outgoing = events.iter().map(|(event, records)| {
-                let is_snapshot =
-                    event.sequence <= snapshot_until && event.kind != EventKind::Erased;
-                Outgoing::of(&settings, event, records.as_ref(), is_snapshot, replays)
+            let outgoing = events.iter().map(|(is_snapshot, event, records)| {
+                Outgoing::of(&settings, event, records.as_ref(), *is_snapshot, replays)
             });
             let outgoing = outgoing.collect::<Result<_, _>>()?;
             let delivered = tokio::time::timeout(settings.timeout, target.deliver(outgoing)).await;
@@ -383,6 +398,8 @@ impl Worker {
         for sequence in parcel {
             self.forget(*sequence);
             self.failed_at.remove(sequence);
+            self.repaired.remove(sequence);
+            self.awaited.forget_late(*sequence);
             if self.lines.done(*sequence) {
                 self.write_delivery(*sequence, None);
             }

@@ -24,7 +24,7 @@ impl Worker {
             }
             self.last_read = event.sequence;
             if let Some(delivery) = self.beyond.remove(&event.sequence) {
-                self.enter_again(&event, &delivery, now);
+                self.enter_kept(&event, &delivery, now);
             } else if self.wants(&event)? {
                 self.enter(event, now);
             }
@@ -93,7 +93,7 @@ impl Worker {
                 self.beyond.insert(sequence, delivery);
             } else {
                 let event = self.read(sequence)?;
-                self.enter_again(&event, &delivery, now);
+                self.enter_kept(&event, &delivery, now);
             }
         }
         Ok(())
@@ -108,7 +108,7 @@ impl Worker {
             .deliveries(self.tenant(), &self.settings.name, sequence, usize::MAX)
     }
 
-    pub(super) fn enter_again(
+    pub(super) fn enter_kept(
         &mut self,
         event: &StoredEvent,
         delivery: &StoredDelivery,
