@@ -19,6 +19,7 @@ use axum::http::{HeaderMap, HeaderValue, Request, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use prost_reflect::MethodDescriptor;
+use tokio_stream::StreamExt as _;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic::metadata::MetadataMap;
@@ -33,6 +34,9 @@ const JSON: &str = "application/json";
 const JSON_LINES: &str = "application/x-ndjson";
 /// How long the caller will wait, milliseconds.
 const TIMEOUT: &str = "connect-timeout-ms";
+/// What is read, and how long, of a request that is too large, before it is refused.
+const MAX_DROPPED_BYTES: usize = 16 << 20;
+const DROPPING_TIME: Duration = Duration::from_secs(2);
 
 #[derive(Clone)]
 struct Gateway {
@@ -87,6 +91,33 @@ async fn call(
     answer.await.unwrap_or_else(|status| refuse(&status))
 }
 
+/// A body of at most so many bytes. Of one that has more the rest is dropped for a while: whoever still sends when the connection is
+/// closed does not see the answer.
+async fn whole(body: Body, most: usize) -> Result<Vec<u8>, Status> {
+    let mut parts = body.into_data_stream();
+    let mut bytes = Vec::new();
+    while let Some(part) = parts.next().await {
+        let part = part.map_err(|_| Status::invalid_argument("the request ends too early"))?;
+        if bytes.len() + part.len() > most {
+            let rest = async {
+                let mut left = MAX_DROPPED_BYTES;
+                while let Some(Ok(part)) = parts.next().await
+                    && part.len() < left
+                {
+                    left -= part.len();
+                }
+            };
+            // It is the answer that counts.
+            let _ = tokio::time::timeout(DROPPING_TIME, rest).await;
+            return Err(Status::resource_exhausted(format!(
+                "a request has at most {most} bytes"
+            )));
+        }
+        bytes.extend_from_slice(&part);
+    }
+    Ok(bytes)
+}
+
 impl Gateway {
     async fn call(
         self,
@@ -118,11 +149,8 @@ impl Gateway {
         };
         let bytes = tokio::select! {
             () = self.stop.cancelled() => return Err(Status::unavailable("the service is stopping")),
-            bytes = axum::body::to_bytes(body, most) => bytes,
+            bytes = whole(body, most) => bytes?,
         };
-        let bytes = bytes.map_err(|_| {
-            Status::resource_exhausted(format!("a request has at most {most} bytes"))
-        })?;
         let message = read_json(method.input(), &bytes).map_err(Status::invalid_argument)?;
         let request = Body::from(answer::frame(&message));
         if method.is_server_streaming() {

@@ -186,7 +186,11 @@ async fn what_is_refused_says_why_and_holds_no_values() {
     // Too large a message is refused like over gRPC, and nothing of it is stored.
     let large = json!({ "signal": signal("s1", "1", &"a".repeat(2 << 20)) });
     let (status, error) = caller.call(&resolution("SubmitSignal"), large).await;
-    assert!(status >= 400, "{error}");
+    assert_eq!(
+        (status, &error["code"]),
+        (429, &json!("resource_exhausted")),
+        "{error}"
+    );
     let (_, statistics) = caller
         .call("veridem.v1.OperationsService/GetStatistics", json!({}))
         .await;
