@@ -199,14 +199,19 @@ pub(super) fn sources(arguments: SourcesArguments) -> anyhow::Result<()> {
             "source", "trust", "signals/day", "max silence", "max delay", "in time", "rules"
         );
         for source in sources {
-            let shown = |milliseconds| {
-                humantime::format_duration(Duration::from_millis(milliseconds)).to_string()
+            let shown = |milliseconds| match milliseconds {
+                0 => "-".to_owned(),
+                _ => humantime::format_duration(Duration::from_millis(milliseconds)).to_string(),
+            };
+            let expected = match source.expected_signals_per_day {
+                0 => "-".to_owned(),
+                expected => expected.to_string(),
             };
             println!(
                 "{:<20} {:>6} {:>12} {:>12} {:>10} {:>7}% {:>6}  {}",
                 source.name,
                 source.trust,
-                source.expected_signals_per_day,
+                expected,
                 shown(source.max_silence_ms),
                 shown(source.max_delay_ms),
                 source.service_level * 100.0,
