@@ -47,8 +47,7 @@ impl Api {
         let name = request.sink;
         let is_taken = request.rejected.is_empty();
         self.ask("AckDelivery", move |engine| {
-            let event = engine.store().events(&caller.tenant, sequence, 1)?.pop();
-            let event = event.filter(|event| event.sequence == sequence);
+            let event = engine.store().event(&caller.tenant, sequence)?;
             let event = event.ok_or(EngineError::NotFound { what: "event" })?;
             let store = engine.store();
             let commit = |writes| {

@@ -458,7 +458,7 @@ fn dead_letters(
             if !delivery.is_dead {
                 continue;
             }
-            let event = store.events(tenant, sequence, 1)?.pop();
+            let event = store.event(tenant, sequence)?;
             response.dead_letters.push(v1::DeadLetter {
                 sequence,
                 identity_id: event

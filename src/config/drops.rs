@@ -48,16 +48,8 @@ impl Mistakes {
         if !(0.0..=1.0).contains(&max_ended_share) {
             self.add(format!("{place}.max_ended_share"), "must be 0 to 1");
         }
-        let interval = self.parse(
-            written.interval,
-            &format!("{place}.interval"),
-            "10s",
-            |text| {
-                humantime::parse_duration(text)
-                    .ok()
-                    .filter(|it| !it.is_zero())
-            },
-        );
+        let interval =
+            self.positive_duration(written.interval, &format!("{place}.interval"), "10s");
         Some(DropSettings {
             place: self.objects(&place, written.url, written.options, written.options_file),
             mapping: self.read(written.mapping, &format!("{place}.mapping"), |text| {

@@ -176,11 +176,7 @@ impl Config {
             config.cache_bytes = cache.as_u64();
         }
         let duration = |mistakes: &mut Mistakes, value, field, known: &mut Duration| {
-            *known = mistakes
-                .parse(value, field, "500ms", |text| {
-                    humantime::parse_duration(text).ok()
-                })
-                .unwrap_or(*known);
+            *known = mistakes.duration(value, field, "500ms").unwrap_or(*known);
         };
         duration(
             &mut mistakes,
@@ -271,6 +267,25 @@ impl Mistakes {
             self.add(field, format!("cannot read \"{value}\"; write a number with its unit, for example \"{example}\""));
         }
         parsed
+    }
+
+    fn duration(&mut self, value: Option<String>, field: &str, example: &str) -> Option<Duration> {
+        self.parse(value, field, example, |text| {
+            humantime::parse_duration(text).ok()
+        })
+    }
+
+    /// One that may not be zero.
+    fn positive_duration(
+        &mut self,
+        value: Option<String>,
+        field: &str,
+        example: &str,
+    ) -> Option<Duration> {
+        self.parse(value, field, example, |text| {
+            let duration = humantime::parse_duration(text).ok()?;
+            (!duration.is_zero()).then_some(duration)
+        })
     }
 
     fn read<T>(

@@ -158,41 +158,17 @@ impl Mistakes {
         if let Some(tenant) = written.tenant {
             settings.tenant = self.tenant(&format!("{place}.tenant"), tenant)?;
         }
-        let timeout = self.parse(
-            written.timeout,
-            &format!("{place}.timeout"),
-            "10s",
-            |text| {
-                humantime::parse_duration(text)
-                    .ok()
-                    .filter(|it| !it.is_zero())
-            },
-        );
+        let timeout = self.positive_duration(written.timeout, &format!("{place}.timeout"), "10s");
         settings.timeout = timeout.unwrap_or(settings.timeout);
-        let collect_for = self.parse(
-            written.collect_for,
-            &format!("{place}.collect_for"),
-            "1m",
-            |text| humantime::parse_duration(text).ok(),
-        );
+        let collect_for = self.duration(written.collect_for, &format!("{place}.collect_for"), "1m");
         settings.collect_for = collect_for.unwrap_or(settings.collect_for);
-        let acknowledge_within = self.parse(
+        let acknowledge_within = self.positive_duration(
             written.acknowledge_within,
             &format!("{place}.acknowledge_within"),
             "5m",
-            |text| {
-                humantime::parse_duration(text)
-                    .ok()
-                    .filter(|it| !it.is_zero())
-            },
         );
         settings.acknowledge_within = acknowledge_within.or(settings.acknowledge_within);
-        let max_lag = self.parse(
-            written.max_lag,
-            &format!("{place}.max_lag"),
-            "15m",
-            |text| humantime::parse_duration(text).ok(),
-        );
+        let max_lag = self.duration(written.max_lag, &format!("{place}.max_lag"), "15m");
         settings.max_lag = max_lag.unwrap_or(settings.max_lag);
         settings.service_level = self
             .service_level(&place, written.service_level)

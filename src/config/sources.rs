@@ -47,18 +47,8 @@ impl Mistakes {
         let tenant = (written.tenant)
             .and_then(|tenant| self.tenant(&format!("{place}.tenant"), tenant))
             .unwrap_or_default();
-        let max_silence = self.parse(
-            written.max_silence,
-            &format!("{place}.max_silence"),
-            "2h",
-            |text| humantime::parse_duration(text).ok(),
-        );
-        let max_delay = self.parse(
-            written.max_delay,
-            &format!("{place}.max_delay"),
-            "1h",
-            |text| humantime::parse_duration(text).ok(),
-        );
+        let max_silence = self.duration(written.max_silence, &format!("{place}.max_silence"), "2h");
+        let max_delay = self.duration(written.max_delay, &format!("{place}.max_delay"), "1h");
         let defaults = SourceSettings::new(tenant, written.name);
         // A whole kind may be named here as well: every identifier, every custom attribute.
         let is_kind = |name: &str| ["identifier", "custom"].contains(&name);

@@ -37,19 +37,24 @@ impl Filter {
         tenant: &Tenant,
         event: &StoredEvent,
     ) -> Result<bool, StoreError> {
-        if self.concerns_by_itself(event) {
+        self.concerns_after(event, || store.event(tenant, event.previous_sequence))
+    }
+
+    /// The same, with the identity's event before.
+    fn concerns_after(
+        &self,
+        event: &StoredEvent,
+        before: impl FnOnce() -> Result<Option<Arc<StoredEvent>>, StoreError>,
+    ) -> Result<bool, StoreError> {
+        // Whoever may have heard of a person has to hear that they are erased, whatever records were left by then.
+        if event.kind == EventKind::Erased
+            || self.has_source(&event.identity.member_keys)
+            || self.has_source(&event.moved)
+        {
             return Ok(true);
         }
         // That an identity has lost its last record of a source is told by the event before.
-        let before = event_at(store, tenant, event.previous_sequence)?;
-        Ok(before.is_some_and(|before| self.has_source(&before.identity.member_keys)))
-    }
-
-    fn concerns_by_itself(&self, event: &StoredEvent) -> bool {
-        // Whoever may have heard of a person has to hear that they are erased, whatever records were left by then.
-        event.kind == EventKind::Erased
-            || self.has_source(&event.identity.member_keys)
-            || self.has_source(&event.moved)
+        Ok(before()?.is_some_and(|before| self.has_source(&before.identity.member_keys)))
     }
 
     /// Whether a consumer that was told everything holds an identity, as far as sources decide.
@@ -67,17 +72,13 @@ impl Filter {
         identity: &StoredIdentity,
         until: u64,
     ) -> Result<Option<Arc<StoredEvent>>, StoreError> {
-        let mut next = event_at(store, tenant, identity.changed_at_sequence)?;
+        let mut next = store.event(tenant, identity.changed_at_sequence)?;
         while let Some(event) = next {
-            let before = event_at(store, tenant, event.previous_sequence)?;
-            let had_source = || {
-                let before = before.as_ref();
-                before.is_some_and(|before| self.has_source(&before.identity.member_keys))
-            };
-            let is_wanted = event.sequence <= until
+            let before = store.event(tenant, event.previous_sequence)?;
+            if event.sequence <= until
                 && self.takes_kind(event.kind)
-                && (self.concerns_by_itself(&event) || had_source());
-            if is_wanted {
+                && self.concerns_after(&event, || Ok(before.clone()))?
+            {
                 return Ok(Some(event));
             }
             next = before;
@@ -90,17 +91,4 @@ impl Filter {
         let is_of_one = |record: &RecordKey| self.sources.contains(&record.source);
         self.sources.is_empty() || records.iter().any(is_of_one)
     }
-}
-
-/// The event of a sequence number, where there is one.
-fn event_at(
-    store: &dyn Store,
-    tenant: &Tenant,
-    sequence: u64,
-) -> Result<Option<Arc<StoredEvent>>, StoreError> {
-    if sequence == 0 {
-        return Ok(None);
-    }
-    let event = store.events(tenant, sequence, 1)?.pop();
-    Ok(event.filter(|event| event.sequence == sequence))
 }

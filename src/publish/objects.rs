@@ -1,7 +1,7 @@
 //! Delivery as objects: JSON Lines or Parquet files in a folder or in object storage, a file a delivery, under
 //! `date=<day>/<time>-<first>-<last>.<format>`, day and time (UTC) of the delivery. Names rise, unless the clock goes back while the service is
-//! stopped: whoever has read up to one finds everything later behind it, and the events of an identity in their order. A delivery that is repeated after a failure may hold other events than
-//! before: take an event only where its sequence number is new.
+//! stopped: whoever has read up to one finds everything later behind it, and the events of an identity in their order. A delivery that is
+//! repeated after a failure may hold other events than before: take an event only where its sequence number is new.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};

@@ -462,7 +462,7 @@ impl Engine {
         tenant: &Tenant,
         sequence: u64,
     ) -> Result<Option<Arc<StoredEvent>>, EngineError> {
-        Ok(self.store.events(tenant, sequence, 1)?.pop())
+        Ok(self.store.event(tenant, sequence)?)
     }
 
     /// The records of an identity with what their sources state.

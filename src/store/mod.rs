@@ -229,6 +229,18 @@ pub trait Store: Send + Sync + 'static {
         from_sequence: u64,
         limit: usize,
     ) -> Result<Vec<Arc<StoredEvent>>, StoreError>;
+    /// The event of a sequence number, where there is one; 0 stands for none.
+    fn event(
+        &self,
+        tenant: &Tenant,
+        sequence: u64,
+    ) -> Result<Option<Arc<StoredEvent>>, StoreError> {
+        if sequence == 0 {
+            return Ok(None);
+        }
+        let event = self.events(tenant, sequence, 1)?.pop();
+        Ok(event.filter(|event| event.sequence == sequence))
+    }
     /// An open review task.
     fn review_task(
         &self,

@@ -98,10 +98,7 @@ impl Worker {
                 continue;
             };
             self.write_delivery(sequence, Some(StoredDelivery::default()));
-            for newly in newly_stored {
-                self.forget(newly);
-                self.write_delivery(newly, Some(StoredDelivery::default()));
-            }
+            self.keep(newly_stored);
         }
         Ok(true)
     }

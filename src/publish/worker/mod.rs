@@ -269,6 +269,14 @@ impl Worker {
         }
     }
 
+    /// Keeps events beside the cursor from now on.
+    fn keep(&mut self, sequences: Vec<u64>) {
+        for sequence in sequences {
+            self.forget(sequence);
+            self.write_delivery(sequence, Some(StoredDelivery::default()));
+        }
+    }
+
     fn write_delivery(&mut self, sequence: u64, delivery: Option<StoredDelivery>) {
         let sink = self.settings.name.clone();
         self.unsaved.push(Write::Delivery(sink, sequence, delivery));
@@ -439,10 +447,8 @@ impl Worker {
                 continue;
             }
             // Kept beside the cursor, which others have passed.
-            for newly in self.lines.store(*sequence) {
-                self.forget(newly);
-                self.write_delivery(newly, Some(StoredDelivery::default()));
-            }
+            let newly_stored = self.lines.store(*sequence);
+            self.keep(newly_stored);
             let delivery = StoredDelivery {
                 attempts,
                 last_error: failure.to_string(),

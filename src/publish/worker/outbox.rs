@@ -121,13 +121,11 @@ impl Worker {
     }
 
     pub(super) fn read(&self, sequence: u64) -> Result<Arc<StoredEvent>, StoreError> {
-        let event = self.store.events(self.tenant(), sequence, 1)?.pop();
-        event
-            .filter(|event| event.sequence == sequence)
-            .ok_or_else(|| StoreError::Unreadable {
-                what: "identity event",
-                cause: format!("number {sequence} is not there"),
-            })
+        let event = self.store.event(self.tenant(), sequence)?;
+        event.ok_or_else(|| StoreError::Unreadable {
+            what: "identity event",
+            cause: format!("number {sequence} is not there"),
+        })
     }
 
     /// The identities whose events have to come in order.
