@@ -28,6 +28,7 @@ mod models;
 mod nats_server;
 mod objects;
 mod operating;
+mod pace;
 mod power_loss;
 mod privacy;
 mod process;
@@ -37,6 +38,7 @@ mod quarantine;
 mod rabbitmq_server;
 mod refusals;
 mod relay;
+mod replays;
 mod returns;
 #[cfg(feature = "s3")]
 mod s3_server;

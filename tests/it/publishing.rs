@@ -1,16 +1,13 @@
 //! Sinks: every event, in order for each identity, through everything that consumers do.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use serde_json::Value;
-use veridem::clock;
 use veridem::publish::{Mapping, SinkKind, SinkSettings};
 use veridem::resolver::SignalKind;
-use veridem::store::{FjallStore, SinkProgress, Store, Tenant, Write};
+use veridem::store::{FjallStore, Tenant};
 use veridem_proto::v1;
 use veridem_proto::v1::operations_service_client::OperationsServiceClient;
 
@@ -27,7 +24,7 @@ fn mapping(fields: &[(&str, &str)]) -> Mapping {
     .expect("known paths")
 }
 
-fn webhook(consumer: &Consumer) -> SinkSettings {
+pub fn webhook(consumer: &Consumer) -> SinkSettings {
     let kind = SinkKind::Webhook {
         url: consumer.url.clone(),
         secret: Some(SECRET.into()),
@@ -39,7 +36,7 @@ fn webhook(consumer: &Consumer) -> SinkSettings {
     }
 }
 
-async fn submit(running: &Running, range: std::ops::Range<usize>) {
+pub async fn submit(running: &Running, range: std::ops::Range<usize>) {
     for index in range {
         let signal = update(
             &format!("s{index}"),
@@ -59,7 +56,7 @@ async fn submit(running: &Running, range: std::ops::Range<usize>) {
     }
 }
 
-async fn wait_until(holds: impl Fn() -> bool) {
+pub async fn wait_until(holds: impl Fn() -> bool) {
     for _ in 0..600 {
         if holds() {
             return;
@@ -69,7 +66,7 @@ async fn wait_until(holds: impl Fn() -> bool) {
     panic!("it did not come true in 12 s");
 }
 
-fn lines(path: &std::path::Path) -> Vec<Value> {
+pub fn lines(path: &std::path::Path) -> Vec<Value> {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     text.lines()
         .filter_map(|line| serde_json::from_str(line).ok())
@@ -206,7 +203,7 @@ pub fn store_of(directory: &std::path::Path) -> FjallStore {
 }
 
 /// Everything that the store holds arrived, in order for each identity.
-fn assert_has_everything(consumer: &Consumer, directory: &std::path::Path) {
+pub fn assert_has_everything(consumer: &Consumer, directory: &std::path::Path) {
     let received = consumer.received.lock().clone();
     assert_in_order_per_identity(&received);
     let store = store_of(directory);
@@ -272,7 +269,7 @@ async fn a_consumer_that_is_down_is_left_alone_and_then_gets_everything() {
 }
 
 /// Whether a request holds an event of a person.
-fn is_of(events: &[Value], family: &str) -> bool {
+pub fn is_of(events: &[Value], family: &str) -> bool {
     let name = |event: &Value| event["data"]["identity"]["golden"]["name"]["family"] == family;
     events.iter().any(name)
 }
@@ -420,253 +417,6 @@ pub async fn wait_for_dead_letters(running: &Running, count: u64) {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     panic!("no dead letter in 20 s: {:?}", state(running).await);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_replay_brings_everything_again_from_where_it_is_asked_for() {
-    use v1::replay_sink_request::From;
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    let consumer = Consumer::start(|_| Answer::Ok).await;
-    let file = directory.path().join("feed.jsonl");
-    let mut config = config(directory.path());
-    let feed = SinkSettings::new("cdp", SinkKind::File { path: file.clone() });
-    config.sinks = vec![webhook(&consumer), feed];
-    let running = Running::start_with(config).await;
-    churn(&running, 0..60).await;
-    settled(&running).await;
-    let last = state(&running).await.cursor;
-    let replay = async |sink: &str, from| {
-        let asked = v1::ReplaySinkRequest {
-            sink: sink.into(),
-            from: Some(from),
-        };
-        let answer = operations(&running).await.replay_sink(asked).await;
-        answer.map(|answer| answer.into_inner().first_sequence)
-    };
-    let taken = || std::mem::take(&mut *consumer.received.lock());
-    let before = taken();
-    let numbers = |events: &[Value]| events.iter().map(sequence_of).collect::<BTreeSet<_>>();
-    assert!(numbers(&before).into_iter().eq(1..=last));
-
-    assert_eq!(
-        replay("erp", From::Sequence(last - 4))
-            .await
-            .expect("replays"),
-        last - 4
-    );
-    settled(&running).await;
-    assert!(numbers(&taken()).into_iter().eq(last - 4..=last));
-
-    // The moment of an event brings it and all that follow.
-    let time = before
-        .iter()
-        .find(|event| sequence_of(event) == 20)
-        .unwrap_or_else(|| panic!("{last} events"))["time"]
-        .clone();
-    let time = humantime::parse_rfc3339(time.as_str().expect("text")).expect("a time");
-    let time_ms = time
-        .duration_since(std::time::UNIX_EPOCH)
-        .expect("after 1970")
-        .as_millis() as i64;
-    let first = replay("erp", From::TimeMs(time_ms)).await.expect("replays");
-    settled(&running).await;
-    let received = taken();
-    assert!(first <= 20 && numbers(&received).into_iter().eq(first..=last));
-    let time_of = |event: &Value| event["time"].as_str().expect("text").to_owned();
-    let earlier = before.iter().filter(|event| sequence_of(event) < first);
-    let earliest = received.iter().map(time_of).min().expect("some");
-    assert!(earlier.map(time_of).all(|time| time < earliest));
-
-    // Everything anew, while more comes in.
-    let more = async {
-        churn(&running, 60..100).await;
-    };
-    let ((), first) = tokio::join!(more, replay("erp", From::Snapshot(true)));
-    assert_eq!(first.expect("replays"), 1);
-    settled(&running).await;
-    let received = taken();
-    let snapshots: Vec<&Value> = received
-        .iter()
-        .filter(|event| event["type"] == "veridem.identity.snapshot.v1")
-        .collect();
-    assert!(
-        !snapshots.is_empty()
-            && snapshots
-                .iter()
-                .all(|event| event["data"]["kind"] == "snapshot")
-    );
-    let of_each: BTreeSet<&str> = snapshots
-        .iter()
-        .map(|event| event["subject"].as_str().expect("an id"))
-        .collect();
-    assert_eq!(of_each.len(), snapshots.len(), "one of each identity");
-
-    // A file gets everything once more behind what it has.
-    let all = state(&running).await.cursor as usize;
-    wait_until(|| lines(&file).len() == all).await;
-    replay("cdp", From::Sequence(1)).await.expect("replays");
-    wait_until(|| lines(&file).len() == 2 * all).await;
-
-    let unknown = replay("crm", From::Snapshot(true))
-        .await
-        .expect_err("there is none");
-    assert_eq!(unknown.code(), tonic::Code::NotFound);
-    let nothing = replay("erp", From::Snapshot(false))
-        .await
-        .expect_err("says nothing");
-    assert_eq!(nothing.code(), tonic::Code::InvalidArgument);
-    running.stop().await;
-    let store = store_of(directory.path());
-    let wanted = view_of_store(&store, &Tenant::default_tenant());
-    // What was delivered before the snapshot, and again with it, is left out: the snapshot and its tail are enough.
-    let start = received
-        .iter()
-        .position(|event| event["type"] == "veridem.identity.snapshot.v1");
-    assert_eq!(view_of(&received[start.expect("some")..]), wanted);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_replay_into_a_file_goes_on_after_a_restart_before_its_first_line() {
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    let file = directory.path().join("feed.jsonl");
-    let mut config = config(directory.path());
-    let feed = SinkSettings::new("cdp", SinkKind::File { path: file.clone() });
-    config.sinks = vec![feed];
-    let running = Running::start_with(config.clone()).await;
-    submit(&running, 0..5).await;
-    settled(&running).await;
-    running.stop().await;
-    let whole = lines(&file);
-    let store = store_of(directory.path());
-    // The replay was taken down, and nothing of it was appended when the power went.
-    let progress = SinkProgress {
-        cursor: 0,
-        snapshot_until: 0,
-        replays: 1,
-    };
-    let tenant = Tenant::default_tenant();
-    let in_force = store.in_force(&tenant);
-    let write = Write::SinkProgress("cdp".into(), progress);
-    store
-        .commit(&tenant, in_force, vec![write])
-        .expect("commits");
-    store.flush().expect("durable");
-    drop(store);
-    for _ in 0..2 {
-        let running = Running::start_with(config.clone()).await;
-        settled(&running).await;
-        running.stop().await;
-        let sequences: Vec<u64> = lines(&file).iter().map(sequence_of).collect();
-        let once = whole.iter().map(sequence_of);
-        assert_eq!(sequences, once.clone().chain(once).collect::<Vec<_>>());
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_sink_with_a_rate_delivers_no_faster() {
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    let consumer = Consumer::start(|_| Answer::Ok).await;
-    let mut config = config(directory.path());
-    config.sinks = vec![SinkSettings {
-        max_per_second: Some(20.0),
-        ..webhook(&consumer)
-    }];
-    let running = Running::start_with(config).await;
-    let start = clock::instant();
-    submit(&running, 0..21).await;
-    let events = settled(&running).await.cursor;
-    // The first goes at once.
-    let least = Duration::from_secs_f64((events - 1) as f64 / 20.0);
-    assert!(start.elapsed() >= least, "{events} events");
-    running.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_consumer_that_asks_for_a_pause_gets_it() {
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    let moments = Arc::new(Mutex::new(Vec::new()));
-    let noted = moments.clone();
-    let consumer = Consumer::start(move |_| {
-        let mut noted = noted.lock();
-        noted.push(clock::instant());
-        match noted.len() {
-            1 => Answer::RetryAfter(2),
-            _ => Answer::Ok,
-        }
-    })
-    .await;
-    let mut config = config(directory.path());
-    config.sinks = vec![webhook(&consumer)];
-    let running = Running::start_with(config).await;
-    submit(&running, 0..1).await;
-    settled(&running).await;
-    running.stop().await;
-    let moments = moments.lock().clone();
-    assert_eq!(moments.len(), 2);
-    assert!(moments[1] - moments[0] >= Duration::from_secs(2));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_consumer_that_never_answers_is_tried_again_after_the_deadline() {
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    let turn = AtomicUsize::new(0);
-    let consumer = Consumer::start(move |_| match turn.fetch_add(1, Ordering::Relaxed) {
-        0 => Answer::Late(Duration::from_secs(3_600)),
-        _ => Answer::Ok,
-    })
-    .await;
-    let mut config = config(directory.path());
-    config.sinks = vec![webhook(&consumer)];
-    let running = Running::start_with(config).await;
-    submit(&running, 0..3).await;
-    let sink = settled(&running).await;
-    assert_eq!((sink.dead_letters, sink.down), (0, false));
-    running.stop().await;
-    assert_has_everything(&consumer, directory.path());
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_never_arrives_in_time_while_others_do_becomes_a_dead_letter() {
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    let consumer = Consumer::start(|events| {
-        if is_of(events, "Slow") {
-            Answer::Late(Duration::from_secs(3_600))
-        } else {
-            Answer::Ok
-        }
-    })
-    .await;
-    let mut config = config(directory.path());
-    config.sinks = vec![SinkSettings {
-        max_attempts: 3,
-        timeout: Duration::from_millis(200),
-        ..webhook(&consumer)
-    }];
-    let running = Running::start_with(config).await;
-    let attributes = vec![name("Sam", "Slow"), email("sam@slow.org")];
-    let slow = update("slow", "web/slow", attributes);
-    crate::support::submit(&running, slow)
-        .await
-        .expect("accepted");
-    // Others arrive between its attempts.
-    let mut index = 0;
-    while state(&running).await.dead_letters == 0 {
-        assert!(index < 600, "{:?}", state(&running).await);
-        submit(&running, index..index + 1).await;
-        index += 1;
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    wait_for_dead_letters(&running, 1).await;
-    let asked = v1::ListDeadLettersRequest {
-        sink: "erp".into(),
-        ..Default::default()
-    };
-    let mut client = operations(&running).await;
-    let letters = client.list_dead_letters(asked).await.expect("lists");
-    let letter = &letters.into_inner().dead_letters[0];
-    assert_eq!((letter.sequence, letter.attempts), (1, 3), "{letter:?}");
-    assert!(letter.reason.contains("in time"), "{letter:?}");
-    running.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
