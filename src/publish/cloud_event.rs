@@ -6,6 +6,7 @@ use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 use veridem_matchers::golden::SurvivingValue;
+use veridem_matchers::normalise::normalise_date;
 use veridem_matchers::{Attribute, RecordKey};
 
 use crate::store::{IdentityId, StoredEvent, Tenant};
@@ -206,10 +207,14 @@ impl Serialize for Content<'_> {
         match self.0 {
             Attribute::Name(name) => name.serialize(serializer),
             Attribute::Address(address) => address.serialize(serializer),
-            Attribute::Email(text)
-            | Attribute::Phone(text)
-            | Attribute::BirthDate(text)
-            | Attribute::Gender(text) => serializer.serialize_str(text),
+            // Which layout of dates a source has is nothing that a consumer could know.
+            Attribute::BirthDate(text) => match normalise_date(text) {
+                Some(date) => serializer.collect_str(&date),
+                None => serializer.serialize_str(text),
+            },
+            Attribute::Email(text) | Attribute::Phone(text) | Attribute::Gender(text) => {
+                serializer.serialize_str(text)
+            }
             Attribute::Identifier(identifier) => serializer.serialize_str(&identifier.value),
             Attribute::Custom(custom) => serializer.serialize_str(&custom.value),
         }

@@ -135,14 +135,20 @@ fn what_is_published_fits_the_contract() {
     }
 }
 
+/// A mapping that ships, with settings of its own.
+fn shipped(name: &str, settings: &[(&str, &str)]) -> Mapping {
+    let text = Mapping::shipped(name).expect("it ships");
+    let settings = settings
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    Mapping::of_requests(text, settings.collect()).unwrap_or_else(|cause| panic!("{name}: {cause}"))
+}
+
 #[test]
 fn vendors_get_what_their_golden_files_say() {
     let mut names = Vec::new();
     for name in Mapping::shipped_names() {
-        let text = Mapping::shipped(name).expect("it ships");
-        let mapping = Mapping::of_requests(text, Default::default())
-            .unwrap_or_else(|cause| panic!("{name}: {cause}"));
-        let shown = mapping
+        let shown = shipped(name, &[])
             .preview()
             .unwrap_or_else(|cause| panic!("{name}: {cause}"));
         let golden = read(&format!("tests/fixtures/mappings/{name}.json"));
@@ -154,4 +160,101 @@ fn vendors_get_what_their_golden_files_say() {
         names.push(name);
     }
     assert!(names.len() >= 7, "{names:?}");
+}
+
+/// What a vendor takes, as it has published it: `tests/fixtures/vendors/`.
+struct Vendor {
+    schemas: boon::Schemas,
+    requests: Vec<(String, regex::Regex, Option<boon::SchemaIndex>)>,
+}
+
+impl Vendor {
+    fn of(name: &str) -> Self {
+        let published = read(&format!("tests/fixtures/vendors/{name}.json"));
+        let mut compiler = boon::Compiler::new();
+        let mut schemas = boon::Schemas::new();
+        let requests = published["requests"].as_array().expect("a list");
+        let requests = requests.iter().enumerate().map(|(index, request)| {
+            let text = |field: &str| request[field].as_str().expect("a text").to_owned();
+            let path = regex::Regex::new(&text("path")).expect("a pattern");
+            let body = (!request["body"].is_null()).then(|| {
+                let location = format!("file:///{name}-{index}.json");
+                compiler
+                    .add_resource(&location, request["body"].clone())
+                    .expect("a document");
+                compiler
+                    .compile(&location, &mut schemas)
+                    .unwrap_or_else(|cause| panic!("{name}: {cause:#}"))
+            });
+            (text("method"), path, body)
+        });
+        let requests = requests.collect();
+        Self { schemas, requests }
+    }
+
+    fn judge(&self, request: &Value) -> Result<(), String> {
+        let text = |field: &str| request[field].as_str().expect("a text");
+        let known = self
+            .requests
+            .iter()
+            .find(|(method, path, _)| method == text("method") && path.is_match(text("path")));
+        match (known, request.get("body")) {
+            (None, _) => Err(format!("there is no {} {}", text("method"), text("path"))),
+            (Some((.., None)), None) => Ok(()),
+            (Some((.., Some(schema))), Some(body)) => self
+                .schemas
+                .validate(body, *schema)
+                .map_err(|cause| format!("{cause:#}")),
+            (Some((.., schema)), _) => Err(format!("a body is wanted: {}", schema.is_some())),
+        }
+    }
+}
+
+#[test]
+fn what_is_sent_is_what_the_vendors_published_that_they_take() {
+    let variants: &[(&str, &[(&str, &str)])] = &[
+        ("netsuite_customer", &[("subsidiary", "1")]),
+        (
+            "sap_s4hana_business_partner",
+            &[
+                ("create", "yes"),
+                ("grouping", "0001"),
+                ("identification_type", "ZVERID"),
+                ("block_duplicates", "yes"),
+                ("source", "web"),
+            ],
+        ),
+    ];
+    let plain = Mapping::shipped_names().map(|name| (name, [].as_slice()));
+    for (name, settings) in plain.chain(variants.iter().copied()) {
+        let vendor = Vendor::of(name);
+        let shown = shipped(name, settings)
+            .preview()
+            .unwrap_or_else(|cause| panic!("{name}: {cause}"));
+        let mut judged = 0;
+        for event in shown.as_array().expect("a list") {
+            for request in event["requests"].as_array().expect("a list") {
+                let taken = vendor.judge(request);
+                assert_eq!(taken, Ok(()), "{name}, {}: {request:#}", event["event"]);
+                judged += 1;
+            }
+        }
+        assert!(judged >= 3, "{name}: {judged}");
+    }
+}
+
+#[test]
+fn a_vendor_refuses_what_it_has_not_published() {
+    let vendor = Vendor::of("sap_s4hana_business_partner");
+    let path = "/sap/opu/odata/sap/API_BUSINESS_PARTNER/A_BusinessPartner('1000123')";
+    let judge = |method: &str, field: &str, value: Value| {
+        let mut request = json!({ "method": method, "path": path, "body": {} });
+        request["body"][field] = value;
+        vendor.judge(&request).is_ok()
+    };
+    assert!(judge("PATCH", "LastName", json!("x".repeat(40))));
+    assert!(!judge("PATCH", "LastName", json!("x".repeat(41))));
+    assert!(!judge("PATCH", "FamilyName", json!("x")));
+    assert!(!judge("PATCH", "BirthDate", json!("1978-03-24T00:00:00")));
+    assert!(!judge("PUT", "LastName", json!("x")));
 }

@@ -2,12 +2,13 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio_stream::StreamExt;
 use tonic::Code;
 use tonic::transport::Channel;
 use veridem::config::Config;
+use veridem::generate::{GenerateOptions, generate};
 use veridem::relay::{Relay, RelaySettings, WhenFull};
 use veridem::resolver::Signal;
 use veridem_proto::v1;
@@ -73,22 +74,39 @@ async fn send(mut client: ResolutionServiceClient<Channel>, signals: Vec<Signal>
     acknowledged
 }
 
+/// Waits as long as signals go out.
 async fn wait_until_empty(relay: &Relay) {
-    for _ in 0..1_500 {
-        if relay.waiting() == 0 {
-            return;
+    let (mut before, mut since) = (relay.waiting(), Instant::now());
+    while relay.waiting() > 0 {
+        if relay.waiting() != before {
+            (before, since) = (relay.waiting(), Instant::now());
         }
+        let idle = since.elapsed();
+        assert!(idle < Duration::from_secs(30), "{before} wait for {idle:?}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    panic!("{} still wait after 30 s", relay.waiting());
+}
+
+/// Signals of the sample, or as many generated ones as `VERIDEM_OFFLINE_SIGNALS` says.
+fn signals_of_a_shop() -> Vec<Signal> {
+    let Ok(count) = std::env::var("VERIDEM_OFFLINE_SIGNALS") else {
+        return sample_signals().into_iter().take(1_200).collect();
+    };
+    let count: usize = count.parse().expect("a number");
+    let options = GenerateOptions {
+        persons: count / 2,
+        seed: 1,
+    };
+    let signals: Vec<Signal> = generate(&options).signals;
+    assert!(signals.len() >= count);
+    signals.into_iter().take(count).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_shop_that_was_offline_comes_to_the_same_result() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let upstream = free_address();
-    let mut signals = sample_signals();
-    signals.truncate(1_200);
+    let signals = signals_of_a_shop();
     let direct = memory_engine();
     for signal in &signals {
         direct
@@ -115,7 +133,7 @@ async fn a_shop_that_was_offline_comes_to_the_same_result() {
     let process = Process::spawn(&run(directory.path())).await;
     let sending = send(
         ResolutionServiceClient::new(process.channel.clone()),
-        signals[..800].to_vec(),
+        signals[..signals.len() / 3 * 2].to_vec(),
     );
     let sending = tokio::spawn(sending);
     tokio::time::sleep(Duration::from_millis(400)).await;
@@ -123,9 +141,11 @@ async fn a_shop_that_was_offline_comes_to_the_same_result() {
     let acknowledged = sending.await.expect("it ends");
     assert!(!acknowledged.is_empty(), "some were acknowledged before");
     // Started again it has what it acknowledged; tills send again what they got no answer to, and some that they did.
-    let relay = Relay::start(settings(directory.path(), upstream))
-        .await
-        .expect("it starts");
+    let settings = RelaySettings {
+        max_bytes: 1 << 30,
+        ..settings(directory.path(), upstream)
+    };
+    let relay = Relay::start(settings).await.expect("it starts");
     assert!(relay.waiting() >= acknowledged.len() as u64);
     let again = signals
         .iter()

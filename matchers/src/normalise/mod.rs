@@ -16,7 +16,7 @@ pub use date::{PartialDate, normalise_date};
 pub use email::{EmailView, NormalisedEmail, normalise_email};
 pub use identifier::{NormalisedIdentifier, normalise_identifier};
 pub use name::{NameView, NormalisedName, normalise_name};
-pub use phone::normalise_phone;
+pub use phone::{normalise_phone, phone_region};
 pub use rlibphonenumber::Region;
 pub use text::fold;
 

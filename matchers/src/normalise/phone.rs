@@ -2,10 +2,24 @@
 
 use std::borrow::Cow;
 
-use rlibphonenumber::{NumberLengthType, PhoneNumber, Region};
+use rlibphonenumber::{NumberLengthType, PHONE_NUMBER_UTIL, PhoneNumber, Region};
 use unicode_normalization::UnicodeNormalization;
 
 use super::text::is_placeholder_digits;
+
+/// The country of an ISO 3166 code of two letters; `None` where no phone numbers are known of it.
+///
+/// ```
+/// use veridem_matchers::normalise::{Region, phone_region};
+/// assert_eq!(phone_region("US"), Some(Region::US));
+/// assert_eq!(phone_region("Oz"), None);
+/// ```
+pub fn phone_region(code: &str) -> Option<Region> {
+    // `from_code` takes any two letters.
+    let region = Region::from_code(code).ok().filter(|_| code.len() == 2)?;
+    let country_code = PHONE_NUMBER_UTIL.get_country_code_for_region(region);
+    country_code.map(|_| region)
+}
 
 /// E.164 (`+15167087412`), or the bare digits where the number fits no numbering plan but is long enough to tell people
 /// apart. `None` for what is no number, and for placeholder values such as `0000000000`.

@@ -9,12 +9,11 @@ pub use match_rule::{MatchRule, RuleEffect};
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-use rlibphonenumber::PHONE_NUMBER_UTIL;
 use serde::{Deserialize, Serialize};
 
 use crate::block::{BlockingRules, Element, MAX_RULES};
 use crate::golden::SurvivorshipRules;
-use crate::normalise::Region;
+use crate::normalise::{Region, phone_region};
 
 /// The pack format that this version reads.
 pub const PACK_FORMAT_VERSION: u32 = 1;
@@ -103,7 +102,7 @@ impl Pack {
 
     /// The region for phone numbers.
     pub fn region(&self) -> Region {
-        Region::from_code(&self.default_region).unwrap_or(Region::US)
+        phone_region(&self.default_region).unwrap_or(Region::US)
     }
 
     /// The trust rank of a source; 0 for one that the pack does not name.
@@ -124,7 +123,7 @@ impl Pack {
                 ),
             ));
         }
-        if !is_known_region(&self.default_region) {
+        if phone_region(&self.default_region).is_none() {
             return Err(invalid(
                 "default_region".into(),
                 "must be an ISO 3166 code of two letters, for example US".into(),
@@ -176,16 +175,6 @@ impl Pack {
         }
         Ok(())
     }
-}
-
-/// Whether phone numbers are known of the country: `from_code` takes any two letters.
-fn is_known_region(code: &str) -> bool {
-    code.len() == 2
-        && Region::from_code(code).is_ok_and(|region| {
-            PHONE_NUMBER_UTIL
-                .get_country_code_for_region(region)
-                .is_some()
-        })
 }
 
 impl FromStr for Pack {

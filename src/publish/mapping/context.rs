@@ -131,12 +131,14 @@ pub(super) fn try_samples(
     Ok(())
 }
 
-/// Sample events, with their ids: one or more of each kind, one of an identity of which little is known, and one of which nothing is left.
+/// Sample events, with their ids: one or more of each kind, one of an identity of which little is known, one whose values are long or odd,
+/// and one of which nothing is left.
 /// All their values are made up.
 pub fn samples() -> Vec<(String, Value)> {
     let ann = identity(1, &["cdp/c-77", "erp/1000123", "pos/S-42"], true);
     let bob = identity(2, &["pos/S-43"], false);
     let gone = identity(3, &[], false);
+    let odd = identity_of(4, &["pos/S-44"], odd_values());
     let merged = identity(
         1,
         &[
@@ -200,6 +202,13 @@ pub fn samples() -> Vec<(String, Value)> {
             vec![],
             vec![],
             keys(&["erp/1000200", "pos/S 43"]),
+        ),
+        (
+            EventKind::Created,
+            &odd,
+            vec![],
+            vec![],
+            keys(&["pos/S-44"]),
         ),
         (EventKind::Updated, &ann, vec![], vec![], vec![]),
     ];
@@ -277,13 +286,47 @@ fn identity(number: u8, members: &[&str], is_known_well: bool) -> StoredIdentity
         values.extend([
             ("email", Attribute::Email("zoe@example.org".to_owned())),
             ("phone", Attribute::Phone("+61400000001".to_owned())),
-            ("birth_date", Attribute::BirthDate("1978-03-24".to_owned())),
+            ("birth_date", Attribute::BirthDate("24/03/1978".to_owned())),
             ("gender", Attribute::Gender("f".to_owned())),
             ("address", Attribute::Address(address)),
             ("identifier.loyalty", Attribute::Identifier(loyalty)),
             ("custom.segment", Attribute::Custom(segment)),
         ]);
     }
+    identity_of(number, members, values)
+}
+
+/// Values that are longer than most systems take, and some of which a part is unknown.
+fn odd_values() -> Vec<(&'static str, Attribute)> {
+    let long = |text: &str, length: usize| text.repeat(length / text.len() + 1);
+    let name = Attribute::Name(PersonName {
+        given: long("Jo Ann ", 60),
+        middle: long("Lee ", 60),
+        family: long("Ng-", 60),
+        suffix: "The Seventeenth".to_owned(),
+        ..PersonName::default()
+    });
+    let address = PostalAddress {
+        street: long("Long Lane ", 250),
+        number: "12 rear, 2nd".to_owned(),
+        unit: long("Unit ", 250),
+        city: long("Llanfair ", 80),
+        region: long("Region ", 60),
+        postcode: "behind the church, 3171".to_owned(),
+        country: "Australia".to_owned(),
+    };
+    let email = format!("{}@example.org", long("zoe", 250));
+    vec![
+        ("name", name),
+        ("email", Attribute::Email(email)),
+        ("phone", Attribute::Phone("0400 000 001 (work)".to_owned())),
+        ("birth_date", Attribute::BirthDate("1978".to_owned())),
+        ("gender", Attribute::Gender("weiblich".to_owned())),
+        ("address", Attribute::Address(address)),
+    ]
+}
+
+fn identity_of(number: u8, members: &[&str], values: Vec<(&str, Attribute)>) -> StoredIdentity {
     let member_keys: Vec<RecordKey> = members.iter().map(|text| record_key(text)).collect();
     let surviving = |(slot, attribute): (&str, Attribute)| SurvivingValue {
         slot: slot.to_owned(),

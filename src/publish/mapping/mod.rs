@@ -4,6 +4,7 @@
 
 mod context;
 mod fields;
+mod filters;
 mod requests;
 
 use std::collections::BTreeMap;
@@ -27,6 +28,7 @@ fn environment() -> Environment<'static> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Chainable);
     environment.set_fuel(Some(MAX_INSTRUCTIONS));
+    filters::add_to(&mut environment);
     environment
 }
 
