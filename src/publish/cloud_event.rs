@@ -2,11 +2,12 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
+use chrono::NaiveDate;
 use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 use veridem_matchers::golden::SurvivingValue;
-use veridem_matchers::normalise::normalise_date;
+use veridem_matchers::normalise::{PartialDate, certain_date};
 use veridem_matchers::{Attribute, RecordKey};
 
 use crate::store::{IdentityId, StoredEvent, Tenant};
@@ -200,6 +201,12 @@ impl Serialize for Named<'_> {
     }
 }
 
+/// Whether there is such a day, month or year.
+fn is_in_calendar(date: &PartialDate) -> bool {
+    let (month, day) = (date.month.max(1), date.day.max(1));
+    NaiveDate::from_ymd_opt(date.year.into(), month.into(), day.into()).is_some()
+}
+
 struct Content<'a>(&'a Attribute);
 
 impl Serialize for Content<'_> {
@@ -207,8 +214,7 @@ impl Serialize for Content<'_> {
         match self.0 {
             Attribute::Name(name) => name.serialize(serializer),
             Attribute::Address(address) => address.serialize(serializer),
-            // Which layout of dates a source has is nothing that a consumer could know.
-            Attribute::BirthDate(text) => match normalise_date(text) {
+            Attribute::BirthDate(text) => match certain_date(text, None).filter(is_in_calendar) {
                 Some(date) => serializer.collect_str(&date),
                 None => serializer.serialize_str(text),
             },

@@ -1,5 +1,6 @@
 //! Birth dates in the usual layouts, kept as written where a part is wrong: `1851-01-81` still tells something.
 
+use rlibphonenumber::Region;
 use serde::{Deserialize, Serialize};
 
 const MONTHS: &[&str] = &[
@@ -65,6 +66,56 @@ impl std::fmt::Display for PartialDate {
 /// assert!(normalise_date("0000-00-00").is_none());
 /// ```
 pub fn normalise_date(written: &str) -> Option<PartialDate> {
+    read(written).map(|reading| reading.date)
+}
+
+/// The date that a text surely names: as [`normalise_date`], but `None` for a year of two digits, and where day and month could change
+/// places and the country does not tell which comes first. `region` is the country whose habit the text follows, where that is known.
+///
+/// ```
+/// use veridem_matchers::normalise::{Region, certain_date};
+/// let read = |text, region| certain_date(text, region).map(|date| date.to_string());
+/// assert_eq!(read("24/03/1978", None).as_deref(), Some("1978-03-24"));
+/// assert_eq!(read("04/03/1978", None), None);
+/// assert_eq!(read("04/03/1978", Some(Region::AU)).as_deref(), Some("1978-03-04"));
+/// assert_eq!(read("04/03/1978", Some(Region::US)).as_deref(), Some("1978-04-03"));
+/// ```
+pub fn certain_date(written: &str, region: Option<Region>) -> Option<PartialDate> {
+    let reading = read(written).filter(|reading| !reading.is_century_guessed)?;
+    let PartialDate { year, month, day } = reading.date;
+    if !reading.is_order_open {
+        return Some(reading.date);
+    }
+    match region {
+        Some(Region::US | Region::PH) => Some(reading.date),
+        // Both are usual in Canada.
+        None | Some(Region::CA) => None,
+        Some(_) => Some(PartialDate {
+            year,
+            month: day,
+            day: month,
+        }),
+    }
+}
+
+struct Reading {
+    date: PartialDate,
+    /// Day and month could change places.
+    is_order_open: bool,
+    is_century_guessed: bool,
+}
+
+impl From<PartialDate> for Reading {
+    fn from(date: PartialDate) -> Self {
+        Self {
+            date,
+            is_order_open: false,
+            is_century_guessed: false,
+        }
+    }
+}
+
+fn read(written: &str) -> Option<Reading> {
     let text = written.trim();
     let date_text = match text.find(':') {
         Some(colon) => {
@@ -77,39 +128,39 @@ pub fn normalise_date(written: &str) -> Option<PartialDate> {
         .split(|letter: char| !letter.is_ascii_alphanumeric())
         .filter(|part| !part.is_empty())
         .collect();
-    let date = match parts.as_slice() {
+    let reading = match parts.as_slice() {
         [one] if one.len() == 8 => from_digits(one)?,
-        [year] if year.len() == 4 => PartialDate {
+        [year] if year.len() == 4 => Reading::from(PartialDate {
             year: year.parse().ok()?,
             month: 0,
             day: 0,
-        },
-        [year, month] if is_year(year) => PartialDate {
+        }),
+        [year, month] if is_year(year) => Reading::from(PartialDate {
             year: year.parse().ok()?,
             month: month_number(month)?,
             day: 0,
-        },
-        [month, year] if is_year(year) => PartialDate {
+        }),
+        [month, year] if is_year(year) => Reading::from(PartialDate {
             year: year.parse().ok()?,
             month: month_number(month)?,
             day: 0,
-        },
-        [year, month, day] if is_year(year) => PartialDate {
+        }),
+        [year, month, day] if is_year(year) => Reading::from(PartialDate {
             year: year.parse().ok()?,
             month: month_number(month)?,
             day: small(day)?,
-        },
+        }),
         [first, second, year] => with_year_last(first, second, year, date_text.contains('.'))?,
         _ => return None,
     };
-    is_plausible(date).then_some(date)
+    is_plausible(reading.date).then_some(reading)
 }
 
 fn is_year(part: &str) -> bool {
     part.len() == 4 && part.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-fn from_digits(digits: &str) -> Option<PartialDate> {
+fn from_digits(digits: &str) -> Option<Reading> {
     if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
@@ -122,12 +173,18 @@ fn from_digits(digits: &str) -> Option<PartialDate> {
     if (1200..=2100).contains(&year)
         && ((1..=12).contains(&month) || !(1900..=2100).contains(&digits[4..].parse::<u16>().ok()?))
     {
-        return Some(year_first);
+        return Some(year_first.into());
     }
     with_year_last(&digits[..2], &digits[2..4], &digits[4..], false)
 }
 
-fn with_year_last(first: &str, second: &str, year: &str, day_first: bool) -> Option<PartialDate> {
+fn with_year_last(first: &str, second: &str, year: &str, day_first: bool) -> Option<Reading> {
+    let is_century_guessed = year.len() == 2;
+    let reading = |date| Reading {
+        date,
+        is_order_open: false,
+        is_century_guessed,
+    };
     let year = match (year.len(), year.parse::<u16>().ok()?) {
         (2, short) if short <= 30 => 2000 + short,
         (2, short) => 1900 + short,
@@ -135,24 +192,25 @@ fn with_year_last(first: &str, second: &str, year: &str, day_first: bool) -> Opt
         _ => return None,
     };
     if first.starts_with(|letter: char| letter.is_ascii_alphabetic()) {
-        return Some(PartialDate {
+        return Some(reading(PartialDate {
             year,
             month: month_number(first)?,
             day: small(second)?,
-        });
+        }));
     }
     if second.starts_with(|letter: char| letter.is_ascii_alphabetic()) {
-        return Some(PartialDate {
+        return Some(reading(PartialDate {
             year,
             month: month_number(second)?,
             day: small(first)?,
-        });
+        }));
     }
     let (first, second) = (small(first)?, small(second)?);
     // `00/00/00` is an empty date, not a year.
     if (first, second, year) == (0, 0, 2000) {
         return None;
     }
+    let is_order_open = !day_first && first != second && first.max(second) <= 12;
     let day_first = if day_first {
         second <= 12
     } else {
@@ -163,7 +221,10 @@ fn with_year_last(first: &str, second: &str, year: &str, day_first: bool) -> Opt
     } else {
         (first, second)
     };
-    Some(PartialDate { year, month, day })
+    Some(Reading {
+        is_order_open,
+        ..reading(PartialDate { year, month, day })
+    })
 }
 
 fn small(part: &str) -> Option<u8> {

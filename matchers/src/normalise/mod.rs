@@ -12,7 +12,7 @@ pub(crate) mod text;
 mod phone;
 
 pub use address::{AddressView, NormalisedAddress, normalise_address};
-pub use date::{PartialDate, normalise_date};
+pub use date::{PartialDate, certain_date, normalise_date};
 pub use email::{EmailView, NormalisedEmail, normalise_email};
 pub use identifier::{NormalisedIdentifier, normalise_identifier};
 pub use name::{NameView, NormalisedName, normalise_name};

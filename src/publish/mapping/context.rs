@@ -313,7 +313,7 @@ fn odd_values() -> Vec<(&'static str, Attribute)> {
         city: long("Llanfair ", 80),
         region: long("Region ", 60),
         postcode: "behind the church, 3171".to_owned(),
-        country: "Australia".to_owned(),
+        country: "au".to_owned(),
     };
     let email = format!("{}@example.org", long("zoe", 250));
     vec![

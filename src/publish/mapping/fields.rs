@@ -6,6 +6,7 @@ use minijinja::Expression;
 use minijinja::value::Value as JinjaValue;
 use serde_json::{Map, Value, json};
 
+use super::filters::is_unfit;
 use super::{ENVIRONMENT, context};
 
 /// A table of fields.
@@ -71,7 +72,7 @@ impl Fields {
         Ok(Self(compiled))
     }
 
-    /// The object that the fields make of an event.
+    /// The object that the fields make of an event, without those whose value the consumer cannot take.
     pub(super) fn apply(&self, context: &JinjaValue) -> Result<Value, String> {
         let mut mapped = Map::new();
         for field in &self.0 {
@@ -80,6 +81,9 @@ impl Fields {
                 .expression
                 .eval(context.clone())
                 .map_err(|cause| told(&cause))?;
+            if is_unfit(&value) {
+                continue;
+            }
             let value = serde_json::to_value(value).map_err(|cause| told(&cause))?;
             let mut parts: Vec<&str> = field.target.split('.').collect();
             let last = parts.pop().unwrap_or_default().to_owned();
