@@ -70,6 +70,9 @@ struct Arguments {
     /// Where the drawing goes.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    /// A line more in the service's configuration, such as `cache = "2GiB"`; may be given several times.
+    #[arg(long, value_name = "LINE")]
+    set: Vec<String>,
     /// Set by cargo.
     #[arg(long, hide = true)]
     bench: bool,
@@ -190,7 +193,7 @@ async fn main() -> anyhow::Result<()> {
         let at = workload.signals.len().saturating_sub(count);
         workload.signals.split_off(at)
     };
-    let config = write_config(directory.path(), &arguments.engine)?;
+    let config = write_config(directory.path(), &arguments.engine, &arguments.set)?;
     let mut load_seconds = None;
     match &arguments.store {
         Some(store) if store.join("data").is_dir() => {
@@ -198,7 +201,10 @@ async fn main() -> anyhow::Result<()> {
         }
         Some(store) => {
             std::fs::create_dir_all(store)?;
-            load_seconds = Some(load(&write_config(store, &arguments.engine)?, &files)?);
+            load_seconds = Some(load(
+                &write_config(store, &arguments.engine, &arguments.set)?,
+                &files,
+            )?);
             copy_all(&store.join("data"), &directory.path().join("data"))?;
         }
         None => load_seconds = Some(load(&config, &files)?),

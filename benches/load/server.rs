@@ -10,14 +10,15 @@ use tonic::transport::Channel;
 
 use crate::client::Client;
 
-/// A configuration for a server over `data` in a directory.
-pub fn write_config(directory: &Path, engine: &str) -> anyhow::Result<PathBuf> {
+/// A configuration for a server over `data` in a directory, with some lines more.
+pub fn write_config(directory: &Path, engine: &str, lines: &[String]) -> anyhow::Result<PathBuf> {
     let config = directory.join("veridem.toml");
     let data = directory.join("data");
     std::fs::write(
         &config,
         format!(
-            "data_directory = {data:?}\nstore_engine = {engine:?}\ngrpc_address = \"127.0.0.1:0\"\nhttp_address = \"127.0.0.1:0\"\nlog_format = \"json\"\n"
+            "data_directory = {data:?}\nstore_engine = {engine:?}\ngrpc_address = \"127.0.0.1:0\"\nhttp_address = \"127.0.0.1:0\"\nlog_format = \"json\"\n{}\n",
+            lines.join("\n")
         ),
     )?;
     Ok(config)
