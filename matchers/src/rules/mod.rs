@@ -102,7 +102,8 @@ impl Pack {
 
     /// The region for phone numbers.
     pub fn region(&self) -> Region {
-        phone_region(&self.default_region).unwrap_or(Region::US)
+        // Checked when the pack was read.
+        Region::from_code(&self.default_region).unwrap_or(Region::US)
     }
 
     /// The trust rank of a source; 0 for one that the pack does not name.

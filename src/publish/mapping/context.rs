@@ -132,8 +132,7 @@ pub(super) fn try_samples(
 }
 
 /// Sample events, with their ids: one or more of each kind, one of an identity of which little is known, one whose values are long or odd,
-/// and one of which nothing is left.
-/// All their values are made up.
+/// and one of which nothing is left. All their values are made up.
 pub fn samples() -> Vec<(String, Value)> {
     let ann = identity(1, &["cdp/c-77", "erp/1000123", "pos/S-42"], true);
     let bob = identity(2, &["pos/S-43"], false);
