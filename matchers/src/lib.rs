@@ -29,7 +29,7 @@ pub mod train;
 
 pub use evaluate::{Evaluation, Measure, evaluate};
 pub use golden::{Comparable, GoldenRecord, golden_record, golden_record_of};
-pub use memo::PartitionMemo;
+pub use memo::{Form, PartitionMemo};
 pub use model::{MatchProbability, MatchWeight, Model};
 pub use normalise::NormalisedRecord;
 pub use partition::{Edge, partition_component, partition_rows};

@@ -1,12 +1,12 @@
 //! What was found lately of components of records, remembered from one to the next.
 
-use std::hash::{BuildHasher, Hash, RandomState};
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use rustc_hash::FxHashMap;
-use xxhash_rust::xxh3::{Xxh3, xxh3_128_with_seed};
+use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 use crate::cluster::{Component, Trace};
 use crate::normalise::NormalisedRecord;
@@ -30,6 +30,27 @@ pub struct PartitionMemo {
     /// nearly always (min-wise hashing, Broder 1997).
     runs: Cache<u128, Arc<Trace>, TraceBytes>,
 }
+
+/// What a record says: two of one form say the same of everybody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Form(u128);
+
+/// What is to be hashed, one piece behind the other: a record is many small pieces, and hashing them one by one takes longer than all
+/// at once.
+struct Pieces(Vec<u8>);
+
+impl Hasher for Pieces {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+    }
+
+    fn finish(&self) -> u64 {
+        unreachable!("all pieces are hashed at once")
+    }
+}
+
+/// What most records take as pieces, in bytes.
+const USUAL_BYTES_OF_A_RECORD: usize = 1_024;
 
 #[derive(Clone)]
 struct TraceBytes;
@@ -69,16 +90,17 @@ impl Default for PartitionMemo {
 }
 
 impl PartitionMemo {
-    pub(crate) fn form_of(&self, record: &NormalisedRecord) -> u128 {
-        let mut hasher = Xxh3::with_seed(self.seed);
-        record.hash(&mut hasher);
-        hasher.digest128()
+    /// The form of a record.
+    pub fn form_of(&self, record: &NormalisedRecord) -> Form {
+        let mut pieces = Pieces(Vec::with_capacity(USUAL_BYTES_OF_A_RECORD));
+        record.hash(&mut pieces);
+        Form(xxh3_128_with_seed(&pieces.0, self.seed))
     }
 
     pub(crate) fn get(
         &self,
-        left: u128,
-        right: u128,
+        Form(left): Form,
+        Form(right): Form,
         find: impl FnOnce() -> (PairEvidence, PairScore),
     ) -> (PairEvidence, PairScore) {
         let mut forms = [0; 32];
@@ -97,11 +119,12 @@ impl PartitionMemo {
     pub(crate) fn clusters_of(
         &self,
         component: &Component<'_, PairEvidence>,
-        forms: &[u128],
+        forms: &[Form],
     ) -> Vec<Vec<usize>> {
-        let name = forms.iter().min().copied().unwrap_or_default();
+        let names: Vec<u128> = forms.iter().map(|form| form.0).collect();
+        let name = names.iter().min().copied().unwrap_or_default();
         let before = self.runs.get(&name);
-        let (clusters, trace) = component.clusters_after(before.as_deref(), forms);
+        let (clusters, trace) = component.clusters_after(before.as_deref(), &names);
         if let Some(trace) = trace {
             self.runs.insert(name, Arc::new(trace));
         }

@@ -1,8 +1,10 @@
 //! From weighed pairs to persons, the same function for a bulk job's components and for the few records that a signal
 //! touches.
 
+use std::borrow::Cow;
+
 use crate::cluster::{ComparedPair, Component, Link};
-use crate::memo::PartitionMemo;
+use crate::memo::{Form, PartitionMemo};
 use crate::normalise::NormalisedRecord;
 use crate::rules::RuleEffect;
 use crate::score::{Decision, PairEvidence, PairScore, Scorer, TableScorer};
@@ -26,17 +28,20 @@ fn link_of(score: &PairScore) -> Option<Link> {
 }
 
 /// The clusters of one component. `members` come in the order of their record keys; `edges` are the pairs that blocking
-/// brought and that match; `overrides` are stewards' words, the latest first, and win over scores. `memo` is of the same scorer.
+/// brought and that match; `overrides` are stewards' words, the latest first, and win over scores. `memo` is of the same scorer; the
+/// members' forms by it are given where they are known.
 pub fn partition_component(
     members: &[&NormalisedRecord],
+    forms: Option<&[Form]>,
     edges: &[Edge],
     overrides: &[(usize, usize, Link)],
     scorer: &Scorer,
     memo: &PartitionMemo,
 ) -> Vec<Vec<usize>> {
     let count = members.len();
-    let forms = (count >= MEMBERS_WORTH_REMEMBERING)
-        .then(|| Vec::from_iter(members.iter().map(|record| memo.form_of(record))));
+    let forms_of = || members.iter().map(|record| memo.form_of(record)).collect();
+    let forms: Option<Cow<'_, [Form]>> = (count >= MEMBERS_WORTH_REMEMBERING)
+        .then(|| forms.map_or_else(|| Cow::Owned(forms_of()), Cow::Borrowed));
     let evidence = |left: usize, right: usize| {
         let find = || scorer.evidence(members[left], members[right]);
         match &forms {

@@ -11,6 +11,7 @@ use veridem_matchers::PartitionMemo;
 use veridem_matchers::block::BlockingKey;
 
 use super::change::{Change, NumberOf};
+use super::components::{Components, MEMBERS_WORTH_REMEMBERING};
 use super::error::EngineError;
 use super::matcher::Matcher;
 use super::overrides::Overrides;
@@ -139,6 +140,8 @@ pub struct Engine {
     pub(super) shadows: Mutex<FxHashMap<Tenant, Arc<TenantState>>>,
     /// One preview at a time.
     pub(super) preview: Mutex<()>,
+    /// From so many members on a component is remembered.
+    components_from: usize,
 }
 
 impl Engine {
@@ -152,7 +155,15 @@ impl Engine {
             writer: Mutex::default(),
             shadows: Mutex::default(),
             preview: Mutex::default(),
+            components_from: MEMBERS_WORTH_REMEMBERING,
         }
+    }
+
+    /// Has components of so many members remembered from one signal to the next: 32 where nothing is said. What comes of a signal does not
+    /// depend on it.
+    pub fn remember_components_from(mut self, members: usize) -> Self {
+        self.components_from = members;
+        self
     }
 
     /// The store.
@@ -267,6 +278,7 @@ impl Engine {
     ) -> Result<TenantState, EngineError> {
         let index = self.indexes.open(tenant, generation)?;
         let state = TenantState::new(matcher, generation, index, shared);
+        state.touched_lately.lock().components = Components::from(self.components_from);
         state.set_last_change(self.store.last_change(tenant, generation)?);
         let inactive = self.store.inactive_keys(tenant, generation)?;
         state.inactive.write().extend(inactive);

@@ -39,11 +39,12 @@ pub(super) fn assign_identities(
     cause: &Cause,
     now_ms: i64,
 ) -> Result<BTreeSet<IdentityId>, EngineError> {
+    let standing = Standing::of(change, affected);
     let mut affected = affected.clone();
     let mut changed: Vec<Vec<RecordNumber>> = Vec::new();
     for cluster in clusters {
         // Of a large component most clusters stay as they are.
-        if stays(change, cluster)? {
+        if standing.stays(change, cluster) {
             for number in cluster {
                 affected.remove(number);
             }
@@ -75,16 +76,38 @@ pub(super) fn assign_identities(
     Ok(feed.identities.into_keys().collect())
 }
 
-/// Whether a cluster is an identity already, and none of its records says anything new.
-pub(super) fn stays(change: &Change<'_>, cluster: &[RecordNumber]) -> Result<bool, EngineError> {
-    if change.is_anew() || cluster.iter().any(|number| change.is_subject(*number)) {
-        return Ok(false);
+/// Which of the clusters of what a change affects are identities already.
+pub(super) struct Standing {
+    /// So many of the affected records are in each identity.
+    held: FxHashMap<IdentityId, usize>,
+}
+
+impl Standing {
+    /// `affected` has every record of each identity that one of them is in.
+    pub(super) fn of(change: &Change<'_>, affected: &BTreeSet<RecordNumber>) -> Self {
+        let mut held = FxHashMap::default();
+        for number in affected {
+            let record = change.record(*number);
+            // One that is deleted is in none any more; one that the change is about may be about to leave.
+            if let Some(id) = record.identity_id
+                && (record.is_alive || change.is_subject(*number))
+            {
+                *held.entry(id).or_default() += 1;
+            }
+        }
+        Self { held }
     }
-    let Some(id) = change.record(cluster[0]).identity_id else {
-        return Ok(false);
-    };
-    let identity = change.engine.store.identity(change.tenant, &id)?;
-    Ok(identity.is_some_and(|identity| identity.ended.is_none() && identity.members == *cluster))
+
+    /// Whether a cluster is an identity, and none of its records says anything new.
+    pub(super) fn stays(&self, change: &Change<'_>, cluster: &[RecordNumber]) -> bool {
+        let id = change.record(cluster[0]).identity_id;
+        let is_in = |number: &RecordNumber| {
+            change.record(*number).identity_id == id && !change.is_subject(*number)
+        };
+        !change.is_anew()
+            && id.is_some_and(|id| self.held.get(&id) == Some(&cluster.len()))
+            && cluster.iter().all(is_in)
+    }
 }
 
 fn assign(

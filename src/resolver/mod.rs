@@ -9,6 +9,7 @@
 
 mod bulk;
 mod change;
+mod components;
 mod engine;
 mod erasure;
 mod error;

@@ -2,10 +2,13 @@
 
 use std::collections::VecDeque;
 use std::hash::BuildHasher;
+use std::sync::Arc;
 
 use rustc_hash::{FxBuildHasher, FxHashMap};
 use veridem_matchers::block::BlockingKey;
 
+use super::components::{Component, Components, Found};
+use super::overrides::Overrides;
 use crate::store::RecordNumber;
 
 /// What a change may touch.
@@ -43,6 +46,8 @@ pub(super) struct Touched {
     remembered: VecDeque<Vec<Touch>>,
     /// The last change that touched something, of those that are remembered.
     last: FxHashMap<Touch, u64>,
+    /// Components that were read before, which changes touch since.
+    pub(super) components: Components,
 }
 
 impl Touched {
@@ -56,6 +61,9 @@ impl Touched {
         self.change += 1;
         for touch in &touched {
             self.last.insert(*touch, self.change);
+            if let Touch::Record(number) = touch {
+                self.components.touch(*number);
+            }
         }
         self.remembered.push_back(touched);
         if self.remembered.len() > MAX_REMEMBERED
@@ -68,6 +76,26 @@ impl Touched {
                 }
             }
         }
+    }
+
+    /// Remembers a component that was read at a moment, in the place of the one that was found.
+    pub(super) fn remember(
+        &mut self,
+        found: Option<&Found>,
+        component: &Arc<Component>,
+        overrides: &Arc<Overrides>,
+        moment: u64,
+    ) {
+        if moment + (MAX_REMEMBERED as u64) < self.change {
+            return;
+        }
+        let stays = |number: &RecordNumber| self.stays_since(Touch::Record(*number), moment);
+        let stale = component
+            .numbers()
+            .filter(|number| !stays(number))
+            .collect();
+        self.components
+            .put(found, component.clone(), overrides.clone(), stale);
     }
 
     /// Whether what was read at a moment is still so, as far as is remembered.

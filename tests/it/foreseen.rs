@@ -11,7 +11,8 @@ use crate::support::*;
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(cases() / 2))]
 
-    /// However early signals are made ready, before whatever others, words and erasures come to their turn: every event is the same.
+    /// However early signals are made ready, before whatever others, words and erasures come to their turn, and whatever is remembered of the
+    /// components that they come to: every event is the same.
     #[test]
     fn what_is_made_ready_early_changes_nothing(
         (signals, leads, others) in signals(24).prop_flat_map(|signals| {
@@ -22,7 +23,7 @@ proptest! {
         matcher in 0..3_usize,
     ) {
         let engine = || memory_engine_with(matchers()[matcher].clone());
-        let (one, other) = (engine(), engine());
+        let (one, other) = (engine(), engine().remember_components_from(2));
         let mut ready: Vec<Option<Prepared>> = signals.iter().map(|_| None).collect();
         for (turn, signal) in signals.iter().enumerate() {
             for later in turn..signals.len() {
@@ -66,7 +67,7 @@ fn what_was_made_ready_before_an_erasure_brings_nobody_back() {
 
 /// What comes between signals.
 #[derive(Clone, Debug)]
-enum OtherCall {
+pub enum OtherCall {
     None,
     /// A word on two records, by their places.
     Override(usize, usize, bool),
@@ -83,7 +84,7 @@ fn other_call() -> impl Strategy<Value = OtherCall> {
     ]
 }
 
-fn call(engine: &Engine, turn: usize, call: &OtherCall) {
+pub fn call(engine: &Engine, turn: usize, call: &OtherCall) {
     let records = records_of(engine.store().as_ref(), &tenant());
     match call {
         OtherCall::None => {}

@@ -235,7 +235,7 @@ struct World {
 impl World {
     fn new() -> Self {
         Self {
-            engine: memory_engine_with(matchers()[0].clone()),
+            engine: memory_engine_with(matchers()[0].clone()).remember_components_from(2),
             signals: Vec::new(),
             erased: BTreeSet::new(),
             overrides: Vec::new(),
@@ -383,7 +383,8 @@ impl World {
             Step::Restart => {
                 let store = self.store();
                 // The configuration still names the first model.
-                self.engine = engine_over_with(store, matchers()[0].clone());
+                let engine = engine_over_with(store, matchers()[0].clone());
+                self.engine = engine.remember_components_from(2);
             }
         }
     }

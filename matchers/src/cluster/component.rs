@@ -1,5 +1,7 @@
 //! A component to be clustered, and the two ways to it: from the beginning, and on from a run over nearly the same component.
 
+use std::borrow::Cow;
+
 use super::agglomerate::{NotLookedAt, State};
 use super::trace::{Retaken, Trace};
 
@@ -94,11 +96,18 @@ impl<E: Evidence> Component<'_, E> {
         self.links.is_empty() && !self.is_compared_in_full()
     }
 
-    fn pairs_in_order(&self) -> Vec<ComparedPair> {
+    fn pairs_in_order(&self) -> Cow<'_, [ComparedPair]> {
+        let place = |pair: &ComparedPair| (pair.left, pair.right);
+        if self
+            .pairs
+            .is_sorted_by(|one, next| place(one) < place(next))
+        {
+            return Cow::Borrowed(&self.pairs);
+        }
         let mut pairs = self.pairs.clone();
-        pairs.sort_unstable_by_key(|pair| (pair.left, pair.right));
-        pairs.dedup_by_key(|pair| (pair.left, pair.right));
-        pairs
+        pairs.sort_unstable_by_key(place);
+        pairs.dedup_by_key(|pair| place(pair));
+        Cow::Owned(pairs)
     }
 
     fn run(&self, pairs: &[ComparedPair]) -> State<'_, E> {

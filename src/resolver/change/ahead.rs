@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{Change, Partition, SharedEdges};
 use crate::resolver::error::EngineError;
-use crate::resolver::identities::stays;
+use crate::resolver::identities::Standing;
 use crate::resolver::prepare::{Found, Known};
 use crate::store::RecordNumber;
 
@@ -18,11 +18,9 @@ impl Change<'_> {
         if self.is_of_one_record() {
             self.weigh_dirty()?;
             let mut partition = self.partition()?;
-            let affected = partition.affected.iter().copied().collect();
-            self.leave_out_what_stays(subject, &mut partition)?;
             self.read_ahead(subject, &partition)?;
             self.known.found = Some(Found {
-                affected,
+                affected: std::mem::take(&mut partition.connected),
                 partition,
                 edges: self.all_edges(subject)?.1,
                 overrides: self.overrides.clone(),
@@ -53,7 +51,7 @@ impl Change<'_> {
 
     /// Takes those clusters out of a partition that are identities already, and with none of whose records the subject has or had an
     /// edge: of a large component most are.
-    fn leave_out_what_stays(
+    pub(super) fn leave_out_what_stays(
         &mut self,
         subject: RecordNumber,
         partition: &mut Partition,
@@ -63,11 +61,13 @@ impl Change<'_> {
             (edges.binary_search_by_key(number, |edge| edge.other)).is_ok()
         };
         let is_near = |number: &RecordNumber| has_edge(&before, number) || has_edge(&after, number);
+        let standing = Standing::of(self, &partition.affected);
         let mut changing = Vec::new();
         for cluster in std::mem::take(&mut partition.clusters) {
-            if !cluster.iter().any(is_near) && stays(self, &cluster)? {
+            if !cluster.iter().any(is_near) && standing.stays(self, &cluster) {
                 for number in &cluster {
                     partition.affected.remove(number);
+                    self.records.remove(number);
                 }
             } else {
                 changing.push(cluster);

@@ -4,6 +4,7 @@
 mod ahead;
 mod clusters;
 mod pairs;
+mod remembered;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -38,8 +39,11 @@ pub(super) enum NumberOf {
 
 /// Everything connected with what changes, and the clusters that it makes.
 pub(super) struct Partition {
+    /// All of it, sorted.
+    connected: Vec<RecordNumber>,
+    /// What of it may come into another identity or another review task.
     pub(super) affected: BTreeSet<RecordNumber>,
-    /// Each in the order of record keys, in the order of their first keys.
+    /// The clusters of what is affected, each in the order of record keys, in the order of their first keys.
     clusters: Vec<Vec<RecordNumber>>,
 }
 
@@ -305,8 +309,10 @@ impl<'a> Change<'a> {
 
     fn partition(&mut self) -> Result<Partition, EngineError> {
         if let Some(members) = self.identity_that_stays()? {
+            let affected: BTreeSet<RecordNumber> = members.iter().copied().collect();
             return Ok(Partition {
-                affected: members.iter().copied().collect(),
+                connected: affected.iter().copied().collect(),
+                affected,
                 clusters: vec![members],
             });
         }
@@ -328,9 +334,32 @@ impl<'a> Change<'a> {
             }
             return Ok(foreseen);
         }
+        let subject = start.first().copied();
+        let subject =
+            subject.filter(|_| self.is_of_one_record() && start.iter().eq(&self.subjects));
+        let Some(subject) = subject else {
+            return self.partition_read(start);
+        };
+        let mut partition = match self.partition_remembered(subject)? {
+            Some(partition) => partition,
+            None => {
+                let partition = self.partition_read(start)?;
+                self.remember_components_of(subject, &partition)?;
+                partition
+            }
+        };
+        self.leave_out_what_stays(subject, &mut partition)?;
+        Ok(partition)
+    }
+
+    fn partition_read(&mut self, start: BTreeSet<RecordNumber>) -> Result<Partition, EngineError> {
         let affected = self.affected(start)?;
         let clusters = self.clusters(&affected)?;
-        Ok(Partition { affected, clusters })
+        Ok(Partition {
+            connected: affected.iter().copied().collect(),
+            affected,
+            clusters,
+        })
     }
 
     /// Whether nothing but one record's pairs changes, under the model that all identities are of.
@@ -367,7 +396,9 @@ impl<'a> Change<'a> {
         cause: &Cause,
         now_ms: i64,
     ) -> Result<(), EngineError> {
-        let Partition { affected, clusters } = partition;
+        let Partition {
+            affected, clusters, ..
+        } = partition;
         let touched = assign_identities(self, affected, clusters, cause, now_ms)?;
         settle_tasks(self, affected, touched)
     }
@@ -456,7 +487,11 @@ impl<'a> Change<'a> {
                 };
             }
         }
-        self.state.touched_lately.lock().note(touches);
+        let mut lately = self.state.touched_lately.lock();
+        for number in self.erased.iter().flat_map(|(_, records)| records) {
+            lately.components.forget_with(*number);
+        }
+        lately.note(touches);
         Ok(())
     }
 

@@ -327,14 +327,17 @@ impl Change<'_> {
         if self.comparable.contains_key(&number) {
             return;
         }
-        let record = &self.records[&number];
-        let comparable = (self.state.matcher.pack.blocking).without_shared(
-            &record.normalised,
-            &record.keys,
-            |key| self.is_inactive(key),
-        );
+        let comparable = self.without_shared(&self.records[&number]);
         self.comparable
             .extend(comparable.map(|comparable| (number, comparable)));
+    }
+
+    /// A record without its shared values, where it holds any.
+    pub(super) fn without_shared(&self, record: &StoredRecord) -> Option<NormalisedRecord> {
+        let blocking = &self.state.matcher.pack.blocking;
+        blocking.without_shared(&record.normalised, &record.keys, |key| {
+            self.is_inactive(key)
+        })
     }
 
     /// A record without its shared values.
