@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use parking_lot::RwLock;
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
 use veridem_matchers::block::BlockingKey;
 
 use super::{CandidateIndex, IndexDocument, IndexError, Indexes, relevance};
@@ -13,17 +14,15 @@ use crate::store::{Generation, RecordNumber, Tenant};
 #[derive(Default)]
 pub(super) struct Documents {
     documents: FxHashMap<RecordNumber, (u64, Arc<IndexDocument>)>,
-    holders: FxHashMap<BlockingKey, FxHashSet<RecordNumber>>,
+    /// Most keys are held by one record or two.
+    holders: FxHashMap<BlockingKey, SmallVec<[RecordNumber; 2]>>,
 }
 
 impl Documents {
     pub(super) fn stage(&mut self, document: IndexDocument, change: u64) {
         self.remove(document.number);
         for key in &document.keys {
-            self.holders
-                .entry(*key)
-                .or_default()
-                .insert(document.number);
+            self.holders.entry(*key).or_default().push(document.number);
         }
         let number = document.number;
         self.documents.insert(number, (change, Arc::new(document)));
@@ -35,7 +34,7 @@ impl Documents {
         };
         for key in &old.keys {
             if let Some(holders) = self.holders.get_mut(key) {
-                holders.remove(&number);
+                holders.retain(|holder| *holder != number);
                 if holders.is_empty() {
                     self.holders.remove(key);
                 }

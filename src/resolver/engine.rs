@@ -17,7 +17,7 @@ use super::matcher::Matcher;
 use super::overrides::Overrides;
 use super::prepare::Prepared;
 use super::signal::Signal;
-use super::tasks::{OpenTasks, content_of, record_pair};
+use super::tasks::{OpenTasks, record_pair};
 use super::touched::{Touch, Touched};
 use crate::index::{CandidateIndex, IndexDocument, IndexError, Indexes};
 use crate::store::{
@@ -259,7 +259,7 @@ impl Engine {
             after = Some(last.clone());
             for (_, task) in &tasks {
                 let pair = record_pair(task.records.0, task.records.1);
-                open_tasks.set(pair, Some(content_of(task)));
+                open_tasks.set(pair, Some(task.score));
             }
         }
         Ok(SharedState {

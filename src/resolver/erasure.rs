@@ -295,7 +295,7 @@ fn without(
     records: &FxHashMap<RecordKey, RecordNumber>,
     numbers: &[RecordNumber],
 ) -> StoredEvent {
-    let identity = &mut event.identity;
+    let identity = Arc::make_mut(&mut event.identity);
     (identity.members).retain(|number| numbers.binary_search(number).is_err());
     (identity.member_keys).retain(|key| !records.contains_key(key));
     (identity.golden.values).retain(|value| !records.contains_key(&value.record));

@@ -53,14 +53,14 @@ pub(super) fn assign_identities(
         }
     }
     let (affected, clusters) = (&affected, changed.as_slice());
-    let mut identities: BTreeMap<IdentityId, StoredIdentity> = BTreeMap::new();
+    let mut identities: BTreeMap<IdentityId, Arc<StoredIdentity>> = BTreeMap::new();
     for number in affected {
         if let Some(id) = change.record(*number).identity_id
             && !identities.contains_key(&id)
             && let Some(identity) = change.engine.store.identity(change.tenant, &id)?
             && identity.ended.is_none()
         {
-            identities.insert(id, StoredIdentity::clone(&identity));
+            identities.insert(id, identity);
         }
     }
     let before = identities.clone();
@@ -113,7 +113,7 @@ impl Standing {
 fn assign(
     change: &mut Change<'_>,
     clusters: &[Vec<RecordNumber>],
-    identities: &BTreeMap<IdentityId, StoredIdentity>,
+    identities: &BTreeMap<IdentityId, Arc<StoredIdentity>>,
 ) -> Vec<Assignment> {
     let mut cluster_of: FxHashMap<RecordNumber, usize> = FxHashMap::default();
     for (cluster, numbers) in clusters.iter().enumerate() {
@@ -174,8 +174,8 @@ fn assign(
 
 struct Feed<'a, 'b> {
     change: &'a mut Change<'b>,
-    identities: BTreeMap<IdentityId, StoredIdentity>,
-    before: BTreeMap<IdentityId, StoredIdentity>,
+    identities: BTreeMap<IdentityId, Arc<StoredIdentity>>,
+    before: BTreeMap<IdentityId, Arc<StoredIdentity>>,
     cause: &'a Cause,
     now_ms: i64,
 }
@@ -275,7 +275,7 @@ impl Feed<'_, '_> {
                 let successors = std::iter::once(assignment.id)
                     .chain(others.cloned())
                     .collect();
-                if let Some(identity) = self.identities.get_mut(merged) {
+                if let Some(identity) = self.identity_mut(merged) {
                     identity.ended = Some(Ended {
                         successors,
                         sequence,
@@ -301,7 +301,7 @@ impl Feed<'_, '_> {
                 let moved = keys.cloned().collect();
                 self.push(EventKind::Erased, &id, Vec::new(), Vec::new(), moved);
                 let sequence = self.change.counters.last_sequence;
-                if let Some(identity) = self.identities.get_mut(&id) {
+                if let Some(identity) = self.identity_mut(&id) {
                     identity.ended = Some(Ended {
                         successors: Vec::new(),
                         sequence,
@@ -314,6 +314,10 @@ impl Feed<'_, '_> {
         }
         self.write();
         Ok(())
+    }
+
+    fn identity_mut(&mut self, id: &IdentityId) -> Option<&mut StoredIdentity> {
+        self.identities.get_mut(id).map(Arc::make_mut)
     }
 
     fn was_member(&self, id: &IdentityId, number: RecordNumber) -> bool {
@@ -339,6 +343,7 @@ impl Feed<'_, '_> {
         assignments: &[Assignment],
     ) -> Result<(), EngineError> {
         for identity in self.identities.values_mut() {
+            let identity = Arc::make_mut(identity);
             let members = identity
                 .members
                 .iter()
@@ -349,10 +354,8 @@ impl Feed<'_, '_> {
                 .unzip();
         }
         for (cluster, assignment) in clusters.iter().zip(assignments) {
-            let identity = self
-                .identities
-                .entry(assignment.id)
-                .or_insert_with(|| StoredIdentity {
+            let identity = self.identities.entry(assignment.id).or_insert_with(|| {
+                Arc::new(StoredIdentity {
                     id: assignment.id,
                     members: Vec::new(),
                     member_keys: Vec::new(),
@@ -361,7 +364,9 @@ impl Feed<'_, '_> {
                     created_at_sequence: 0,
                     changed_at_sequence: 0,
                     ended: None,
-                });
+                })
+            });
+            let identity = Arc::make_mut(identity);
             identity.members.clone_from(cluster);
             identity.member_keys = cluster
                 .iter()
@@ -396,7 +401,7 @@ impl Feed<'_, '_> {
                     .map(|(record, fold)| (record, fold.comparables.as_slice())),
                 &self.change.state.matcher.pack,
             );
-            if let Some(identity) = self.identities.get_mut(&id) {
+            if let Some(identity) = self.identity_mut(&id) {
                 identity.golden = golden;
             }
         }
@@ -414,6 +419,7 @@ impl Feed<'_, '_> {
         let Some(identity) = self.identities.get_mut(id) else {
             return;
         };
+        let identity = Arc::make_mut(identity);
         self.change.counters.last_sequence += 1;
         self.change.counters.events[kind as usize] += 1;
         let sequence = self.change.counters.last_sequence;
@@ -426,10 +432,10 @@ impl Feed<'_, '_> {
             identity.created_at_sequence = sequence;
         }
         moved.sort_unstable();
-        let mut told = identity.clone();
+        let mut told = self.identities[id].clone();
         if let Some(records) = self.change.erased_with(id) {
             // By their numbers a sink finds what its consumer calls them.
-            told.members = records.to_vec();
+            Arc::make_mut(&mut told).members = records.to_vec();
         }
         let event = StoredEvent {
             sequence,
@@ -446,7 +452,7 @@ impl Feed<'_, '_> {
     }
 
     fn write(&mut self) {
-        let has_members = |identity: &StoredIdentity| {
+        let has_members = |identity: &Arc<StoredIdentity>| {
             u64::from(!identity.members.is_empty() && identity.ended.is_none())
         };
         let before: u64 = self.before.values().map(has_members).sum();
@@ -454,8 +460,7 @@ impl Feed<'_, '_> {
         self.change.counters.identities = self.change.counters.identities + after - before;
         for (id, identity) in &self.identities {
             if self.before.get(id) != Some(identity) {
-                self.change
-                    .write(Write::Identity(Arc::new(identity.clone())));
+                self.change.write(Write::Identity(identity.clone()));
             }
         }
     }

@@ -233,7 +233,7 @@ impl<'a> Load<'a> {
         let members = stated.iter().zip(&folds);
         let members = members.map(|(record, fold)| (record, fold.comparables.as_slice()));
         let member_keys: Vec<_> = stored.iter().map(|record| record.key.clone()).collect();
-        let identity = StoredIdentity {
+        let identity = Arc::new(StoredIdentity {
             id: self.identities[rows[0]],
             members: rows.iter().map(|row| number_of(*row)).collect(),
             member_keys: member_keys.clone(),
@@ -242,7 +242,7 @@ impl<'a> Load<'a> {
             created_at_sequence: sequence,
             changed_at_sequence: sequence,
             ended: None,
-        };
+        });
         let mut writes = vec![
             Write::Event(Arc::new(StoredEvent {
                 sequence,
@@ -255,7 +255,7 @@ impl<'a> Load<'a> {
                 moved: member_keys,
                 cause: Cause::Load,
             })),
-            Write::Identity(identity.into()),
+            Write::Identity(identity),
         ];
         let documents = stored.iter().map(IndexDocument::of).collect();
         let keys = stored

@@ -241,7 +241,7 @@ impl Engine {
         let mut sequence = identity.changed_at_sequence;
         while let Some(event) = self.event(tenant, sequence)? {
             if sequence <= as_of {
-                return Ok(Arc::new(event.identity.clone()));
+                return Ok(event.identity.clone());
             }
             sequence = event.previous_sequence;
         }

@@ -9,7 +9,7 @@ use veridem_matchers::cluster::Link;
 use veridem_matchers::{Decision, PairScore, RecordKey};
 
 use super::change::Change;
-use super::engine::{hash_of, postcard_bytes};
+use super::engine::hash_of;
 use super::error::EngineError;
 use crate::store::{IdentityId, RecordNumber, ReviewReason, StoredReviewTask};
 
@@ -17,17 +17,17 @@ type IdentityPair = (IdentityId, IdentityId);
 /// The smaller number first.
 pub(super) type RecordPair = (RecordNumber, RecordNumber);
 
-/// The open review tasks of a tenant: hashes of what they say, by their records.
+/// The open review tasks of a tenant: what is doubtful, by their records.
 #[derive(Default)]
 pub(super) struct OpenTasks {
-    content: FxHashMap<RecordPair, u64>,
+    scores: FxHashMap<RecordPair, PairScore>,
     of_record: FxHashMap<RecordNumber, Vec<RecordNumber>>,
 }
 
 impl OpenTasks {
-    /// The hash of what a task says, where one is open.
-    pub(super) fn content(&self, pair: RecordPair) -> Option<u64> {
-        self.content.get(&pair).copied()
+    /// The score that a task is about, where one is open.
+    pub(super) fn score(&self, pair: RecordPair) -> Option<PairScore> {
+        self.scores.get(&pair).copied()
     }
 
     /// The other records of the tasks of a record.
@@ -36,18 +36,18 @@ impl OpenTasks {
     }
 
     /// Opens a task, changes it, or closes it.
-    pub(super) fn set(&mut self, pair: RecordPair, content: Option<u64>) {
+    pub(super) fn set(&mut self, pair: RecordPair, score: Option<PairScore>) {
         let sides = [(pair.0, pair.1), (pair.1, pair.0)];
-        match content {
-            Some(content) => {
-                if self.content.insert(pair, content).is_none() {
+        match score {
+            Some(score) => {
+                if self.scores.insert(pair, score).is_none() {
                     for (one, other) in sides {
                         self.of_record.entry(one).or_default().push(other);
                     }
                 }
             }
             None => {
-                self.content.remove(&pair);
+                self.scores.remove(&pair);
                 for (one, other) in sides {
                     if let Some(others) = self.of_record.get_mut(&one) {
                         others.retain(|known| *known != other);
@@ -75,7 +75,7 @@ pub(super) fn settle_tasks(
     }
     let overrides = change.overrides();
     let mut looked_at: BTreeSet<RecordPair> = BTreeSet::new();
-    let mut wanted: BTreeMap<IdentityPair, StoredReviewTask> = BTreeMap::new();
+    let mut wanted: BTreeMap<IdentityPair, Doubt> = BTreeMap::new();
     let mut apart: BTreeSet<IdentityPair> = BTreeSet::new();
     for number in affected {
         let own = change.identity_of(*number)?;
@@ -92,20 +92,20 @@ pub(super) fn settle_tasks(
             else {
                 continue;
             };
-            let stronger = |known: &StoredReviewTask| {
-                let task = task_of(change, *number, edge.other, edge.score);
-                (task.score.weight.0, &known.left, &known.right)
-                    > (known.score.weight.0, &task.left, &task.right)
+            let (left, right) = ordered(change, *number, edge.other);
+            let doubt = Doubt {
+                left,
+                right,
+                score: edge.score,
             };
-            let between = wanted.entry(pair(&own, &other));
-            if let Entry::Occupied(known) = &between
-                && (known.get().records == ordered(change, *number, edge.other)
-                    || !stronger(known.get()))
-            {
-                continue;
+            match wanted.entry(pair(&own, &other)) {
+                Entry::Vacant(none) => drop(none.insert(doubt)),
+                Entry::Occupied(mut known) => {
+                    if doubt.is_stronger_than(known.get(), change) {
+                        known.insert(doubt);
+                    }
+                }
             }
-            let task = task_of(change, *number, edge.other, edge.score);
-            between.insert_entry(task);
         }
         for other in overrides.others(*number) {
             // A record that is deleted speaks no more for the identity that it was in.
@@ -118,20 +118,44 @@ pub(super) fn settle_tasks(
             }
         }
     }
-    let wanted: BTreeMap<RecordPair, StoredReviewTask> = wanted
+    let wanted: BTreeMap<RecordPair, Doubt> = wanted
         .into_iter()
         .filter(|(pair, _)| !apart.contains(pair))
-        .map(|(_, task)| (record_pair(task.records.0, task.records.1), task))
+        .map(|(_, doubt)| (record_pair(doubt.left, doubt.right), doubt))
         .collect();
     for pair in looked_at {
         if !wanted.contains_key(&pair) {
             change.close_task(pair)?;
         }
     }
-    for (pair, task) in wanted {
-        change.open_task(pair, task);
+    for (pair, doubt) in wanted {
+        change.open_task(pair, &doubt);
     }
     Ok(())
+}
+
+/// A pair that a review task is to be about, in the order of their record keys.
+pub(super) struct Doubt {
+    left: RecordNumber,
+    right: RecordNumber,
+    pub(super) score: PairScore,
+}
+
+impl Doubt {
+    /// Of the pairs between two identities the one of the most weight, then of the smallest keys.
+    fn is_stronger_than(&self, other: &Self, change: &Change<'_>) -> bool {
+        let keys = |doubt: &Self| {
+            let key = |number| &change.record(number).key;
+            (key(doubt.left), key(doubt.right))
+        };
+        let (weight, than) = (self.score.weight.0, other.score.weight.0);
+        weight > than || weight == than && keys(self) < keys(other)
+    }
+
+    pub(super) fn task(&self, change: &Change<'_>) -> StoredReviewTask {
+        let side = |number: RecordNumber| (change.record(number).key.clone(), number);
+        review_task(side(self.left), side(self.right), self.score)
+    }
 }
 
 fn pair(one: &IdentityId, other: &IdentityId) -> IdentityPair {
@@ -154,17 +178,6 @@ fn ordered(
     } else {
         (other, one)
     }
-}
-
-fn task_of(
-    change: &Change<'_>,
-    one: RecordNumber,
-    other: RecordNumber,
-    score: PairScore,
-) -> StoredReviewTask {
-    let (left, right) = ordered(change, one, other);
-    let side = |number: RecordNumber| (change.record(number).key.clone(), number);
-    review_task(side(left), side(right), score)
 }
 
 /// The task of two records that come in the order of their keys.
@@ -200,10 +213,4 @@ pub(super) fn task_id(one: &RecordKey, other: &RecordKey) -> String {
     .map(String::as_str)
     .join("\0");
     hex::encode(hash_of(text.as_bytes()))
-}
-
-/// A hash of everything that a task says.
-pub(super) fn content_of(task: &StoredReviewTask) -> u64 {
-    let hash = hash_of(&postcard_bytes(task));
-    u64::from_le_bytes(hash[..8].try_into().expect("a hash has 16 bytes"))
 }

@@ -1,5 +1,7 @@
 //! What is stored.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use veridem_matchers::block::BlockingKey;
 use veridem_matchers::golden::Comparable;
@@ -254,6 +256,24 @@ impl std::fmt::Display for Cause {
 /// Records that came or left.
 pub type Moved = Vec<RecordKey>;
 
+/// What is shared in memory is written as if it were not.
+mod shared {
+    use super::{Arc, Deserialize, Serialize};
+
+    pub(super) fn serialize<T: Serialize, S: serde::Serializer>(
+        value: &Arc<T>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        T::serialize(value, serializer)
+    }
+
+    pub(super) fn deserialize<'a, T: Deserialize<'a>, D: serde::Deserializer<'a>>(
+        deserializer: D,
+    ) -> Result<Arc<T>, D::Error> {
+        T::deserialize(deserializer).map(Arc::new)
+    }
+}
+
 /// A change of one identity.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredEvent {
@@ -264,7 +284,8 @@ pub struct StoredEvent {
     /// When it was decided, milliseconds since the Unix epoch; not before the event that it follows.
     pub occurred_at_ms: i64,
     /// The identity after the change.
-    pub identity: StoredIdentity,
+    #[serde(with = "shared")]
+    pub identity: Arc<StoredIdentity>,
     /// The identity's event before this one; 0 where this is its first.
     pub previous_sequence: u64,
     /// Merged: the ids that went into it.

@@ -1,6 +1,7 @@
 //! What expressions and templates see of an event, and the events on which a mapping is tried before anything is sent.
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
 use minijinja::value::{Serde, Value as JinjaValue};
 use serde_json::{Map, Value, json};
@@ -229,7 +230,7 @@ pub fn samples() -> Vec<(String, Value)> {
             sequence: 4_711 + index as u64,
             kind,
             occurred_at_ms: 1_795_600_000_123,
-            identity: identity.clone(),
+            identity: Arc::new(identity.clone()),
             previous_sequence: 0,
             merged,
             split_into,

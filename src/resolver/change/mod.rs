@@ -11,19 +11,19 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 use veridem_matchers::block::BlockingKey;
-use veridem_matchers::{NormalisedRecord, RecordKey};
+use veridem_matchers::{NormalisedRecord, PairScore, RecordKey};
 
 use super::engine::{Engine, TenantState};
 use super::error::EngineError;
 use super::identities::assign_identities;
 use super::overrides::Overrides;
 use super::prepare::Known;
-use super::tasks::{RecordPair, content_of, settle_tasks, task_id};
+use super::tasks::{Doubt, RecordPair, settle_tasks, task_id};
 use super::touched::Touch;
 use crate::index::IndexDocument;
 use crate::store::{
     Cause, Counters, IdentityId, RecordNumber, StoredEdge, StoredEvent, StoredFold, StoredOverride,
-    StoredRecord, StoredReviewTask, Tenant, Write,
+    StoredRecord, Tenant, Write,
 };
 
 type SharedEdges = Arc<Vec<StoredEdge>>;
@@ -92,8 +92,8 @@ pub(super) struct Change<'a> {
     known: Known,
     /// What it touches besides records.
     touches: Vec<Touch>,
-    /// Review tasks that open, with their content, and that close.
-    tasks: Vec<(RecordPair, Option<u64>)>,
+    /// Review tasks that open, with the score that they are about, and that close.
+    tasks: Vec<(RecordPair, Option<PairScore>)>,
     /// Keys whose activity changes, and whether they will be inactive.
     activity: BTreeMap<BlockingKey, bool>,
     /// Records whose pairs or constraints change.
@@ -264,15 +264,15 @@ impl<'a> Change<'a> {
     }
 
     /// Opens a review task, or changes the one that is open for the two records.
-    pub(super) fn open_task(&mut self, pair: RecordPair, task: StoredReviewTask) {
-        let content = content_of(&task);
-        let known = self.state.shared.open_tasks.read().content(pair);
-        if known != Some(content) {
+    pub(super) fn open_task(&mut self, pair: RecordPair, doubt: &Doubt) {
+        let known = self.state.shared.open_tasks.read().score(pair);
+        if known != Some(doubt.score) {
+            let task = doubt.task(self);
             match known {
                 Some(_) => self.write(Write::CloseTask(task.id.clone())),
                 None => self.counters.open_review_tasks += 1,
             }
-            self.tasks.push((pair, Some(content)));
+            self.tasks.push((pair, Some(doubt.score)));
             self.write(Write::OpenTask(task));
         }
     }
@@ -284,7 +284,7 @@ impl<'a> Change<'a> {
 
     /// Closes the review task of two records, where one is open.
     pub(super) fn close_task(&mut self, pair: RecordPair) -> Result<(), EngineError> {
-        if self.state.shared.open_tasks.read().content(pair).is_none() {
+        if self.state.shared.open_tasks.read().score(pair).is_none() {
             return Ok(());
         }
         self.load(pair.0)?;
@@ -470,8 +470,8 @@ impl<'a> Change<'a> {
             .touch(self.changed_records.union(&self.subjects).copied());
         if !self.tasks.is_empty() {
             let mut open_tasks = self.state.shared.open_tasks.write();
-            for (pair, content) in self.tasks {
-                open_tasks.set(pair, content);
+            for (pair, score) in self.tasks {
+                open_tasks.set(pair, score);
             }
         }
         if self.overrides_change {
