@@ -28,7 +28,7 @@ mod table;
 pub mod train;
 
 pub use evaluate::{Evaluation, Measure, evaluate};
-pub use golden::{Comparable, GoldenRecord, golden_record, golden_record_of};
+pub use golden::{Comparable, GoldenRecord, StatedValue, golden_record, golden_record_of};
 pub use memo::{Form, PartitionMemo};
 pub use model::{MatchProbability, MatchWeight, Model};
 pub use normalise::NormalisedRecord;

@@ -12,7 +12,7 @@ use veridem_matchers::compare::Pattern;
 use veridem_matchers::train::{TrainingOptions, learn_m, train, weigh};
 use veridem_matchers::{
     Comparable, Decision, GoldenRecord, Model, NormalisedRecord, Pack, PairScore, Record, Scorer,
-    Table, TableBuilder, TableScorer, golden_record_of, partition_rows,
+    StatedValue, Table, TableBuilder, TableScorer, golden_record_of, partition_rows,
 };
 
 use super::engine::hash_of;
@@ -135,9 +135,9 @@ fn tabulate(records: &Records, pack: &Pack) -> (Table, Comparables) {
             .into_par_iter()
             .map(|row| {
                 let attributes = records.attributes(row);
+                let values = attributes.iter().map(|stated| &stated.attribute);
                 let mut comparables = Vec::with_capacity(attributes.len());
-                let record =
-                    NormalisedRecord::with_comparables(&attributes, region, &mut comparables);
+                let record = NormalisedRecord::with_comparables(values, region, &mut comparables);
                 (record, comparables)
             })
             .collect()
@@ -352,8 +352,16 @@ pub fn golden_record_of_rows(
     pack: &Pack,
 ) -> GoldenRecord {
     let members: Vec<Record> = cluster.iter().map(|row| records.get(*row)).collect();
-    let comparables = cluster.iter().map(|row| comparables.of(*row));
-    golden_record_of(members.iter().zip(comparables), pack)
+    let values = members.iter().zip(cluster).flat_map(|(record, row)| {
+        let stated = record.attributes.iter().zip(comparables.of(*row));
+        stated.map(|(stated, comparable)| StatedValue {
+            record: &record.key,
+            attribute: &stated.attribute,
+            stated_at_ms: stated.stated_at_ms,
+            comparable: *comparable,
+        })
+    });
+    golden_record_of(values, pack)
 }
 
 /// The id of an identity in a bulk job's output: made of its smallest record key, so that the same input gives the same ids.

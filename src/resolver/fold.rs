@@ -82,22 +82,28 @@ impl Fold {
         self.latest.is_some() && self.latest > self.deleted
     }
 
+    /// What the source currently says, and when it said that, milliseconds since the Unix epoch; nothing once deleted.
+    pub fn stated(&self) -> impl Iterator<Item = (&Attribute, i64)> {
+        let slots = self.slots.values().filter(|_| self.is_alive());
+        slots.flat_map(|slot| {
+            let stated_at_ms = slot.stamp.event_time_ms;
+            let values = slot.values.iter();
+            values.map(move |attribute| (attribute, stated_at_ms))
+        })
+    }
+
+    /// The values that the source currently states.
+    pub fn values(&self) -> impl Iterator<Item = &Attribute> {
+        self.stated().map(|(attribute, _)| attribute)
+    }
+
     /// What the source currently says; nothing once deleted.
     pub fn attributes(&self) -> Vec<StatedAttribute> {
-        if !self.is_alive() {
-            return Vec::new();
-        }
-        let stated = |slot: &Slot| {
-            let stated_at_ms = slot.stamp.event_time_ms;
-            slot.values
-                .iter()
-                .map(move |attribute| StatedAttribute {
-                    attribute: attribute.clone(),
-                    stated_at_ms,
-                })
-                .collect::<Vec<_>>()
+        let stated = |(attribute, stated_at_ms): (&Attribute, i64)| StatedAttribute {
+            attribute: attribute.clone(),
+            stated_at_ms,
         };
-        self.slots.values().flat_map(stated).collect()
+        self.stated().map(stated).collect()
     }
 
     /// Event time of the latest signal, milliseconds since the Unix epoch.

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
+use veridem_matchers::RecordKey;
 use veridem_matchers::golden::golden_record_of;
-use veridem_matchers::{Record, RecordKey};
 
 use super::change::Change;
 use super::engine::hash_of;
@@ -388,19 +388,12 @@ impl Feed<'_, '_> {
             }
             let mut stated = Vec::with_capacity(members.len());
             for member in members {
-                let fold = self.change.fold(*member)?;
-                let record = Record {
-                    key: self.change.record(*member).key.clone(),
-                    attributes: fold.fold.attributes(),
-                };
-                stated.push((record, fold));
+                stated.push((*member, self.change.fold(*member)?));
             }
-            let golden = golden_record_of(
-                stated
-                    .iter()
-                    .map(|(record, fold)| (record, fold.comparables.as_slice())),
-                &self.change.state.matcher.pack,
-            );
+            let values = stated
+                .iter()
+                .flat_map(|(member, fold)| fold.stated_by(&self.change.record(*member).key));
+            let golden = golden_record_of(values, &self.change.state.matcher.pack);
             if let Some(identity) = self.identity_mut(&id) {
                 identity.golden = golden;
             }

@@ -222,22 +222,14 @@ impl<'a> Load<'a> {
         let (rows, sequence) = (&self.result.clusters[cluster], cluster as u64 + 1);
         let (stored, folds): (Vec<StoredRecord>, Vec<StoredFold>) =
             rows.iter().map(|row| self.record(*row)).unzip();
-        let stated: Vec<Record> = stored
-            .iter()
-            .zip(&folds)
-            .map(|(stored, fold)| Record {
-                key: stored.key.clone(),
-                attributes: fold.fold.attributes(),
-            })
-            .collect();
-        let members = stated.iter().zip(&folds);
-        let members = members.map(|(record, fold)| (record, fold.comparables.as_slice()));
+        let members = stored.iter().zip(&folds);
+        let values = members.flat_map(|(record, fold)| fold.stated_by(&record.key));
         let member_keys: Vec<_> = stored.iter().map(|record| record.key.clone()).collect();
         let identity = Arc::new(StoredIdentity {
             id: self.identities[rows[0]],
             members: rows.iter().map(|row| number_of(*row)).collect(),
             member_keys: member_keys.clone(),
-            golden: golden_record_of(members, pack),
+            golden: golden_record_of(values, pack),
             version: 1,
             created_at_sequence: sequence,
             changed_at_sequence: sequence,
@@ -281,7 +273,7 @@ impl<'a> Load<'a> {
         let key = record.key.clone();
         let mut fold = Fold::default();
         fold.apply(&snapshot_signal(record), pack);
-        let (normalised, keys, comparables) = self.engine.matcher.evidence(&fold.attributes());
+        let (normalised, keys, comparables) = self.engine.matcher.evidence(fold.values());
         let stored = StoredRecord {
             number: number_of(row),
             key,

@@ -3,9 +3,7 @@
 use sha2::{Digest, Sha256};
 use veridem_matchers::block::BlockingKey;
 use veridem_matchers::train::TrainingOptions;
-use veridem_matchers::{
-    Comparable, Model, NormalisedRecord, Pack, Record, Scorer, StatedAttribute,
-};
+use veridem_matchers::{Attribute, Comparable, Model, NormalisedRecord, Pack, Record, Scorer};
 
 use super::bulk::{Abandoned, BulkOptions};
 use crate::store::{StoreError, StoredModel};
@@ -85,9 +83,9 @@ impl Matcher {
     }
 
     /// What a record is compared by: its normal form, its blocking keys, and what survivorship compares of each attribute.
-    pub fn evidence(
+    pub fn evidence<'a>(
         &self,
-        attributes: &[StatedAttribute],
+        attributes: impl Iterator<Item = &'a Attribute>,
     ) -> (NormalisedRecord, Vec<BlockingKey>, Vec<Option<Comparable>>) {
         let mut comparables = Vec::new();
         let region = self.pack.region();

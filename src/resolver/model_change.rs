@@ -266,7 +266,8 @@ impl Engine {
                 .map(|row| {
                     let record = living.records.get(row);
                     let (number, identity_id) = living.rows[row];
-                    let (normalised, keys, _) = matcher.evidence(&record.attributes);
+                    let (normalised, keys, _) =
+                        matcher.evidence(record.attributes.iter().map(|stated| &stated.attribute));
                     StoredRecord {
                         number,
                         key: record.key,
@@ -307,7 +308,7 @@ impl Engine {
         };
         let old = self.store.record(tenant, shadow.generation, number)?;
         let fold = self.store.fold(tenant, number)?.unwrap_or_default();
-        let (normalised, keys, _) = shadow.matcher.evidence(&fold.fold.attributes());
+        let (normalised, keys, _) = shadow.matcher.evidence(fold.fold.values());
         let new = StoredRecord {
             normalised,
             keys,

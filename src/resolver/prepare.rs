@@ -208,7 +208,7 @@ impl TenantState {
     pub(super) fn statement(&self, before: Option<&StoredFold>, signal: &Signal) -> Statement {
         let mut fold = before.map_or_else(Default::default, |before| before.fold.clone());
         fold.apply(signal, &self.matcher.pack);
-        let (normalised, keys, comparables) = self.matcher.evidence(&fold.attributes());
+        let (normalised, keys, comparables) = self.matcher.evidence(fold.values());
         Statement {
             record: Arc::new(StoredRecord {
                 number: UNNUMBERED,

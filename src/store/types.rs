@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use veridem_matchers::block::BlockingKey;
 use veridem_matchers::golden::Comparable;
-use veridem_matchers::{GoldenRecord, NormalisedRecord, PairScore, RecordKey};
+use veridem_matchers::{GoldenRecord, NormalisedRecord, PairScore, RecordKey, StatedValue};
 
 use crate::resolver::{Fold, Signal};
 
@@ -131,8 +131,21 @@ pub struct StoredRecord {
 pub struct StoredFold {
     /// The fold.
     pub fold: Fold,
-    /// What survivorship compares of each attribute, in the order of [`Fold::attributes`].
+    /// What survivorship compares of each attribute, in the order of [`Fold::stated`].
     pub comparables: Vec<Option<Comparable>>,
+}
+
+impl StoredFold {
+    /// What it states as the record of this key.
+    pub fn stated_by<'a>(&'a self, record: &'a RecordKey) -> impl Iterator<Item = StatedValue<'a>> {
+        let stated = self.fold.stated().zip(&self.comparables);
+        stated.map(|((attribute, stated_at_ms), comparable)| StatedValue {
+            record,
+            attribute,
+            stated_at_ms,
+            comparable: *comparable,
+        })
+    }
 }
 
 /// A pair decided `Match` or `Review`; kept on both sides.

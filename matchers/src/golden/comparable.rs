@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3Default;
 
 use crate::normalise::{NormalisedRecord, NormalisedValue, Region};
-use crate::record::{Attribute, StatedAttribute};
+use crate::record::Attribute;
 
 /// Tells values apart, and how complete they are, in eight bytes: 48 bits of a hash over 16 bits of completeness. Two values
 /// that normalise alike are equal; two others are so once in 2^48. May be stored: the hash is the same on every machine.
@@ -38,13 +38,13 @@ impl Comparable {
 
 impl NormalisedRecord {
     /// Normalises what a source states, as [`NormalisedRecord::new`] does, and pushes the [`Comparable`] of each attribute.
-    pub fn with_comparables(
-        attributes: &[StatedAttribute],
+    pub fn with_comparables<'a>(
+        attributes: impl Iterator<Item = &'a Attribute>,
         region: Region,
         comparables: &mut Vec<Option<Comparable>>,
     ) -> Self {
-        Self::of_values(attributes.iter().filter_map(|stated| {
-            let value = NormalisedValue::new(&stated.attribute, region);
+        Self::of_values(attributes.filter_map(|attribute| {
+            let value = NormalisedValue::new(attribute, region);
             comparables.push(value.as_ref().map(Comparable::of));
             value
         }))

@@ -125,68 +125,84 @@ pub struct GoldenRecord {
     pub values: Vec<SurvivingValue>,
 }
 
+/// A value that a record states.
+#[derive(Clone, Copy, Debug)]
+pub struct StatedValue<'a> {
+    /// The record that states it.
+    pub record: &'a RecordKey,
+    /// The value.
+    pub attribute: &'a Attribute,
+    /// When it was stated, milliseconds since the Unix epoch.
+    pub stated_at_ms: i64,
+    /// What survivorship compares of it: `None` of a placeholder, which never survives.
+    pub comparable: Option<Comparable>,
+}
+
 struct Stated<'a> {
-    record: &'a RecordKey,
-    stated: &'a StatedAttribute,
+    value: StatedValue<'a>,
     comparable: Comparable,
     trust: u32,
     frequency: usize,
 }
 
-impl Stated<'_> {
+impl<'a> Stated<'a> {
     fn compare(&self, other: &Self, criterion: Criterion) -> Ordering {
         match criterion {
             Criterion::MostTrusted => self.trust.cmp(&other.trust),
-            Criterion::MostRecent => self.stated.stated_at_ms.cmp(&other.stated.stated_at_ms),
+            Criterion::MostRecent => self.value.stated_at_ms.cmp(&other.value.stated_at_ms),
             Criterion::MostFrequent => self.frequency.cmp(&other.frequency),
             Criterion::MostComplete => self
                 .comparable
                 .completeness()
                 .cmp(&other.comparable.completeness()),
-            Criterion::RecordOrder | Criterion::OnlyValue => {
-                (other.record, &other.stated).cmp(&(self.record, &self.stated))
-            }
+            Criterion::RecordOrder | Criterion::OnlyValue => other.place().cmp(&self.place()),
         }
+    }
+
+    fn place(&self) -> (&'a RecordKey, &'a Attribute, i64) {
+        let value = self.value;
+        (value.record, value.attribute, value.stated_at_ms)
     }
 }
 
 /// The golden record of the members of an identity, in any order. Placeholder values never survive.
 pub fn golden_record<'a>(members: impl Iterator<Item = &'a Record>, pack: &Pack) -> GoldenRecord {
     let region = pack.region();
-    let with_comparables: Vec<(&Record, Vec<Option<Comparable>>)> = members
-        .map(|record| {
-            let attributes = record.attributes.iter();
-            let comparables = attributes.map(|stated| Comparable::new(&stated.attribute, region));
-            (record, comparables.collect())
-        })
-        .collect();
-    let members = with_comparables.iter();
-    golden_record_of(
-        members.map(|(record, comparables)| (*record, comparables.as_slice())),
-        pack,
-    )
+    let value = |record: &'a Record, stated: &'a StatedAttribute| StatedValue {
+        record: &record.key,
+        attribute: &stated.attribute,
+        stated_at_ms: stated.stated_at_ms,
+        comparable: Comparable::new(&stated.attribute, region),
+    };
+    let values = members.flat_map(|record| {
+        let attributes = record.attributes.iter();
+        attributes.map(move |stated| value(record, stated))
+    });
+    golden_record_of(values, pack)
 }
 
-/// The same for members that come with the [`Comparable`] of each of their attributes.
+/// The same of the values that the members state, those of one member behind each other.
 pub fn golden_record_of<'a>(
-    members: impl Iterator<Item = (&'a Record, &'a [Option<Comparable>])>,
+    stated: impl Iterator<Item = StatedValue<'a>>,
     pack: &Pack,
 ) -> GoldenRecord {
     let mut values: Vec<Stated<'a>> = Vec::new();
-    for (record, comparables) in members {
-        let trust = pack.trust(&record.key.source);
-        let stated = record.attributes.iter().zip(comparables);
-        values.extend(stated.filter_map(|(stated, comparable)| {
-            Some(Stated {
-                record: &record.key,
-                stated,
-                comparable: (*comparable)?,
-                trust,
-                frequency: 0,
-            })
-        }));
+    for value in stated {
+        let Some(comparable) = value.comparable else {
+            continue;
+        };
+        let of_same_record = values
+            .last()
+            .filter(|last| last.value.record == value.record);
+        let trust = of_same_record.map(|last| last.trust);
+        values.push(Stated {
+            value,
+            comparable,
+            trust: trust.unwrap_or_else(|| pack.trust(&value.record.source)),
+            frequency: 0,
+        });
     }
-    let slot = |value: &Stated<'a>| value.stated.attribute.slot_parts();
+    let slot = |stated: &Stated<'a>| stated.value.attribute.slot_parts();
     values.sort_by_key(slot);
     let slots = values.chunk_by_mut(|left, right| slot(left) == slot(right));
     GoldenRecord {
@@ -195,9 +211,7 @@ pub fn golden_record_of<'a>(
 }
 
 fn survivor(values: &mut [Stated<'_>], pack: &Pack) -> Option<SurvivingValue> {
-    let criteria = pack
-        .survivorship
-        .criteria(&values.first()?.stated.attribute);
+    let criteria = pack.survivorship.criteria(values.first()?.value.attribute);
     let is_unanimous = values
         .iter()
         .all(|value| value.comparable == values[0].comparable);
@@ -207,7 +221,7 @@ fn survivor(values: &mut [Stated<'_>], pack: &Pack) -> Option<SurvivingValue> {
             let mut records: Vec<&RecordKey> = values
                 .iter()
                 .filter(|other| other.comparable == comparable)
-                .map(|other| other.record)
+                .map(|other| other.value.record)
                 .collect();
             // The values of a record stand together.
             records.dedup();
@@ -234,10 +248,10 @@ fn survivor(values: &mut [Stated<'_>], pack: &Pack) -> Option<SurvivingValue> {
             .unwrap_or(Criterion::RecordOrder)
     });
     Some(SurvivingValue {
-        slot: best.stated.attribute.slot(),
-        attribute: best.stated.attribute.clone(),
-        record: best.record.clone(),
-        stated_at_ms: best.stated.stated_at_ms,
+        slot: best.value.attribute.slot(),
+        attribute: best.value.attribute.clone(),
+        record: best.value.record.clone(),
+        stated_at_ms: best.value.stated_at_ms,
         criterion,
     })
 }

@@ -542,7 +542,7 @@ impl<'a> Change<'a> {
         let mut fold = fold.unwrap_or_default();
         if self.anew {
             // Other rules may compare values otherwise.
-            let (.., comparables) = self.state.matcher.evidence(&fold.fold.attributes());
+            let (.., comparables) = self.state.matcher.evidence(fold.fold.values());
             if fold.comparables != comparables {
                 Arc::make_mut(&mut fold).comparables = comparables;
                 self.write(Write::Fold(number, fold.clone()));
