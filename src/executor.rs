@@ -1,4 +1,5 @@
-//! The one door to data-parallel work: bulk jobs run inside a pool of their own, sized by the caller.
+//! Threads beside those that answer: bulk jobs run inside a pool of their own, sized by the caller; what can wait runs on threads that
+//! give way.
 
 /// Runs `work` with `threads` threads for its parallel parts; 0 means one a core.
 pub fn run<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) -> anyhow::Result<T> {
@@ -12,4 +13,52 @@ pub fn run<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) -> anyhow::
 /// Threads that `run` uses where 0 is asked for.
 pub fn available_threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// How much threads that can wait give way, as `nice` counts: while all cores are busy each gets some thirtieth of what another one gets.
+const NICENESS: i32 = 15;
+
+const MAX_BACKGROUND_THREADS: usize = 4;
+
+/// Threads for tasks that can wait: they give way to all others where cores are short. Tasks that still run when it is dropped end where
+/// they wait next.
+pub struct Background(Option<tokio::runtime::Runtime>);
+
+impl Background {
+    /// Starts the threads.
+    pub fn start() -> std::io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(available_threads().min(MAX_BACKGROUND_THREADS))
+            .thread_name("background")
+            .on_thread_start(give_way)
+            .enable_all()
+            .build()?;
+        Ok(Self(Some(runtime)))
+    }
+
+    /// Runs a task, and what it spawns in its turn.
+    pub fn spawn<T: Send + 'static>(
+        &self,
+        task: impl Future<Output = T> + Send + 'static,
+    ) -> tokio::task::JoinHandle<T> {
+        let runtime = self.0.as_ref().expect("it is there until it is dropped");
+        runtime.spawn(task)
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        // A runtime may not be waited for by a task of another.
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+fn give_way() {
+    // Elsewhere a thread has no priority of its own.
+    #[cfg(target_os = "linux")]
+    if let Err(cause) = rustix::process::setpriority_process(None, NICENESS) {
+        tracing::warn!(%cause, "a background thread has the priority of all others");
+    }
 }

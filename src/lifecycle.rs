@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::{Api, Authenticator, incoming_from_json};
 use crate::config::Config;
+use crate::executor::Background;
 use crate::index::TantivyIndexes;
 use crate::intake::{Intake, Quarantine, Registry, consume, watch};
 use crate::resolver::{Engine, Ingest, Matcher, ModelChanges, Writer};
@@ -32,6 +33,8 @@ pub struct Service {
     stop: CancellationToken,
     servers: Vec<JoinHandle<()>>,
     sinks: Vec<JoinHandle<()>>,
+    /// Where sinks run.
+    publishing: Background,
     consumers: Vec<JoinHandle<()>>,
     committer: JoinHandle<()>,
     ingest: Ingest,
@@ -86,18 +89,20 @@ impl Service {
         let quarantine = Quarantine::open(engine.store().clone(), &tenants)?;
         let intake = Intake::new(ingest.clone(), Registry::new(config.sources), quarantine);
         let stop = CancellationToken::new();
+        // Events wait where cores are short, signals do not.
+        let publishing = Background::start()?;
         let mut running = Vec::new();
         let mut sinks = Vec::new();
         for settings in config.sinks {
             let name = settings.name.clone();
-            let (sink, task) = publish::start(
+            let starting = publish::start(
                 settings,
                 engine.store().clone(),
                 ingest.durable(),
                 stop.clone(),
-            )
-            .await
-            .with_context(|| format!("sink {name}"))?;
+            );
+            let started = publishing.spawn(starting).await?;
+            let (sink, task) = started.with_context(|| format!("sink {name}"))?;
             running.push(sink);
             sinks.push(task);
         }
@@ -149,6 +154,7 @@ impl Service {
             stop,
             servers,
             sinks,
+            publishing,
             consumers,
             committer,
             ingest,
@@ -188,6 +194,7 @@ impl Service {
                 "calls still hold the writer at the shutdown deadline; they are left"
             ),
         }
+        drop(self.publishing);
         tracing::info!("stopped");
         Ok(())
     }
