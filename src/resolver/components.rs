@@ -186,7 +186,7 @@ struct Remembered {
 pub(super) struct Components {
     /// From so many members on one is remembered.
     pub(super) from: usize,
-    /// The component of each member.
+    /// The component of each member, and of some who are none any more.
     ids: FxHashMap<RecordNumber, u64>,
     known: FxHashMap<u64, Remembered>,
     last_id: u64,
@@ -206,6 +206,8 @@ impl Components {
     pub(super) fn touch(&mut self, number: RecordNumber) {
         if let Some(id) = self.ids.get(&number)
             && let Some(remembered) = self.known.get_mut(id)
+            // Of two that read a component at once the later may not have found who came in between.
+            && remembered.component.contains(number)
         {
             remembered.stale.insert(number);
         }
