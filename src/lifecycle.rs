@@ -33,8 +33,8 @@ pub struct Service {
     stop: CancellationToken,
     servers: Vec<JoinHandle<()>>,
     sinks: Vec<JoinHandle<()>>,
-    /// Where sinks run.
-    publishing: Background,
+    /// Where sinks run, if there are any.
+    _publishing: Option<Background>,
     consumers: Vec<JoinHandle<()>>,
     committer: JoinHandle<()>,
     ingest: Ingest,
@@ -90,21 +90,20 @@ impl Service {
         let intake = Intake::new(ingest.clone(), Registry::new(config.sources), quarantine);
         let stop = CancellationToken::new();
         // Events wait where cores are short, signals do not.
-        let publishing = Background::start()?;
+        let publishing = (!config.sinks.is_empty()).then(Background::start);
+        let publishing = publishing.transpose()?;
         let mut running = Vec::new();
         let mut sinks = Vec::new();
-        for settings in config.sinks {
-            let name = settings.name.clone();
-            let starting = publish::start(
-                settings,
-                engine.store().clone(),
-                ingest.durable(),
-                stop.clone(),
-            );
-            let started = publishing.spawn(starting).await?;
-            let (sink, task) = started.with_context(|| format!("sink {name}"))?;
-            running.push(sink);
-            sinks.push(task);
+        if let Some(publishing) = &publishing {
+            for settings in config.sinks {
+                let name = settings.name.clone();
+                let (store, durable) = (engine.store().clone(), ingest.durable());
+                let starting = publish::start(settings, store, durable, stop.clone());
+                let started = publishing.spawn(starting).await?;
+                let (sink, task) = started.with_context(|| format!("sink {name}"))?;
+                running.push(sink);
+                sinks.push(task);
+            }
         }
         let consumers = config.consumers.into_iter().map(|settings| {
             let consuming = consume(settings, intake.clone(), incoming_from_json, stop.clone());
@@ -154,7 +153,7 @@ impl Service {
             stop,
             servers,
             sinks,
-            publishing,
+            _publishing: publishing,
             consumers,
             committer,
             ingest,
@@ -194,7 +193,6 @@ impl Service {
                 "calls still hold the writer at the shutdown deadline; they are left"
             ),
         }
-        drop(self.publishing);
         tracing::info!("stopped");
         Ok(())
     }

@@ -12,7 +12,7 @@ use veridem_matchers::compare::Pattern;
 use veridem_matchers::train::{TrainingOptions, learn_m, train, weigh};
 use veridem_matchers::{
     Comparable, Decision, GoldenRecord, Model, NormalisedRecord, Pack, PairScore, Record, Scorer,
-    StatedValue, Table, TableBuilder, TableScorer, golden_record_of, partition_rows,
+    Table, TableBuilder, TableScorer, golden_record_of, partition_rows,
 };
 
 use super::engine::hash_of;
@@ -352,15 +352,10 @@ pub fn golden_record_of_rows(
     pack: &Pack,
 ) -> GoldenRecord {
     let members: Vec<Record> = cluster.iter().map(|row| records.get(*row)).collect();
-    let values = members.iter().zip(cluster).flat_map(|(record, row)| {
-        let stated = record.attributes.iter().zip(comparables.of(*row));
-        stated.map(|(stated, comparable)| StatedValue {
-            record: &record.key,
-            attribute: &stated.attribute,
-            stated_at_ms: stated.stated_at_ms,
-            comparable: *comparable,
-        })
-    });
+    let values = members
+        .iter()
+        .zip(cluster)
+        .flat_map(|(record, row)| record.stated_values(comparables.of(*row).iter().copied()));
     golden_record_of(values, pack)
 }
 

@@ -83,47 +83,67 @@ impl Component {
     /// longer.
     pub(super) fn with(&self, mut fresh: Vec<Fresh>) -> Option<Self> {
         fresh.sort_unstable_by(|(one, _), (other, _)| one.record.key.cmp(&other.record.key));
-        let is_fresh: FxHashSet<RecordNumber> =
-            (fresh.iter().map(|(member, _)| member.record.number)).collect();
         let mut is_replaced = vec![false; self.members.len()];
-        for place in is_fresh.iter().filter_map(|number| self.places.get(number)) {
-            is_replaced[*place] = true;
-        }
-        let mut members: Vec<Arc<Member>> = Vec::with_capacity(self.members.len() + fresh.len());
-        // Where each member that stays stands, and each that is fresh.
-        let mut stands_at = Vec::with_capacity(self.members.len());
-        let mut fresh_at = Vec::with_capacity(fresh.len());
-        let mut joining = fresh
-            .iter()
-            .map(|(member, _)| {
-                let key = &member.record.key;
-                let before = |known: &Arc<Member>| known.record.key < *key;
-                (self.members.partition_point(before), member)
-            })
-            .peekable();
-        for (place, known) in self.members.iter().enumerate() {
-            while let Some((_, member)) = joining.next_if(|(at, _)| *at == place) {
-                fresh_at.push(members.len());
-                members.push(member.clone());
-            }
-            stands_at.push(members.len());
-            if !is_replaced[place] {
-                members.push(known.clone());
+        for (member, _) in &fresh {
+            if let Some(place) = self.places.get(&member.record.number) {
+                is_replaced[*place] = true;
             }
         }
-        for (_, member) in joining {
-            fresh_at.push(members.len());
-            members.push(member.clone());
-        }
-        let numbers = members.iter().map(|member| member.record.number);
+        let order = self.order_with(&fresh, &is_replaced);
+        let numbers = order.members.iter().map(|member| member.record.number);
         let places: FxHashMap<RecordNumber, usize> = numbers.zip(0..).collect();
+        let edges = self.edges_with(&fresh, &is_replaced, &order, &places);
+        self.is_connected_by(&edges, &is_replaced, &places)
+            .then(|| Self {
+                forms: order.members.iter().map(|member| member.form).collect(),
+                members: order.members,
+                places,
+                edges,
+            })
+    }
+
+    /// Fresh members take their places among those that stay.
+    fn order_with(&self, fresh: &[Fresh], is_replaced: &[bool]) -> Order {
+        let mut order = Order {
+            members: Vec::with_capacity(self.members.len() + fresh.len()),
+            known_at: Vec::with_capacity(self.members.len()),
+            fresh_at: Vec::with_capacity(fresh.len()),
+        };
+        let joins_at = |(member, _): &Fresh| {
+            let before = |known: &Arc<Member>| known.record.key < member.record.key;
+            self.members.partition_point(before)
+        };
+        let joining = fresh.iter().map(|joins| (joins_at(joins), joins));
+        let mut joining = joining.peekable();
+        for (place, known) in self.members.iter().enumerate() {
+            while let Some((_, joins)) = joining.next_if(|(at, _)| *at == place) {
+                order.join(joins);
+            }
+            order.known_at.push(order.members.len());
+            if !is_replaced[place] {
+                order.members.push(known.clone());
+            }
+        }
+        joining.for_each(|(_, joins)| order.join(joins));
+        order
+    }
+
+    /// The edges between those that stay, and those of fresh members.
+    fn edges_with(
+        &self,
+        fresh: &[Fresh],
+        is_replaced: &[bool],
+        order: &Order,
+        places: &FxHashMap<RecordNumber, usize>,
+    ) -> Vec<Edge> {
         let mut further: Vec<Edge> = Vec::new();
-        for (at, (_, edges)) in fresh_at.into_iter().zip(&fresh) {
+        for (at, (_, edges)) in order.fresh_at.iter().zip(fresh) {
             for edge in edges.iter() {
-                if let Some(other) = places.get(&edge.other).copied()
-                    && (at < other || !is_fresh.contains(&edge.other))
+                if let Some(other) = places.get(&edge.other)
+                    // Of two that are fresh both tell it.
+                    && (at < other || order.fresh_at.binary_search(other).is_err())
                 {
-                    further.push((at.min(other), at.max(other), edge.score));
+                    further.push((*at.min(other), *at.max(other), edge.score));
                 }
             }
         }
@@ -131,17 +151,26 @@ impl Component {
         let mut edges: Vec<Edge> = Vec::with_capacity(self.edges.len() + further.len());
         let mut further = further.into_iter().peekable();
         for (left, right, score) in &self.edges {
-            if !is_replaced[*left] && !is_replaced[*right] {
-                let edge = (stands_at[*left], stands_at[*right], *score);
-                while let Some(earlier) =
-                    further.next_if(|further| pair_of(further) < pair_of(&edge))
-                {
-                    edges.push(earlier);
-                }
-                edges.push(edge);
+            if is_replaced[*left] || is_replaced[*right] {
+                continue;
             }
+            let edge = (order.known_at[*left], order.known_at[*right], *score);
+            while let Some(earlier) = further.next_if(|further| pair_of(further) < pair_of(&edge)) {
+                edges.push(earlier);
+            }
+            edges.push(edge);
         }
         edges.extend(further);
+        edges
+    }
+
+    /// Whether each pair that matched does so yet.
+    fn is_connected_by(
+        &self,
+        edges: &[Edge],
+        is_replaced: &[bool],
+        places: &FxHashMap<RecordNumber, usize>,
+    ) -> bool {
         let still_matches = |(left, right, _): &Edge| {
             let place = |old: usize| places[&self.members[old].record.number];
             let (left, right) = (place(*left), place(*right));
@@ -151,13 +180,24 @@ impl Component {
         };
         let may_be_gone = |(left, right, _): &&Edge| is_replaced[*left] || is_replaced[*right];
         let matched = |(.., score): &&Edge| score.decision == Decision::Match;
-        let mut of_replaced = self.edges.iter().filter(may_be_gone).filter(matched);
-        of_replaced.all(still_matches).then(|| Self {
-            forms: members.iter().map(|member| member.form).collect(),
-            members,
-            places,
-            edges,
-        })
+        let mut in_doubt = self.edges.iter().filter(may_be_gone).filter(matched);
+        in_doubt.all(still_matches)
+    }
+}
+
+/// The members of a component that is made of another one.
+struct Order {
+    members: Vec<Arc<Member>>,
+    /// Where each of the other one's stands; where it is replaced, whoever is behind it.
+    known_at: Vec<usize>,
+    /// Where each stands that is fresh.
+    fresh_at: Vec<usize>,
+}
+
+impl Order {
+    fn join(&mut self, (member, _): &Fresh) {
+        self.fresh_at.push(self.members.len());
+        self.members.push(member.clone());
     }
 }
 
@@ -186,7 +226,7 @@ struct Remembered {
 pub(super) struct Components {
     /// From so many members on one is remembered.
     pub(super) from: usize,
-    /// The component of each member, and of some who are none any more.
+    /// The component of each member.
     ids: FxHashMap<RecordNumber, u64>,
     known: FxHashMap<u64, Remembered>,
     last_id: u64,
@@ -206,8 +246,6 @@ impl Components {
     pub(super) fn touch(&mut self, number: RecordNumber) {
         if let Some(id) = self.ids.get(&number)
             && let Some(remembered) = self.known.get_mut(id)
-            // Of two that read a component at once the later may not have found who came in between.
-            && remembered.component.contains(number)
         {
             remembered.stale.insert(number);
         }
@@ -268,7 +306,15 @@ impl Components {
             stale,
             asked: self.asked,
         };
-        self.known.insert(id, remembered);
+        if let Some(before) = self.known.insert(id, remembered) {
+            // Of two that read a component at once the later may not have found who came in between.
+            let component = &self.known[&id].component;
+            for number in before.component.numbers() {
+                if !component.contains(number) {
+                    self.ids.remove(&number);
+                }
+            }
+        }
         self.make_room();
     }
 

@@ -138,6 +138,22 @@ pub struct StatedValue<'a> {
     pub comparable: Option<Comparable>,
 }
 
+impl Record {
+    /// What it states, with what survivorship compares of each of its attributes.
+    pub fn stated_values<'a>(
+        &'a self,
+        comparables: impl Iterator<Item = Option<Comparable>> + 'a,
+    ) -> impl Iterator<Item = StatedValue<'a>> {
+        let values = self.attributes.iter().zip(comparables);
+        values.map(|(stated, comparable)| StatedValue {
+            record: &self.key,
+            attribute: &stated.attribute,
+            stated_at_ms: stated.stated_at_ms,
+            comparable,
+        })
+    }
+}
+
 struct Stated<'a> {
     value: StatedValue<'a>,
     comparable: Comparable,
@@ -168,15 +184,10 @@ impl<'a> Stated<'a> {
 /// The golden record of the members of an identity, in any order. Placeholder values never survive.
 pub fn golden_record<'a>(members: impl Iterator<Item = &'a Record>, pack: &Pack) -> GoldenRecord {
     let region = pack.region();
-    let value = |record: &'a Record, stated: &'a StatedAttribute| StatedValue {
-        record: &record.key,
-        attribute: &stated.attribute,
-        stated_at_ms: stated.stated_at_ms,
-        comparable: Comparable::new(&stated.attribute, region),
-    };
+    let comparable = move |stated: &StatedAttribute| Comparable::new(&stated.attribute, region);
     let values = members.flat_map(|record| {
-        let attributes = record.attributes.iter();
-        attributes.map(move |stated| value(record, stated))
+        let comparables = record.attributes.iter().map(comparable);
+        record.stated_values(comparables)
     });
     golden_record_of(values, pack)
 }
