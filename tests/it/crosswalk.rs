@@ -171,6 +171,57 @@ async fn what_the_consumer_says_before_it_answers_counts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_the_consumer_says_when_its_time_is_over_counts() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let mut is_first = true;
+    let consumer = Consumer::start(move |_| match std::mem::take(&mut is_first) {
+        true => Answer::Ok,
+        false => Answer::Status(503),
+    })
+    .await;
+    let mut config = config(directory.path());
+    config.sinks = vec![SinkSettings {
+        acknowledge_within: Some(Duration::from_millis(100)),
+        ..sink(&consumer)
+    }];
+    let running = Running::start_with(config).await;
+    submit(&running, ann(1)).await.expect("accepted");
+    received(&consumer, 1).await;
+    // Not acknowledged in time it is sent again, to a consumer that is busy with the first one.
+    while consumer.requests.lock().len() < 3 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(acknowledge(&running, 1, "P-1", "").await, "it waits yet");
+    settled(&running).await;
+    consumer.now(|_| Answer::Ok);
+    let other = update("bob", "pos/bob", vec![name("Bob", "Ray")]);
+    submit(&running, other).await.expect("accepted");
+    let all = received(&consumer, 2).await;
+    assert_eq!(sequence_of(&all[1]), 2, "the first does not come again");
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_consumer_says_counts_though_its_answer_is_lost() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let consumer = Consumer::start(|_| Answer::Late(Duration::from_secs(2))).await;
+    let mut config = config(directory.path());
+    config.sinks = vec![SinkSettings {
+        acknowledge_within: Some(Duration::from_secs(60)),
+        timeout: Duration::from_millis(700),
+        ..sink(&consumer)
+    }];
+    let running = Running::start_with(config).await;
+    submit(&running, ann(1)).await.expect("accepted");
+    received(&consumer, 1).await;
+    assert!(acknowledge(&running, 1, "P-1", "").await, "on its way");
+    settled(&running).await;
+    tokio::time::sleep(Duration::from_millis(1_000)).await;
+    assert_eq!(consumer.received.lock().len(), 1, "it does not come again");
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_unmerge_tells_which_of_the_consumer_s_records_go_back_to_whom() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let consumer = Consumer::start(|_| Answer::Ok).await;

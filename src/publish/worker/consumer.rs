@@ -27,22 +27,10 @@ pub(super) struct Awaited {
 }
 
 impl Awaited {
-    /// Those of a parcel wait from now on; what the consumer has said of some of them already.
-    pub(super) fn enter(
-        &mut self,
-        parcel: &[u64],
-        deadline: Instant,
-    ) -> Vec<(u64, Result<(), String>)> {
-        let mut early = Vec::new();
-        for sequence in parcel {
-            if let Some(outcome) = self.early.remove(sequence) {
-                early.push((*sequence, outcome));
-                continue;
-            }
-            self.deadlines.insert(*sequence, deadline);
-            self.by_deadline.insert((deadline, *sequence));
-        }
-        early
+    /// An event waits from now on.
+    pub(super) fn enter(&mut self, sequence: u64, deadline: Instant) {
+        self.deadlines.insert(sequence, deadline);
+        self.by_deadline.insert((deadline, sequence));
     }
 
     /// How many wait.
@@ -58,13 +46,6 @@ impl Awaited {
     fn leave(&mut self, sequence: u64) -> bool {
         let deadline = self.deadlines.remove(&sequence);
         deadline.is_some_and(|deadline| self.by_deadline.remove(&(deadline, sequence)))
-    }
-
-    /// Of an attempt that failed.
-    pub(super) fn forget_early(&mut self, parcel: &[u64]) {
-        for sequence in parcel {
-            self.early.remove(sequence);
-        }
     }
 
     /// Of an event that is delivered.
@@ -102,7 +83,24 @@ impl Worker {
         Ok(0)
     }
 
-    pub(super) fn settle_awaited(&mut self, sequence: u64, outcome: Result<(), String>) {
+    /// Settles those events of a parcel of which the consumer has spoken while they were on their way, and returns the others. Its word
+    /// holds also where the attempt failed.
+    pub(super) fn settle_early(&mut self, mut parcel: Vec<u64>) -> Vec<u64> {
+        let mut early = Vec::new();
+        parcel.retain(|sequence| match self.awaited.early.remove(sequence) {
+            Some(outcome) => {
+                early.push((*sequence, outcome));
+                false
+            }
+            None => true,
+        });
+        for (sequence, outcome) in early {
+            self.settle_awaited(sequence, outcome);
+        }
+        parcel
+    }
+
+    fn settle_awaited(&mut self, sequence: u64, outcome: Result<(), String>) {
         match outcome {
             Ok(()) => self.delivered(&[sequence]),
             Err(reason) => self.failed(&[sequence], &Failure::Rejected(reason)),

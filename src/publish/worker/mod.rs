@@ -379,22 +379,17 @@ impl Worker {
             ),
         };
         let parcel = self.parcels.remove(&task).unwrap_or_default();
-        match result {
-            Ok(()) => self.arrived(&parcel),
-            Err(failure) => self.failed(&parcel, &failure),
-        }
-    }
-
-    /// The consumer has answered well; it may have to acknowledge each event yet.
-    fn arrived(&mut self, parcel: &[u64]) {
-        match self.settings.acknowledge_within {
-            None => self.delivered(parcel),
-            Some(within) => {
-                let early = self.awaited.enter(parcel, clock::instant() + within);
-                for (sequence, outcome) in early {
-                    self.settle_awaited(sequence, outcome);
+        let parcel = self.settle_early(parcel);
+        match (result, self.settings.acknowledge_within) {
+            _ if parcel.is_empty() => {}
+            (Ok(()), None) => self.delivered(&parcel),
+            (Ok(()), Some(within)) => {
+                let deadline = clock::instant() + within;
+                for sequence in parcel {
+                    self.awaited.enter(sequence, deadline);
                 }
             }
+            (Err(failure), _) => self.failed(&parcel, &failure),
         }
     }
 
@@ -416,7 +411,6 @@ impl Worker {
     }
 
     fn failed(&mut self, parcel: &[u64], failure: &Failure) {
-        self.awaited.forget_early(parcel);
         let now = clock::instant();
         let is_rejected = matches!(failure, Failure::Rejected(_));
         if let Failure::Unavailable { retry_after, .. } = failure {
