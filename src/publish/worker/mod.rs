@@ -205,7 +205,13 @@ impl Worker {
                         while let Some(delivered) = on_their_way.try_join_next_with_id() {
                             self.take_result(delivered);
                         }
-                        let answer = self.acknowledged(sequence, outcome).map_err(Into::into);
+                        let answer = self.acknowledged(sequence, outcome).and_then(|answer| {
+                            if self.save_due <= clock::instant() {
+                                self.save()?;
+                            }
+                            Ok(answer)
+                        });
+                        let answer = answer.map_err(Into::into);
                         // Whoever asks after the answer sees what came of it.
                         self.show_state();
                         let _ = reply.send(answer);
@@ -429,6 +435,8 @@ impl Worker {
             let is_dead = is_alone && counts && attempts >= self.settings.max_attempts;
             if is_dead {
                 self.lines.bury(*sequence);
+                // Whoever sees that there is one finds it.
+                self.save_due = now;
                 tracing::warn!(
                     sink = self.settings.name,
                     sequence,
