@@ -20,30 +20,32 @@ const NICENESS: i32 = 15;
 
 const MAX_BACKGROUND_THREADS: usize = 4;
 
-/// Threads for tasks that can wait: they give way to all others where cores are short. Tasks that still run when it is dropped end where
-/// they wait next.
+/// Threads for tasks that can wait: they give way to all others where cores are short. They are started with the first task. Tasks that
+/// still run when it is dropped end where they wait next.
+#[derive(Default)]
 pub struct Background(Option<tokio::runtime::Runtime>);
 
 impl Background {
-    /// Starts the threads.
-    pub fn start() -> std::io::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(available_threads().min(MAX_BACKGROUND_THREADS))
-            .thread_name("background")
-            .on_thread_start(give_way)
-            .enable_all()
-            .build()?;
-        Ok(Self(Some(runtime)))
-    }
-
     /// Runs a task, and what it spawns in its turn.
     pub fn spawn<T: Send + 'static>(
-        &self,
+        &mut self,
         task: impl Future<Output = T> + Send + 'static,
-    ) -> tokio::task::JoinHandle<T> {
-        let runtime = self.0.as_ref().expect("it is there until it is dropped");
-        runtime.spawn(task)
+    ) -> std::io::Result<tokio::task::JoinHandle<T>> {
+        let runtime = match &self.0 {
+            Some(runtime) => runtime,
+            None => self.0.insert(background_threads()?),
+        };
+        Ok(runtime.spawn(task))
     }
+}
+
+fn background_threads() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(available_threads().min(MAX_BACKGROUND_THREADS))
+        .thread_name("background")
+        .on_thread_start(give_way)
+        .enable_all()
+        .build()
 }
 
 impl Drop for Background {

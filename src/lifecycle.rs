@@ -33,8 +33,8 @@ pub struct Service {
     stop: CancellationToken,
     servers: Vec<JoinHandle<()>>,
     sinks: Vec<JoinHandle<()>>,
-    /// Where sinks run, if there are any.
-    _publishing: Option<Background>,
+    /// Where sinks run.
+    _publishing: Background,
     consumers: Vec<JoinHandle<()>>,
     committer: JoinHandle<()>,
     ingest: Ingest,
@@ -90,20 +90,17 @@ impl Service {
         let intake = Intake::new(ingest.clone(), Registry::new(config.sources), quarantine);
         let stop = CancellationToken::new();
         // Events wait where cores are short, signals do not.
-        let publishing = (!config.sinks.is_empty()).then(Background::start);
-        let publishing = publishing.transpose()?;
+        let mut publishing = Background::default();
         let mut running = Vec::new();
         let mut sinks = Vec::new();
-        if let Some(publishing) = &publishing {
-            for settings in config.sinks {
-                let name = settings.name.clone();
-                let (store, durable) = (engine.store().clone(), ingest.durable());
-                let starting = publish::start(settings, store, durable, stop.clone());
-                let started = publishing.spawn(starting).await?;
-                let (sink, task) = started.with_context(|| format!("sink {name}"))?;
-                running.push(sink);
-                sinks.push(task);
-            }
+        for settings in config.sinks {
+            let name = settings.name.clone();
+            let (store, durable) = (engine.store().clone(), ingest.durable());
+            let starting = publish::start(settings, store, durable, stop.clone());
+            let started = publishing.spawn(starting)?.await?;
+            let (sink, task) = started.with_context(|| format!("sink {name}"))?;
+            running.push(sink);
+            sinks.push(task);
         }
         let consumers = config.consumers.into_iter().map(|settings| {
             let consuming = consume(settings, intake.clone(), incoming_from_json, stop.clone());

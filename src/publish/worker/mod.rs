@@ -205,16 +205,11 @@ impl Worker {
                         while let Some(delivered) = on_their_way.try_join_next_with_id() {
                             self.take_result(delivered);
                         }
-                        let answer = self.acknowledged(sequence, outcome).and_then(|answer| {
-                            if self.save_due <= clock::instant() {
-                                self.save()?;
-                            }
-                            Ok(answer)
-                        });
-                        let answer = answer.map_err(Into::into);
+                        let answer = self.acknowledged(sequence, outcome);
+                        let saved = self.save_when_due();
                         // Whoever asks after the answer sees what came of it.
                         self.show_state();
-                        let _ = reply.send(answer);
+                        let _ = reply.send(saved.and(answer).map_err(Into::into));
                         continue;
                     }
                     while let Some(delivered) = on_their_way.join_next_with_id().await {
@@ -242,11 +237,11 @@ impl Worker {
         on_their_way: &mut OnTheirWay,
     ) -> Result<Option<Instant>, StoreError> {
         self.end_snapshot();
-        if self.save_due <= now || on_their_way.is_empty() {
-            self.save()?;
-            self.save_due = now + SAVE_INTERVAL;
-        }
         self.give_up_awaited(now);
+        if on_their_way.is_empty() {
+            self.save_due = now;
+        }
+        self.save_when_due()?;
         let reads_on = self.fill(now)?;
         self.send(now, on_their_way)?;
         if reads_on {
@@ -478,6 +473,15 @@ impl Worker {
             snapshot_until: self.snapshot_until,
             replays: self.replays,
         }
+    }
+
+    fn save_when_due(&mut self) -> Result<(), StoreError> {
+        let now = clock::instant();
+        if self.save_due <= now {
+            self.save()?;
+            self.save_due = now + SAVE_INTERVAL;
+        }
+        Ok(())
     }
 
     /// Writes the cursor and what is kept beside it in one commit. It may lag behind after a crash: what was delivered is then
