@@ -51,6 +51,10 @@ use support::*;
 const TIMEOUT: Duration = Duration::from_millis(300);
 /// Senders at once.
 const SENDERS: usize = 4;
+/// Failures that the signals are spread over: a fast machine would have sent all before much has failed.
+const FAILURES: u64 = 12;
+/// Failures after which a dead letter and an erased person must have been there.
+const MOST_FAILURES: u64 = 100;
 
 fn setting(name: &str, standard: u64) -> u64 {
     let text = std::env::var(name).ok();
@@ -124,13 +128,17 @@ fn letters(mut number: u64) -> String {
     }
 }
 
-/// Sends until every signal is acknowledged, by whichever process runs.
+/// Sends until every signal is acknowledged, by whichever process runs, as far as what has failed allows.
 async fn send_all(
     signals: Vec<Signal>,
     channel: Arc<Mutex<Channel>>,
     acknowledged: Arc<AtomicU64>,
+    allowed: Arc<AtomicU64>,
 ) {
     for chunk in signals.chunks(50) {
+        while acknowledged.load(Ordering::Relaxed) >= allowed.load(Ordering::Relaxed) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
         loop {
             let running = channel.lock().clone();
             if send(chunk, running).await {
@@ -313,20 +321,25 @@ async fn nothing_is_lost_and_nothing_comes_out_of_order_though_everything_fails(
     let mut process = Process::start_with(directory.path(), &settings).await;
     let channel = Arc::new(Mutex::new(process.channel.clone()));
     let acknowledged = Arc::new(AtomicU64::new(0));
+    let allowed = Arc::new(AtomicU64::new(0));
     let all = signals(count, seed);
     let mut senders = tokio::task::JoinSet::new();
     let share = |sender| all.iter().skip(sender).step_by(SENDERS + 1).cloned();
+    let sending =
+        |own: Vec<Signal>| send_all(own, channel.clone(), acknowledged.clone(), allowed.clone());
     for sender in 0..SENDERS {
-        let own = share(sender).collect();
-        senders.spawn(send_all(own, channel.clone(), acknowledged.clone()));
+        senders.spawn(sending(share(sender).collect()));
     }
     // The last share comes out of a broker, which is killed as well.
     match brokers.send(share(SENDERS).collect()).await {
-        Ok(sending) => {
-            acknowledged.fetch_add(share(SENDERS).count() as u64, Ordering::Relaxed);
-            senders.spawn(async { sending.await.expect("all are at the broker") });
+        Ok(by_broker) => {
+            let (acknowledged, own) = (acknowledged.clone(), share(SENDERS).count() as u64);
+            senders.spawn(async move {
+                by_broker.await.expect("all are at the broker");
+                acknowledged.fetch_add(own, Ordering::Relaxed);
+            });
         }
-        Err(own) => drop(senders.spawn(send_all(own, channel.clone(), acknowledged.clone()))),
+        Err(own) => drop(senders.spawn(sending(own))),
     }
     let watched = Arc::new(Mutex::new(Vec::new()));
     let watching = tokio::spawn(watch_sink(channel.clone(), watched.clone()));
@@ -342,11 +355,16 @@ async fn nothing_is_lost_and_nothing_comes_out_of_order_though_everything_fails(
     });
 
     let (mut chance, mut kills, mut erased) = (Chance::new(seed + 1), 0, 0);
-    while !is_over.load(Ordering::Relaxed) {
+    let mut is_too_quiet = true;
+    while !is_over.load(Ordering::Relaxed) || (is_too_quiet && kills < MOST_FAILURES) {
+        allowed.store((kills + 1) * count / FAILURES, Ordering::Relaxed);
         tokio::time::sleep(Duration::from_millis(300 + chance.below(1_500))).await;
         let somebody = &all[chance.below(count) as usize];
         erased += u64::from(erase(&process.channel, somebody).await);
         brokers.fail(&mut chance).await;
+        let has_dead_letters =
+            (sinks(&process.channel).await.iter()).any(|sink| sink.dead_letters > 0);
+        is_too_quiet = erased == 0 || !has_dead_letters;
         process.kill();
         kills += 1;
         process = Process::start_with(directory.path(), &settings).await;
