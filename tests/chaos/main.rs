@@ -133,12 +133,11 @@ async fn send_all(
     signals: Vec<Signal>,
     channel: Arc<Mutex<Channel>>,
     acknowledged: Arc<AtomicU64>,
-    allowed: Arc<AtomicU64>,
+    allowed: Arc<Semaphore>,
 ) {
     for chunk in signals.chunks(50) {
-        while acknowledged.load(Ordering::Relaxed) >= allowed.load(Ordering::Relaxed) {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        let turn = allowed.acquire_many(chunk.len() as u32).await;
+        turn.expect("it is open").forget();
         loop {
             let running = channel.lock().clone();
             if send(chunk, running).await {
@@ -321,7 +320,7 @@ async fn nothing_is_lost_and_nothing_comes_out_of_order_though_everything_fails(
     let mut process = Process::start_with(directory.path(), &settings).await;
     let channel = Arc::new(Mutex::new(process.channel.clone()));
     let acknowledged = Arc::new(AtomicU64::new(0));
-    let allowed = Arc::new(AtomicU64::new(0));
+    let allowed = Arc::new(Semaphore::new(0));
     let all = signals(count, seed);
     let mut senders = tokio::task::JoinSet::new();
     let share = |sender| all.iter().skip(sender).step_by(SENDERS + 1).cloned();
@@ -333,11 +332,8 @@ async fn nothing_is_lost_and_nothing_comes_out_of_order_though_everything_fails(
     // The last share comes out of a broker, which is killed as well.
     match brokers.send(share(SENDERS).collect()).await {
         Ok(by_broker) => {
-            let (acknowledged, own) = (acknowledged.clone(), share(SENDERS).count() as u64);
-            senders.spawn(async move {
-                by_broker.await.expect("all are at the broker");
-                acknowledged.fetch_add(own, Ordering::Relaxed);
-            });
+            acknowledged.fetch_add(share(SENDERS).count() as u64, Ordering::Relaxed);
+            senders.spawn(async { by_broker.await.expect("all are at the broker") });
         }
         Err(own) => drop(senders.spawn(sending(own))),
     }
@@ -357,7 +353,7 @@ async fn nothing_is_lost_and_nothing_comes_out_of_order_though_everything_fails(
     let (mut chance, mut kills, mut erased) = (Chance::new(seed + 1), 0, 0);
     let mut is_too_quiet = true;
     while !is_over.load(Ordering::Relaxed) || (is_too_quiet && kills < MOST_FAILURES) {
-        allowed.store((kills + 1) * count / FAILURES, Ordering::Relaxed);
+        allowed.add_permits((count / FAILURES + 1) as usize);
         tokio::time::sleep(Duration::from_millis(300 + chance.below(1_500))).await;
         let somebody = &all[chance.below(count) as usize];
         erased += u64::from(erase(&process.channel, somebody).await);
