@@ -1,4 +1,5 @@
-//! Sinks that take everything: a webhook in this process, and NATS where a server is installed.
+//! Sinks that take everything: a webhook in this process, and NATS where a server is installed. Elsewhere consumers have machines of their
+//! own; here they give way to the service.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -7,6 +8,7 @@ use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::post;
 use tonic::transport::Channel;
+use veridem::executor::Background;
 use veridem_proto::v1;
 use veridem_proto::v1::operations_service_client::OperationsServiceClient;
 
@@ -15,6 +17,7 @@ use crate::nats_server::NatsServer;
 
 /// Running consumers.
 pub struct Sinks {
+    _consumers: Background,
     /// Runs as long as this lives.
     #[cfg(feature = "nats")]
     _nats: Option<NatsServer>,
@@ -27,9 +30,10 @@ impl Sinks {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
         let url = format!("http://{}/events", listener.local_addr()?);
         let taken = post(|_: axum::body::Bytes| std::future::ready(StatusCode::NO_CONTENT));
-        tokio::spawn(
-            async move { axum::serve(listener, Router::new().route("/events", taken)).await },
-        );
+        let mut consumers = Background::default();
+        consumers.spawn(async move {
+            axum::serve(listener, Router::new().route("/events", taken)).await
+        })?;
         let settings = format!(
             "\n[[sinks]]\nname = \"webhook\"\nkind = \"webhook\"\nurl = {url:?}\nsecret = \"known to both\"\nbatch = 100\n"
         );
@@ -37,20 +41,29 @@ impl Sinks {
         {
             let _ = directory;
             println!("no NATS: built without --features nats");
-            Ok(Self { settings })
+            Ok(Self {
+                _consumers: consumers,
+                settings,
+            })
         }
         #[cfg(feature = "nats")]
         {
             let mut settings = settings;
-            let nats = NatsServer::start(directory, 1 << 20);
-            if let Some(nats) = &nats {
+            let directory = directory.to_owned();
+            let started = consumers.spawn(async move {
+                let nats = NatsServer::start(&directory, 1 << 20)?;
                 nats.stream().await;
+                Some(nats)
+            });
+            let nats = started?.await?;
+            if let Some(nats) = &nats {
                 settings.push_str(&format!(
                     "\n[[sinks]]\nname = \"nats\"\nkind = \"nats\"\nurl = {:?}\nsubject = \"retail.identity\"\n",
                     nats.url
                 ));
             }
             Ok(Self {
+                _consumers: consumers,
                 _nats: nats,
                 settings,
             })

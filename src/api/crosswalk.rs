@@ -12,7 +12,7 @@ use super::operations::refused;
 use super::resolution::identity_id;
 use super::{Api, Caller, convert, status};
 use crate::clock;
-use crate::publish::Filter;
+use crate::publish::{Filter, Told};
 use crate::resolver::{EngineError, Moment, validate_id};
 use crate::store::{
     EventKind, IdentityId, Store, StoreError, StoredIdentity, StoredReference, Tenant, Write,
@@ -161,15 +161,19 @@ impl Api {
         let first = first?;
         let sink = self.sink(&caller, &first.sink)?;
         let repairs = first.repair;
+        let state = sink.state();
         let mut comparison = Comparison {
             tenant: caller.tenant.clone(),
             filter: sink.settings.filter.clone(),
             // What comes after is on its way.
-            as_of: sink.state().cursor,
+            told: Told {
+                until: state.cursor,
+                last_snapshot: state.last_snapshot,
+            },
             held: FxHashSet::default(),
             summary: v1::ReconcileSummary::default(),
         };
-        comparison.summary.as_of_sequence = comparison.as_of;
+        comparison.summary.as_of_sequence = state.cursor;
         let name = first.sink.clone();
         let mut next = Some(first);
         while let Some(request) = next {
@@ -266,7 +270,7 @@ impl Api {
 struct Comparison {
     tenant: Tenant,
     filter: Filter,
-    as_of: u64,
+    told: Told,
     held: FxHashSet<IdentityId>,
     summary: v1::ReconcileSummary,
 }
@@ -308,14 +312,14 @@ impl Comparison {
             self.held.insert(identity.id);
             discrepancy.version = identity.version;
             if let Some(ended) = &identity.ended {
-                if ended.sequence <= self.as_of {
+                if ended.sequence <= self.told.until {
                     self.summary.ended += 1;
                     discrepancy.set_kind(v1::DiscrepancyKind::Ended);
                     let successors = ended.successors.iter().map(|id| id.to_string());
                     discrepancy.successor_identity_ids = successors.collect();
                     wrong.push((discrepancy, ended.sequence));
                 }
-            } else if identity.changed_at_sequence <= self.as_of {
+            } else if identity.changed_at_sequence <= self.told.until {
                 if identity.members.is_empty() {
                     self.summary.ended += 1;
                     discrepancy.set_kind(v1::DiscrepancyKind::Ended);
@@ -323,9 +327,9 @@ impl Comparison {
                 } else if identity.version != held.version {
                     let told = self
                         .filter
-                        .latest(store, &self.tenant, &identity, self.as_of)?;
+                        .latest(store, &self.tenant, &identity, self.told)?;
                     let least = told.as_ref().map_or(0, |told| told.identity.version);
-                    // A snapshot may have told more than the filter lets through.
+                    // A consumer may have asked for more than the filter lets through.
                     if held.version < least || held.version > identity.version {
                         self.summary.stale += 1;
                         discrepancy.version = least;
@@ -354,7 +358,7 @@ impl Comparison {
             // Of one that the filter lets nothing through of, the consumer was told nothing.
             if let Some(told) = self
                 .filter
-                .latest(store, &self.tenant, &identity, self.as_of)?
+                .latest(store, &self.tenant, &identity, self.told)?
             {
                 let mut discrepancy = v1::Discrepancy {
                     identity_id: identity.id.to_string(),
@@ -371,7 +375,7 @@ impl Comparison {
 
     fn is_wanted(&self, identity: &StoredIdentity) -> bool {
         self.filter.holds(identity)
-            && identity.changed_at_sequence <= self.as_of
+            && identity.changed_at_sequence <= self.told.until
             && !self.held.contains(&identity.id)
     }
 }

@@ -15,6 +15,15 @@ pub struct Filter {
     pub sources: Vec<String>,
 }
 
+/// How far a sink was told.
+#[derive(Clone, Copy, Debug)]
+pub struct Told {
+    /// Every event that it wants, up to this one.
+    pub until: u64,
+    /// Every living identity, as it was after this event; 0: never.
+    pub last_snapshot: u64,
+}
+
 impl Filter {
     /// Whether the sink wants an event.
     pub fn takes(
@@ -26,7 +35,7 @@ impl Filter {
         Ok(self.takes_kind(event.kind) && self.concerns(store, tenant, event)?)
     }
 
-    fn takes_kind(&self, kind: EventKind) -> bool {
+    pub(super) fn takes_kind(&self, kind: EventKind) -> bool {
         self.kinds.is_empty() || self.kinds.contains(&kind)
     }
 
@@ -64,19 +73,22 @@ impl Filter {
             && self.has_source(&identity.member_keys)
     }
 
-    /// The latest event of an identity that the sink wants, up to a sequence number.
+    /// The latest event of an identity that the sink was told: one that it wants, or what a snapshot told, whatever its kind.
     pub fn latest(
         &self,
         store: &dyn Store,
         tenant: &Tenant,
         identity: &StoredIdentity,
-        until: u64,
+        told: Told,
     ) -> Result<Option<Arc<StoredEvent>>, StoreError> {
         let mut next = store.event(tenant, identity.changed_at_sequence)?;
+        let mut is_after_snapshot = true;
         while let Some(event) = next {
             let before = store.event(tenant, event.previous_sequence)?;
-            if event.sequence <= until
-                && self.takes_kind(event.kind)
+            let is_of_snapshot = is_after_snapshot && event.sequence <= told.last_snapshot;
+            is_after_snapshot &= !is_of_snapshot;
+            if event.sequence <= told.until
+                && (is_of_snapshot || self.takes_kind(event.kind))
                 && self.concerns_after(&event, || Ok(before.clone()))?
             {
                 return Ok(Some(event));

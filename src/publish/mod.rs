@@ -23,7 +23,7 @@ mod worker;
 
 pub use cloud_event::event_data;
 pub use event_schema::event_schemas;
-pub use filter::Filter;
+pub use filter::{Filter, Told};
 pub use mapping::{MappedRequest, Mapping, samples};
 pub use settings::{Bounds, SinkKind, SinkSettings};
 pub use watch::WatchedEvent;
@@ -48,6 +48,8 @@ use worker::Worker;
 pub struct SinkState {
     /// Every event up to this one is delivered, left out by the filter, or among `retries` and `dead_letters`.
     pub cursor: u64,
+    /// The latest event when it was last asked to deliver a snapshot; 0: never.
+    pub last_snapshot: u64,
     /// Events that failed and are tried again, and those that wait behind them or behind dead letters.
     pub retries: u64,
     /// Events that were given up.

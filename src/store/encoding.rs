@@ -30,6 +30,7 @@ pub(super) enum Tag {
     ModelChange = b'n',
     SinkCursor = b'u',
     SinkReplay = b'b',
+    SinkSnapshot = b'd',
     Delivery = b'h',
     Quarantined = b'q',
     Erasure = b'y',

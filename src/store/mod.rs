@@ -10,6 +10,7 @@ mod fjall_store;
 mod keyed;
 mod memory_store;
 mod migrate;
+mod sinks;
 mod sled_store;
 mod spaces;
 mod types;
@@ -20,13 +21,14 @@ pub use fjall_queue::{DurableQueue, QueueChange};
 pub use fjall_store::FjallStore;
 pub use keyed::KeyedStore;
 pub use memory_store::MemoryStore;
+pub use sinks::{SinkProgress, StoredDelivery, StoredReference};
 pub use sled_store::SledStore;
 pub use types::{
     Cause, Counters, Ended, EventKind, Generation, IdentityId, ModelPhase, Moved,
-    QuarantineContent, QuarantineId, RecordNumber, ReviewReason, SignalReceipt, SinkProgress,
-    StoredAnswer, StoredDelivery, StoredEdge, StoredErasure, StoredEvent, StoredFold,
-    StoredIdentity, StoredModel, StoredModelChange, StoredOverride, StoredQuarantined,
-    StoredRecord, StoredReference, StoredReviewTask, Tenant, Undone,
+    QuarantineContent, QuarantineId, RecordNumber, ReviewReason, SignalReceipt, StoredAnswer,
+    StoredEdge, StoredErasure, StoredEvent, StoredFold, StoredIdentity, StoredModel,
+    StoredModelChange, StoredOverride, StoredQuarantined, StoredRecord, StoredReviewTask, Tenant,
+    Undone,
 };
 
 use std::path::Path;

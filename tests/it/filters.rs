@@ -62,10 +62,13 @@ async fn a_sink_of_some_kinds_hears_of_no_others_and_holds_nothing_wrongly() {
     let mut filtered = sink(&consumer);
     filtered.filter.kinds = vec![EventKind::Created, EventKind::Merged];
     config.sinks = vec![filtered];
-    let running = Running::start_with(config).await;
+    let running = Running::start_with(config.clone()).await;
     churn(&running, 0..60).await;
     zoe(&running, 1, 0).await;
     zoe(&running, 1, 1).await;
+    let attributes = vec![name("Ada", "Quill"), email("ada@quill.org")];
+    let ada = update("ada", "crm/ada", attributes);
+    submit(&running, ada).await.expect("accepted");
     settled(&running).await;
     let received = std::mem::take(&mut *consumer.received.lock());
     assert!(kinds(&received).is_subset(&BTreeSet::from(["created", "merged"])));
@@ -84,14 +87,14 @@ async fn a_sink_of_some_kinds_hears_of_no_others_and_holds_nothing_wrongly() {
     let (wrong, summary) = reconcile(&running, Vec::new(), false).await;
     let living = held(&received).len() as u64 - summary_of_ended(&running, &received).await;
     assert_eq!(summary.missing, living);
-    let zoe = received.iter().rfind(|event| {
+    let last_told = received.iter().rfind(|event| {
         let golden = &event["data"]["identity"]["golden"];
         golden["email"] == "zoe@webber.org"
     });
-    let zoe = zoe.expect("she was created");
+    let last_told = last_told.expect("she was created");
     let told = wrong
         .iter()
-        .find(|it| zoe["subject"] == it.identity_id.as_str())
+        .find(|it| last_told["subject"] == it.identity_id.as_str())
         .expect("she is missing");
     assert_eq!(told.version, 1, "what it was told, not what is");
 
@@ -99,6 +102,28 @@ async fn a_sink_of_some_kinds_hears_of_no_others_and_holds_nothing_wrongly() {
     snapshot(&running).await;
     let received = std::mem::take(&mut *consumer.received.lock());
     assert_eq!(kinds(&received), BTreeSet::from(["snapshot"]));
+
+    // From then on it was told of all of them, and gets back what only the snapshot told it.
+    let living = received.len() as u64;
+    let (wrong, summary) = reconcile(&running, held(&received), false).await;
+    assert_eq!(wrong, Vec::new(), "{summary:?}");
+    let (_, summary) = reconcile(&running, Vec::new(), true).await;
+    assert_eq!((summary.missing, summary.repairs_queued), (living, living));
+    settled(&running).await;
+    let repaired = std::mem::take(&mut *consumer.received.lock());
+    assert_eq!(view_of(&repaired), view_of(&received));
+    assert_eq!(kinds(&repaired), BTreeSet::from(["created", "snapshot"]));
+
+    // An update that it does not want leaves it with what the snapshot told, also after a restart.
+    zoe(&running, 1, 2).await;
+    settled(&running).await;
+    running.stop().await;
+    let running = Running::start_with(config).await;
+    let (wrong, summary) = reconcile(&running, held(&received), false).await;
+    assert_eq!(wrong, Vec::new(), "{summary:?}");
+    assert_eq!(consumer.received.lock().len(), 0);
+    snapshot(&running).await;
+    let received = std::mem::take(&mut *consumer.received.lock());
     running.stop().await;
     let store = crate::publishing::store_of(directory.path());
     assert_eq!(view_of(&received), view_of_store(&store, &tenant()));

@@ -133,6 +133,7 @@ async fn a_replay_into_a_file_goes_on_after_a_restart_before_its_first_line() {
     let progress = SinkProgress {
         cursor: 0,
         snapshot_until: 0,
+        last_snapshot: 0,
         replays: 1,
     };
     let tenant = Tenant::default_tenant();

@@ -8,6 +8,7 @@ use super::consumer::Awaited;
 use super::{MAX_STORED, Worker};
 use crate::clock;
 use crate::publish::breaker::Breaker;
+use crate::publish::filter::Told;
 use crate::publish::lines::Lines;
 use crate::publish::watch::Watcher;
 use crate::publish::{Command, CommandError, DeadLetters, ReplayFrom};
@@ -73,7 +74,7 @@ impl Worker {
                 continue;
             }
             let event = self.read(sequence)?;
-            if self.takes(&event)? {
+            if self.takes(&event)? || self.is_of_snapshot(&event)? {
                 queued += u64::from(self.enter_repair(event, now)?);
             }
         }
@@ -103,6 +104,23 @@ impl Worker {
         Ok(true)
     }
 
+    /// Whether an event is what the last snapshot told of its identity, up to where that has come.
+    fn is_of_snapshot(&self, event: &StoredEvent) -> Result<bool, StoreError> {
+        let (store, tenant) = (self.store.as_ref(), self.tenant());
+        let Some(identity) = store.identity(tenant, &event.identity.id)? else {
+            return Ok(false);
+        };
+        let told = Told {
+            until: self.last_read.min(self.last_snapshot),
+            last_snapshot: self.last_snapshot,
+        };
+        let of_snapshot = self
+            .settings
+            .filter
+            .latest(store, tenant, &identity, told)?;
+        Ok(of_snapshot.is_some_and(|it| it.sequence == event.sequence))
+    }
+
     /// The latest event that the sink was told of an identity, where that came after this one of it.
     fn latest_after(&self, event: &StoredEvent) -> Result<Option<Arc<StoredEvent>>, StoreError> {
         let (store, tenant) = (self.store.as_ref(), self.tenant());
@@ -120,7 +138,11 @@ impl Worker {
             }
         }
         let filter = &self.settings.filter;
-        let latest = filter.latest(store, tenant, &identity, self.last_read)?;
+        let told = Told {
+            until: self.last_read,
+            last_snapshot: self.last_snapshot,
+        };
+        let latest = filter.latest(store, tenant, &identity, told)?;
         Ok(latest.filter(|latest| latest.sequence > event.sequence))
     }
 
@@ -147,10 +169,11 @@ impl Worker {
         for (sequence, _) in self.stored_after(first - 1)? {
             self.write_delivery(sequence, None);
         }
-        self.snapshot_until = match from {
-            ReplayFrom::Snapshot => durable,
-            _ => 0,
-        };
+        self.snapshot_until = 0;
+        if let ReplayFrom::Snapshot = from {
+            self.snapshot_until = durable;
+            self.last_snapshot = durable;
+        }
         self.replays += 1;
         self.last_read = first - 1;
         self.lines = Lines::default();

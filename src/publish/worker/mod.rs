@@ -92,6 +92,7 @@ pub(super) struct Worker {
     /// What an earlier run could not deliver, of events that are not read yet.
     beyond: FxHashMap<u64, StoredDelivery>,
     snapshot_until: u64,
+    last_snapshot: u64,
     replays: u64,
     saved: SinkProgress,
     unsaved: Vec<Write>,
@@ -142,6 +143,7 @@ impl Worker {
             last_read: saved.cursor,
             beyond: FxHashMap::default(),
             snapshot_until: saved.snapshot_until,
+            last_snapshot: saved.last_snapshot,
             replays: saved.replays,
             saved,
             unsaved: Vec::new(),
@@ -350,10 +352,12 @@ impl Worker {
         on_their_way: &mut OnTheirWay,
     ) {
         let (target, settings) = (self.target.clone(), self.settings.clone());
+        // What the filter lets through of no other kind went out as part of a snapshot, and is repaired as that.
         let is_snapshot = |event: &StoredEvent| {
-            event.sequence <= self.snapshot_until
-                && event.kind != EventKind::Erased
-                && !self.repaired.contains(&event.sequence)
+            let is_in_snapshot =
+                event.sequence <= self.snapshot_until && !self.repaired.contains(&event.sequence);
+            event.kind != EventKind::Erased
+                && (is_in_snapshot || !self.settings.filter.takes_kind(event.kind))
         };
         let events: Vec<_> = events
             .into_iter()
@@ -471,6 +475,7 @@ impl Worker {
         SinkProgress {
             cursor: self.lines.cursor(self.last_read),
             snapshot_until: self.snapshot_until,
+            last_snapshot: self.last_snapshot,
             replays: self.replays,
         }
     }
@@ -522,6 +527,7 @@ impl Worker {
         let (stored, dead) = (self.lines.stored(), self.lines.dead());
         *self.state.lock() = SinkState {
             cursor,
+            last_snapshot: self.last_snapshot,
             retries: (stored - dead) as u64,
             dead_letters: dead as u64,
             is_down: self.breaker.is_down(),

@@ -500,9 +500,11 @@ impl<E: Engine> Store for KeyedStore<E> {
         let cursor: Option<u64> = self.get("sink cursor", key(Tag::SinkCursor))?;
         let replay: Option<(u64, u64)> = self.get("sink replay", key(Tag::SinkReplay))?;
         let (snapshot_until, replays) = replay.unwrap_or_default();
+        let last_snapshot: Option<u64> = self.get("sink snapshot", key(Tag::SinkSnapshot))?;
         Ok(SinkProgress {
             cursor: cursor.unwrap_or_default(),
             snapshot_until,
+            last_snapshot: last_snapshot.unwrap_or_default(),
             replays,
         })
     }

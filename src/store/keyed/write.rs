@@ -207,6 +207,10 @@ impl<E: Engine> KeyedStore<E> {
                     let replay = (progress.snapshot_until, progress.replays);
                     batch.push((key(Tag::SinkReplay), Some(encode(&replay))));
                 }
+                if progress.last_snapshot > 0 {
+                    let snapshot = encode(&progress.last_snapshot);
+                    batch.push((key(Tag::SinkSnapshot), Some(snapshot)));
+                }
             }
             Write::Delivery(sink, sequence, delivery) => batch.push((
                 key(Tag::Delivery).text(&sink).number(sequence).bytes(),
