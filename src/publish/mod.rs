@@ -269,8 +269,14 @@ impl Outgoing {
     }
 }
 
+/// What most events take as JSON: room for it at once, so that it is not moved as it grows.
+const MOST_EVENTS_BYTES: usize = 2_048;
+
 fn json_of(event: &impl serde::Serialize) -> Result<String, Failure> {
-    serde_json::to_string(event).map_err(|cause| Failure::Rejected(cause.to_string()))
+    let mut json = Vec::with_capacity(MOST_EVENTS_BYTES);
+    serde_json::to_writer(&mut json, event)
+        .map_err(|cause| Failure::Rejected(cause.to_string()))?;
+    String::from_utf8(json).map_err(|cause| Failure::Rejected(cause.to_string()))
 }
 
 const NOT_IN_TIME: &str = "the consumer did not answer in time";

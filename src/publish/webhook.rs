@@ -232,10 +232,17 @@ impl Webhook {
                     .iter()
                     .map(Outgoing::cloud_event)
                     .collect::<Result<_, _>>()?;
+                let bytes: usize = bodies.iter().map(|body| body.len() + 1).sum();
+                let mut batch = String::with_capacity(bytes + 1);
+                for body in bodies {
+                    batch.push(if batch.is_empty() { '[' } else { ',' });
+                    batch.push_str(body);
+                }
+                batch.push(']');
                 (
                     format!("{first_id}+{}", several.len() - 1),
                     "application/cloudevents-batch+json",
-                    format!("[{}]", bodies.join(",")),
+                    batch,
                 )
             }
         };
