@@ -20,8 +20,8 @@ use crate::resolver::{
 };
 use crate::schema::{CONTRACT, read_json};
 use crate::store::{
-    EventKind, IdentityId, QuarantineContent, QuarantineId, ReviewReason, StoredEvent,
-    StoredIdentity, StoredOverride, StoredQuarantined, StoredReviewTask,
+    EventKind, IdentityId, QuarantineContent, QuarantineId, ReviewReason, StoredAuditEntry,
+    StoredEvent, StoredIdentity, StoredOverride, StoredQuarantined, StoredReviewTask,
 };
 
 pub(super) fn record_key(field: &str, message: Option<v1::RecordKey>) -> Result<RecordKey, Status> {
@@ -413,5 +413,23 @@ pub(super) fn steward_outcome(answer: &StewardAnswer) -> v1::StewardOutcome {
         identity_ids: answer.identities.iter().map(id).collect(),
         events: answer.events.iter().map(event).collect(),
         sequence: answer.sequence,
+    }
+}
+
+/// An entry of the audit log.
+pub(super) fn audit_entry(entry: StoredAuditEntry) -> v1::AuditEntry {
+    let (first_event, last_event) = entry.events.unwrap_or_default();
+    v1::AuditEntry {
+        number: entry.number,
+        at_ms: entry.at_ms,
+        principal: entry.principal,
+        call: entry.call,
+        subjects: entry.subjects,
+        note: entry.note,
+        note_hash: entry.note_hash.to_vec(),
+        first_event,
+        last_event,
+        previous_hash: entry.previous_hash.to_vec(),
+        hash: entry.hash.to_vec(),
     }
 }

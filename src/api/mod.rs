@@ -27,11 +27,11 @@ use tonic::service::Routes;
 use tonic::{Request, Status};
 use veridem_proto::v1;
 
-use crate::clock::Stopwatch;
+use crate::clock::{self, Stopwatch};
 use crate::executor::available_threads;
 use crate::intake::Intake;
 use crate::publish::Sink;
-use crate::resolver::{Engine, EngineError, Ingest, ModelChanges};
+use crate::resolver::{AuditedCall, Engine, EngineError, Ingest, ModelChanges};
 
 /// The largest message that is taken, bytes.
 pub(crate) const MAX_MESSAGE_BYTES: usize = 1 << 20;
@@ -179,6 +179,28 @@ impl Api {
         .await;
         observe(call, stopwatch, result.as_ref().err());
         result
+    }
+
+    /// Writes a call down before it is carried out.
+    async fn audit(
+        &self,
+        caller: &Caller,
+        call: &'static str,
+        subjects: Vec<String>,
+    ) -> Result<(), Status> {
+        let (engine, tenant) = (self.engine.clone(), caller.tenant.clone());
+        let call = AuditedCall {
+            principal: caller.principal.clone(),
+            call,
+            subjects,
+            note: String::new(),
+        };
+        let written =
+            tokio::task::spawn_blocking(move || engine.audit(&tenant, call, clock::now_ms()));
+        let written = written.await;
+        written
+            .map_err(|_| Status::internal("the call failed"))?
+            .map_err(status::of)
     }
 
     /// Asks the engine for what a few look-ups bring: handing that to another thread would take longer than the answer.

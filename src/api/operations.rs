@@ -14,7 +14,7 @@ use super::{Api, observe, page, status};
 use crate::clock::{self, Stopwatch};
 use crate::executor;
 use crate::publish::{CommandError, DeadLetters, ReplayFrom, Sink};
-use crate::resolver::{Abandoned, Engine, EngineError, Matcher};
+use crate::resolver::{Abandoned, AuditedCall, Engine, EngineError, Matcher};
 use crate::store::{ModelPhase, Tenant, write_backup};
 
 const CHUNK_BYTES: usize = 64 << 10;
@@ -91,6 +91,7 @@ impl OperationsService for Api {
         request: Request<v1::BackupRequest>,
     ) -> Result<Response<Self::BackupStream>, Status> {
         let caller = self.caller(&request)?;
+        self.audit(&caller, "Backup", Vec::new()).await?;
         tracing::info!(
             principal = caller.principal,
             tenant = caller.tenant.as_str(),
@@ -177,12 +178,20 @@ impl OperationsService for Api {
             .ask("ActivateModel", move |engine| {
                 let matcher =
                     wanted_matcher(engine, &caller.tenant, &request.model, &request.rules)?;
+                let now_ms = clock::now_ms();
+                let call = AuditedCall {
+                    principal: caller.principal.clone(),
+                    call: "ActivateModel",
+                    subjects: vec![format!("model {}", matcher.fingerprint)],
+                    note: String::new(),
+                };
+                engine.audit(&caller.tenant, call, now_ms)?;
                 engine.begin_model_change(
                     &caller.tenant,
                     &matcher,
                     &caller.principal,
                     limit,
-                    clock::now_ms(),
+                    now_ms,
                 )?;
                 tracing::info!(
                     principal = caller.principal,
@@ -351,7 +360,10 @@ impl OperationsService for Api {
         let caller = self.caller(&request)?;
         let request = request.into_inner();
         let sink = self.sink(&caller, &request.sink)?;
-        let redriven = sink.redrive(named(request.sequences, request.all)?);
+        let named = named(request.sequences, request.all)?;
+        let subjects = vec![sink_subject(&request.sink)];
+        self.audit(&caller, "RedriveDeadLetters", subjects).await?;
+        let redriven = sink.redrive(named);
         let redriven = commanded("RedriveDeadLetters", redriven).await?;
         tracing::info!(
             principal = caller.principal,
@@ -369,7 +381,10 @@ impl OperationsService for Api {
         let caller = self.caller(&request)?;
         let request = request.into_inner();
         let sink = self.sink(&caller, &request.sink)?;
-        let discarded = sink.discard(named(request.sequences, request.all)?);
+        let named = named(request.sequences, request.all)?;
+        let subjects = vec![sink_subject(&request.sink)];
+        self.audit(&caller, "DiscardDeadLetters", subjects).await?;
+        let discarded = sink.discard(named);
         let discarded = commanded("DiscardDeadLetters", discarded).await?;
         tracing::warn!(
             principal = caller.principal,
@@ -399,6 +414,8 @@ impl OperationsService for Api {
                 ));
             }
         };
+        let subjects = vec![sink_subject(&request.sink)];
+        self.audit(&caller, "ReplaySink", subjects).await?;
         let first_sequence = commanded("ReplaySink", sink.replay(from)).await?;
         tracing::info!(
             principal = caller.principal,
@@ -408,6 +425,11 @@ impl OperationsService for Api {
         );
         Ok(Response::new(v1::ReplaySinkResponse { first_sequence }))
     }
+}
+
+/// How a sink is called in the audit log.
+fn sink_subject(name: &str) -> String {
+    format!("sink {name}")
 }
 
 /// The dead letters that a call names.

@@ -20,6 +20,8 @@ impl PrivacyService for Api {
     ) -> Result<Response<v1::ExportPersonResponse>, Status> {
         let caller = self.caller(&request)?;
         let id = identity_id(request.into_inner().identity_id)?;
+        let subjects = vec![format!("identity {id}")];
+        self.audit(&caller, "ExportPerson", subjects).await?;
         tracing::info!(
             principal = caller.principal,
             tenant = caller.tenant.as_str(),

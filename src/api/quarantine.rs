@@ -72,15 +72,19 @@ impl Api {
         let caller = self.caller(&request)?;
         let request = request.into_inner();
         let result = async {
-            let id = quarantine_id(&request.quarantine_id)?;
+            let id = quarantine_id(&request.quarantine_id).map_err(status::of)?;
             let mended = match request.signal {
                 None => None,
-                mended => Some(convert::incoming(mended)?),
+                mended => Some(convert::incoming(mended).map_err(status::of)?),
             };
-            let (signal_id, ack) = self.intake.resubmit(&caller.tenant, id, mended).await?;
+            let subjects = vec![quarantine_subject(id)];
+            let audited = self.audit(&caller, "ResubmitQuarantined", subjects);
+            audited.await?;
+            let resubmitted = self.intake.resubmit(&caller.tenant, id, mended).await;
+            let (signal_id, ack) = resubmitted.map_err(status::of)?;
             Ok(ack_message(signal_id, ack))
         };
-        let result = result.await.map_err(status::of);
+        let result: Result<_, Status> = result.await;
         observe("ResubmitQuarantined", stopwatch, result.as_ref().err());
         tracing::info!(
             principal = caller.principal,
@@ -101,10 +105,15 @@ impl Api {
             return Err(status::invalid("quarantine_ids", "must be 1 to 1000"));
         }
         let result = async {
-            let ids: Result<_, EngineError> = ids.iter().map(|id| quarantine_id(id)).collect();
-            self.intake.quarantine().remove(&caller.tenant, ids?).await
+            let ids: Result<Vec<_>, EngineError> = ids.iter().map(|id| quarantine_id(id)).collect();
+            let ids = ids.map_err(status::of)?;
+            let subjects = ids.iter().map(|id| quarantine_subject(*id)).collect();
+            let audited = self.audit(&caller, "DiscardQuarantined", subjects);
+            audited.await?;
+            let removed = self.intake.quarantine().remove(&caller.tenant, ids).await;
+            removed.map_err(status::of)
         };
-        let result = result.await.map_err(status::of);
+        let result: Result<_, Status> = result.await;
         observe("DiscardQuarantined", stopwatch, result.as_ref().err());
         let discarded = result?;
         tracing::warn!(
@@ -114,6 +123,11 @@ impl Api {
         );
         Ok(Response::new(v1::DiscardQuarantinedResponse { discarded }))
     }
+}
+
+/// How something that is set aside is called in the audit log.
+fn quarantine_subject(id: QuarantineId) -> String {
+    format!("quarantined {id}")
 }
 
 fn quarantine_id(text: &str) -> Result<QuarantineId, EngineError> {

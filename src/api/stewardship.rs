@@ -193,6 +193,26 @@ impl StewardshipService for Api {
             next_page_token: next.unwrap_or_default(),
         }))
     }
+
+    async fn list_audit_entries(
+        &self,
+        request: Request<v1::ListAuditEntriesRequest>,
+    ) -> Result<Response<v1::ListAuditEntriesResponse>, Status> {
+        let caller = self.caller(&request)?;
+        let request = request.into_inner();
+        let size = page::size(request.page_size, 100, 1_000)?;
+        let after = page::number(&request.page_token)?.unwrap_or_default();
+        let response = self.ask("ListAuditEntries", move |engine| {
+            let entries = engine.store().audit_entries(&caller.tenant, after, size)?;
+            let last = entries.last().filter(|_| entries.len() == size);
+            let next = last.map(|last| page::token(&last.number.to_be_bytes()));
+            Ok(v1::ListAuditEntriesResponse {
+                next_page_token: next.unwrap_or_default(),
+                audit_entries: entries.into_iter().map(convert::audit_entry).collect(),
+            })
+        });
+        Ok(Response::new(response.await?))
+    }
 }
 
 /// What goes with a decision, checked.
@@ -237,6 +257,7 @@ impl Api {
         let request = StewardRequest {
             action,
             expected_versions: call.expected_versions,
+            call: name,
             principal: caller.principal,
             note: call.note,
             idempotency_key: call.idempotency_key,

@@ -1,5 +1,6 @@
 //! The command line: one file per command.
 
+mod audit;
 mod backup;
 mod dedupe;
 mod demo;
@@ -47,6 +48,7 @@ enum Command {
     Mapping(mapping::MappingArguments),
     Sources(quarantine::SourcesArguments),
     Quarantine(quarantine::QuarantineArguments),
+    Audit(audit::AuditArguments),
     Schemas(schemas::SchemasArguments),
     Replay(replay::ReplayArguments),
     Backup(backup::BackupArguments),
@@ -73,6 +75,7 @@ impl Arguments {
             Command::Quarantine(arguments) => quarantine::run(arguments),
             Command::Map(arguments) => map::run(&arguments),
             Command::Mapping(arguments) => mapping::run(arguments),
+            Command::Audit(arguments) => audit::run(arguments),
             Command::Schemas(arguments) => schemas::run(&arguments),
             Command::Replay(arguments) => replay::run(&arguments),
             Command::Backup(arguments) => backup::backup(&arguments),

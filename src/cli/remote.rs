@@ -6,6 +6,7 @@ use anyhow::Context;
 use tonic::metadata::MetadataValue;
 use tonic::transport::Channel;
 use veridem_proto::v1::operations_service_client::OperationsServiceClient;
+use veridem_proto::v1::stewardship_service_client::StewardshipServiceClient;
 
 use super::job::read_text;
 use crate::api::TENANT_KEY;
@@ -33,6 +34,11 @@ impl RemoteArguments {
     /// The operations of the service.
     pub(super) async fn operations(&self) -> anyhow::Result<OperationsServiceClient<Channel>> {
         Ok(OperationsServiceClient::new(connect(&self.address).await?))
+    }
+
+    /// What stewards do with the service.
+    pub(super) async fn stewardship(&self) -> anyhow::Result<StewardshipServiceClient<Channel>> {
+        Ok(StewardshipServiceClient::new(connect(&self.address).await?))
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rustc_hash::{FxHashMap, FxHashSet};
 use veridem_matchers::RecordKey;
 
+use super::audit::{AuditedCall, identity_subject, override_subject};
 use super::change::Change;
 use super::engine::Engine;
 use super::error::EngineError;
@@ -196,7 +197,9 @@ impl Engine {
         self.for_each_mention(tenant, &erasure.records, seen, last, |event| {
             change.write(scrubbed(event));
         })?;
-        self.erase_words(tenant, &numbers, &mut change)?;
+        let mut about: Vec<String> = erasure.ids.iter().map(identity_subject).collect();
+        about.extend(self.erase_words(tenant, &numbers, &mut change)?);
+        self.erase_audited_notes(tenant, &about, &mut change)?;
         self.erase_quarantined(tenant, &erasure.records, &mut change)?;
         let done = StoredErasure {
             identity_id: erasure.id,
@@ -206,17 +209,26 @@ impl Engine {
             sequence: sequence.unwrap_or(change.counters.last_sequence),
         };
         change.write(Write::Erasure(Box::new(done.clone())));
+        let call = AuditedCall {
+            principal: erasure.principal.clone(),
+            call: "ErasePerson",
+            subjects: vec![identity_subject(&erasure.id)],
+            note: String::new(),
+        };
+        change.audit(call, last, now_ms)?;
         change.commit()?;
         Ok(done)
     }
 
-    /// Takes the records' keys, and the notes on them, out of what stewards said.
+    /// Takes the records' keys, and the notes on them, out of what stewards said; the overrides of which it did, as the audit log calls
+    /// them.
     fn erase_words(
         &self,
         tenant: &Tenant,
         records: &[RecordNumber],
         change: &mut Change<'_>,
-    ) -> Result<(), EngineError> {
+    ) -> Result<Vec<String>, EngineError> {
+        let mut erased = Vec::new();
         let mut after = 0;
         loop {
             let overrides = self.store.overrides(tenant, after, BATCH)?;
@@ -224,6 +236,7 @@ impl Engine {
             after = last.number;
             for mut value in overrides {
                 if erase_word(&mut value, records) {
+                    erased.push(override_subject(value.number));
                     change.write(Write::Override(value));
                 }
             }
@@ -232,7 +245,7 @@ impl Engine {
         loop {
             let answers = self.store.answers(tenant, after.as_deref(), BATCH)?;
             let Some((last, _)) = answers.last() else {
-                return Ok(());
+                return Ok(erased);
             };
             after = Some(last.clone());
             for (idempotency_key, mut answer) in answers {

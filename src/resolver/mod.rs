@@ -7,6 +7,7 @@
 //! - `read`: questions to the engine
 //! - [`resolve_records`]: the bulk job, over the same functions of `veridem_matchers`
 
+mod audit;
 mod bulk;
 mod change;
 mod components;
@@ -32,6 +33,7 @@ mod tasks;
 mod touched;
 mod validate;
 
+pub use audit::AuditedCall;
 pub use bulk::{
     Abandoned, BulkOptions, BulkResult, Comparables, STAGES, ScoredPair, bulk_identity_id,
     golden_record_of_rows, prepare, resolve_records, trained_model,

@@ -8,6 +8,7 @@ use serde::Serialize;
 use veridem_matchers::RecordKey;
 use veridem_matchers::cluster::Link;
 
+use super::audit::{AuditedCall, identity_subject, override_subject};
 use super::change::Change;
 use super::engine::{Engine, hash_of, postcard_bytes};
 use super::error::EngineError;
@@ -57,6 +58,8 @@ pub struct StewardRequest {
     pub action: StewardAction,
     /// Identities and the versions in which the steward saw them; refused where one has changed since.
     pub expected_versions: Vec<(IdentityId, u64)>,
+    /// The call by which it is wanted.
+    pub call: &'static str,
     /// Who wants it.
     pub principal: String,
     /// The note.
@@ -180,6 +183,17 @@ impl Engine {
                 sequence: answer.sequence,
             }),
         });
+        let about = BTreeSet::from_iter(answer.identities.iter().flatten());
+        let subjects = [override_subject(answer.value.number)].into_iter();
+        let call = AuditedCall {
+            principal: request.principal.clone(),
+            call: request.call,
+            subjects: subjects
+                .chain(about.into_iter().map(identity_subject))
+                .collect(),
+            note: request.note.clone(),
+        };
+        change.audit(call, before_sequence, now_ms)?;
         change.commit()?;
         Ok(answer)
     }

@@ -3,7 +3,7 @@
 use rustc_hash::FxHashMap;
 use veridem_matchers::RecordKey;
 
-use super::{EventKind, IdentityId, RecordNumber, Store, StoreError, Tenant};
+use super::{AuditHead, EventKind, IdentityId, RecordNumber, Store, StoreError, Tenant};
 
 /// Entries read at once.
 const BATCH: usize = 10_000;
@@ -13,7 +13,8 @@ const MAX_PROBLEMS: usize = 20;
 /// Reads everything of a tenant and tells what contradicts what, without values of persons; nothing where all is well.
 ///
 /// Every record is in the crosswalk; every living one is a member of a living identity and of no other; edges stand on both sides;
-/// events are numbered without a gap and an identity's latest event shows it as it is; the counters count what there is.
+/// events are numbered without a gap and an identity's latest event shows it as it is; the counters count what there is; no entry of the
+/// audit log was changed, taken out or put between.
 pub fn check_tenant(store: &dyn Store, tenant: &Tenant) -> Result<Vec<String>, StoreError> {
     let mut check = Check {
         store,
@@ -24,6 +25,7 @@ pub fn check_tenant(store: &dyn Store, tenant: &Tenant) -> Result<Vec<String>, S
     check.events()?;
     check.records()?;
     check.tasks()?;
+    check.audit()?;
     Ok(check.problems)
 }
 
@@ -178,6 +180,31 @@ impl Check<'_> {
 
     fn number_of(&self, key: &RecordKey) -> Result<Option<RecordNumber>, StoreError> {
         self.store.record_number(self.tenant, key)
+    }
+
+    fn audit(&mut self) -> Result<(), StoreError> {
+        let mut last = AuditHead::default();
+        loop {
+            let entries = self.store.audit_entries(self.tenant, last.number, BATCH)?;
+            if entries.is_empty() {
+                break;
+            }
+            for entry in entries {
+                if !entry.follows(&last) {
+                    let number = entry.number;
+                    self.problem(format!("audit entry {number} is not what was written"));
+                }
+                last = entry.head();
+            }
+        }
+        let head = self.store.audit_head(self.tenant)?;
+        if last != head {
+            self.problem(format!(
+                "the audit log ends with entry {}, not as it was written with entry {}",
+                last.number, head.number
+            ));
+        }
+        Ok(())
     }
 
     fn tasks(&mut self) -> Result<(), StoreError> {

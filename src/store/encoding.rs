@@ -36,6 +36,8 @@ pub(super) enum Tag {
     Erasure = b'y',
     ReferenceById = b'p',
     ReferenceByRecord = b'o',
+    Audit = b'A',
+    AuditHead = b'H',
 }
 
 /// Keys of what belongs to no tenant; no [`Tag`] is 0.

@@ -1,5 +1,6 @@
 //! The store: the truth. Everything else (index, caches) can be built from it. One commit is one atomic write.
 
+mod audit;
 mod backup;
 mod cache;
 mod check;
@@ -15,6 +16,7 @@ mod sled_store;
 mod spaces;
 mod types;
 
+pub use audit::{AuditHash, AuditHead, StoredAuditEntry};
 pub use backup::{read_backup, write_backup};
 pub use check::check_tenant;
 pub use fjall_queue::{DurableQueue, QueueChange};
@@ -133,6 +135,10 @@ pub enum Write {
     Reference(String, StoredReference),
     /// The consumer of a sink has heard that the person of a record is erased: it calls nobody by these record ids any more.
     NoReferences(String, RecordNumber),
+    /// An entry of the audit log, or one whose note is taken out.
+    Audit(Box<StoredAuditEntry>),
+    /// Where the audit log ends.
+    AuditHead(AuditHead),
 }
 
 /// The embedded engine of a new store.
@@ -349,6 +355,15 @@ pub trait Store: Send + Sync + 'static {
         tenant: &Tenant,
         id: QuarantineId,
     ) -> Result<Option<StoredQuarantined>, StoreError>;
+    /// Where the audit log ends.
+    fn audit_head(&self, tenant: &Tenant) -> Result<AuditHead, StoreError>;
+    /// Entries of the audit log in their order, after one.
+    fn audit_entries(
+        &self,
+        tenant: &Tenant,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<StoredAuditEntry>, StoreError>;
     /// The model and rules in force; none before the first write.
     fn model(&self, tenant: &Tenant) -> Result<Option<StoredModel>, StoreError>;
     /// The model and rules that the running model change brings, or the last one brought.

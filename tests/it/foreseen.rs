@@ -101,6 +101,7 @@ pub fn call(engine: &Engine, turn: usize, call: &OtherCall) {
                 false => vec![vec![one], vec![other]],
             };
             let request = StewardRequest {
+                call: "SetOverride",
                 action: StewardAction::Override(groups),
                 expected_versions: Vec::new(),
                 principal: "steward".into(),

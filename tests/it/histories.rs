@@ -260,6 +260,7 @@ impl World {
     fn steward(&mut self, action: StewardAction) -> Result<StewardAnswer, EngineError> {
         self.calls += 1;
         let request = |preview| StewardRequest {
+            call: "SetOverride",
             action: action.clone(),
             expected_versions: Vec::new(),
             principal: "steward".into(),

@@ -1,6 +1,7 @@
 //! What needs more than one crate or a process: one binary, since each further one links everything again.
 
 mod architecture;
+mod audit;
 #[cfg(all(feature = "kafka", feature = "nats", feature = "rabbitmq"))]
 mod brokers;
 #[cfg(feature = "s3")]

@@ -229,6 +229,7 @@ fn a_record_that_goes_to_another_identity_does_so_under_the_model_that_comes() {
         .expect("all pairs are weighed");
     // Neither says anything new.
     let request = StewardRequest {
+        call: "SetOverride",
         action: StewardAction::Override(vec![vec![key(one), key(other)]]),
         expected_versions: Vec::new(),
         principal: "steward".into(),

@@ -378,6 +378,7 @@ fn the_fixture_of_this_format_version() {
     let mut steward = |action: StewardAction| {
         calls += 1;
         let request = StewardRequest {
+            call: "SetOverride",
             action,
             expected_versions: Vec::new(),
             principal: "steward".into(),

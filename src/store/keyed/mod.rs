@@ -19,10 +19,11 @@ use crate::store::encoding::{
 use crate::store::migrate::migrate;
 use crate::store::spaces::{Spaces, TenantSpaces};
 use crate::store::{
-    Counters, Entry, Generation, IdentityId, QuarantineId, RecordNumber, SignalReceipt,
-    SinkProgress, Store, StoreError, StoredAnswer, StoredDelivery, StoredEdge, StoredErasure,
-    StoredEvent, StoredFold, StoredIdentity, StoredModel, StoredModelChange, StoredOverride,
-    StoredQuarantined, StoredRecord, StoredReference, StoredReviewTask, Tenant, Visit, Write,
+    AuditHead, Counters, Entry, Generation, IdentityId, QuarantineId, RecordNumber, SignalReceipt,
+    SinkProgress, Store, StoreError, StoredAnswer, StoredAuditEntry, StoredDelivery, StoredEdge,
+    StoredErasure, StoredEvent, StoredFold, StoredIdentity, StoredModel, StoredModelChange,
+    StoredOverride, StoredQuarantined, StoredRecord, StoredReference, StoredReviewTask, Tenant,
+    Visit, Write,
 };
 
 /// The format of what is stored.
@@ -597,6 +598,23 @@ impl<E: Engine> Store for KeyedStore<E> {
     ) -> Result<Option<StoredQuarantined>, StoreError> {
         let key = self.key(tenant, Tag::Quarantined).id(&id.0);
         self.get("quarantined signal", key.bytes())
+    }
+
+    fn audit_head(&self, tenant: &Tenant) -> Result<AuditHead, StoreError> {
+        let head = self.get("audit head", self.key(tenant, Tag::AuditHead).bytes())?;
+        Ok(head.unwrap_or_default())
+    }
+
+    fn audit_entries(
+        &self,
+        tenant: &Tenant,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<StoredAuditEntry>, StoreError> {
+        let key = || self.key(tenant, Tag::Audit);
+        let after = key().number(after).bytes();
+        let entries = self.scan("audit entry", key().bytes(), Some(&after), limit)?;
+        Ok(entries.into_iter().map(|(_, entry)| entry).collect())
     }
 
     fn model(&self, tenant: &Tenant) -> Result<Option<StoredModel>, StoreError> {

@@ -252,6 +252,13 @@ impl<E: Engine> KeyedStore<E> {
                 let id = erasure.identity_id.0;
                 batch.push((key(Tag::Erasure).id(&id).bytes(), Some(encode(&erasure))));
             }
+            Write::Audit(entry) => batch.push((
+                key(Tag::Audit).number(entry.number).bytes(),
+                Some(encode(&entry)),
+            )),
+            Write::AuditHead(head) => {
+                batch.push((key(Tag::AuditHead).bytes(), Some(encode(&head))));
+            }
             Write::Quarantined(id, entry) => batch.push((
                 key(Tag::Quarantined).id(&id.0).bytes(),
                 entry.as_ref().map(encode),
