@@ -5,13 +5,41 @@ use tonic::Status;
 use tonic::metadata::MetadataMap;
 
 use super::status;
-use crate::config::Principal;
+use crate::config::{Principal, Role};
 use crate::store::Tenant;
 
 /// The metadata key that names the tenant.
 pub const TENANT_KEY: &str = "veridem-tenant";
 /// The principal where none is configured: anyone on this machine.
 const LOCAL_PRINCIPAL: &str = "local";
+
+/// What a call needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Right {
+    /// Send signals, and say what became of deliveries.
+    Send,
+    /// Ask.
+    Read,
+    /// Decide on persons.
+    Decide,
+    /// Run the flows: dead letters, replays, the quarantine; see who did what.
+    Operate,
+    /// Change the model, let all data out, export and erase persons.
+    Administer,
+}
+
+impl Right {
+    /// Whether a role has it.
+    fn is_of(self, role: Role) -> bool {
+        match self {
+            Self::Read => true,
+            Self::Send => matches!(role, Role::Service | Role::Administrator),
+            Self::Decide => matches!(role, Role::Steward | Role::Lead | Role::Administrator),
+            Self::Operate => matches!(role, Role::Lead | Role::Administrator),
+            Self::Administer => role == Role::Administrator,
+        }
+    }
+}
 
 /// Someone who calls for a tenant.
 #[derive(Clone, Debug)]
@@ -20,6 +48,21 @@ pub struct Caller {
     pub tenant: Tenant,
     /// Who.
     pub principal: String,
+    role: Role,
+}
+
+impl Caller {
+    /// The caller, where their role has a right.
+    pub fn with(self, right: Right) -> Result<Self, Status> {
+        if right.is_of(self.role) {
+            return Ok(self);
+        }
+        let role = self.role.as_str();
+        Err(status::denied(
+            "authorization",
+            &format!("a principal of the role {role} may not do this"),
+        ))
+    }
 }
 
 /// Knows the principals.
@@ -28,7 +71,7 @@ pub struct Authenticator {
 }
 
 impl Authenticator {
-    /// Without principals anyone who reaches the port is `local` and may use the default tenant.
+    /// Without principals anyone who reaches the port is `local` and may do everything with the default tenant.
     pub fn new(principals: Vec<Principal>) -> Self {
         Self { principals }
     }
@@ -64,12 +107,14 @@ impl Authenticator {
         if self.is_open() {
             if tenant != Tenant::default_tenant() {
                 return Err(status::denied(
+                    TENANT_KEY,
                     "without configured principals there is the default tenant only",
                 ));
             }
             return Ok(Caller {
                 tenant,
                 principal: LOCAL_PRINCIPAL.to_owned(),
+                role: Role::Administrator,
             });
         }
         let header = metadata
@@ -89,11 +134,15 @@ impl Authenticator {
         }
         let principal = found.ok_or_else(|| status::unauthenticated("the token is not known"))?;
         if !principal.tenants.contains(&tenant) {
-            return Err(status::denied("the principal may not use this tenant"));
+            return Err(status::denied(
+                TENANT_KEY,
+                "the principal may not use this tenant",
+            ));
         }
         Ok(Caller {
             tenant,
             principal: principal.name.clone(),
+            role: principal.role,
         })
     }
 }

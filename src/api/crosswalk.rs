@@ -10,7 +10,7 @@ use veridem_proto::v1::reconcile_response::Outcome;
 
 use super::operations::refused;
 use super::resolution::identity_id;
-use super::{Api, Caller, convert, status};
+use super::{Api, Caller, Right, convert, status};
 use crate::clock;
 use crate::publish::{Filter, Told};
 use crate::resolver::{EngineError, Moment, validate_id};
@@ -37,7 +37,7 @@ impl Api {
         &self,
         request: Request<v1::AckDeliveryRequest>,
     ) -> Result<Response<v1::AckDeliveryResponse>, Status> {
-        let caller = self.caller(&request)?;
+        let caller = self.caller(&request, Right::Send)?;
         let request = request.into_inner();
         let sink = self.sink(&caller, &request.sink)?;
         if request.rejected.len() > MAX_REASON_BYTES {
@@ -90,7 +90,7 @@ impl Api {
         &self,
         request: Request<v1::ListCrossReferencesRequest>,
     ) -> Result<Response<v1::ListCrossReferencesResponse>, Status> {
-        let caller = self.caller(&request)?;
+        let caller = self.caller(&request, Right::Read)?;
         let id = identity_id(request.into_inner().identity_id)?;
         let own = self
             .sinks
@@ -132,7 +132,7 @@ impl Api {
         &self,
         request: Request<Streaming<v1::ReconcileRequest>>,
     ) -> Result<Response<ReceiverStream<Result<v1::ReconcileResponse, Status>>>, Status> {
-        let caller = self.caller(&request)?;
+        let caller = self.caller(&request, Right::Send)?;
         let (api, requests) = (self.clone(), request.into_inner());
         let (answers, outgoing) = mpsc::channel(MAX_ANSWERS);
         tokio::spawn(async move {

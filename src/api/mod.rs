@@ -12,7 +12,7 @@ mod resolution;
 mod status;
 mod stewardship;
 
-pub use auth::{Authenticator, Caller, TENANT_KEY};
+pub use auth::{Authenticator, Caller, Right, TENANT_KEY};
 pub(crate) use convert::check_signal;
 pub use convert::{incoming_from_json, signal_message};
 pub(crate) use resolution::refusal;
@@ -152,8 +152,10 @@ impl Api {
             .add_service(privacy))
     }
 
-    fn caller<T>(&self, request: &Request<T>) -> Result<Caller, Status> {
-        self.authenticator.authenticate(request.metadata())
+    fn caller<T>(&self, request: &Request<T>, right: Right) -> Result<Caller, Status> {
+        self.authenticator
+            .authenticate(request.metadata())?
+            .with(right)
     }
 
     /// Asks the engine away from the threads that serve connections.

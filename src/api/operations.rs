@@ -10,7 +10,7 @@ use veridem_proto::v1;
 use veridem_proto::v1::operations_service_server::OperationsService;
 
 use super::auth::Caller;
-use super::{Api, observe, page, status};
+use super::{Api, Right, observe, page, status};
 use crate::clock::{self, Stopwatch};
 use crate::executor;
 use crate::publish::{CommandError, DeadLetters, ReplayFrom, Sink};
@@ -56,7 +56,7 @@ impl OperationsService for Api {
         &self,
         request: Request<v1::GetStatisticsRequest>,
     ) -> Result<Response<v1::GetStatisticsResponse>, Status> {
-        let caller = self.caller(&request)?;
+        let caller = self.caller(&request, Right::Read)?;
         let counters = self
             .ask("GetStatistics", move |engine| {
                 Ok(engine.store().counters(&caller.tenant)?)
@@ -90,7 +90,7 @@ impl OperationsService for Api {
         &self,
         request: Request<v1::BackupRequest>,
     ) -> Result<Response<Self::BackupStream>, Status> {
-        let caller = self.caller(&request)?;
+        let caller = self.caller(&request, Right::Administer)?;
         self.audit(&caller, "Backup", Vec::new()).await?;
         tracing::info!(
             principal = caller.principal,
@@ -114,7 +114,7 @@ impl OperationsService for Api {
         &self,
         request: Request<v1::PreviewModelRequest>,
     ) -> Result<Response<v1::PreviewModelResponse>, Status> {
-        let caller = self.caller(&request)?;
+        let caller = self.caller(&request, Right::Administer)?;
         let request = request.into_inner();
         let engine = self.engine.clone();
         let stopwatch = Stopwatch::start();
@@ -166,7 +166,7 @@ impl OperationsService for Api {
         &self,
         request: Request<v1::ActivateModelRequest>,
     ) -> Result<Response<v1::ActivateModelResponse>, Status> {
-        let caller = self.caller(&request)?;
+        let caller = self.caller(&request, Right::Administer)?;
         let request = request.into_inner();
         let limit = match request.limit {
             0.0 => self.model_change_limit,
@@ -212,7 +212,7 @@ impl OperationsService for Api {
         &self,
         request: Request<v1::GetModelStatusRequest>,
     ) -> Result<Response<v1::GetModelStatusResponse>, Status> {
-        let caller = self.caller(&request)?;
+        let caller = self.caller(&request, Right::Read)?;
         let response = self.ask("GetModelStatus", move |engine| {
             let store = engine.store();
             let in_force = store.model(&caller.tenant)?;
@@ -254,7 +254,7 @@ impl OperationsService for Api {
         &self,
         request: Request<v1::ListSinksRequest>,
     ) -> Result<Response<v1::ListSinksResponse>, Status> {
-        let caller = self.caller(&request)?;
+        let caller = self.caller(&request, Right::Read)?;
         let tenant = caller.tenant.clone();
         let last = self
             .ask("ListSinks", move |engine| {
@@ -342,7 +342,7 @@ impl OperationsService for Api {
         &self,
         request: Request<v1::ListDeadLettersRequest>,
     ) -> Result<Response<v1::ListDeadLettersResponse>, Status> {
-        let caller = self.caller(&request)?;
+        let caller = self.caller(&request, Right::Read)?;
         let request = request.into_inner();
         self.sink(&caller, &request.sink)?;
         let size = page::size(request.page_size, 100, 1_000)?;
@@ -357,7 +357,7 @@ impl OperationsService for Api {
         &self,
         request: Request<v1::RedriveDeadLettersRequest>,
     ) -> Result<Response<v1::RedriveDeadLettersResponse>, Status> {
-        let caller = self.caller(&request)?;
+        let caller = self.caller(&request, Right::Operate)?;
         let request = request.into_inner();
         let sink = self.sink(&caller, &request.sink)?;
         let named = named(request.sequences, request.all)?;
@@ -378,7 +378,7 @@ impl OperationsService for Api {
         &self,
         request: Request<v1::DiscardDeadLettersRequest>,
     ) -> Result<Response<v1::DiscardDeadLettersResponse>, Status> {
-        let caller = self.caller(&request)?;
+        let caller = self.caller(&request, Right::Operate)?;
         let request = request.into_inner();
         let sink = self.sink(&caller, &request.sink)?;
         let named = named(request.sequences, request.all)?;
@@ -400,7 +400,7 @@ impl OperationsService for Api {
         request: Request<v1::ReplaySinkRequest>,
     ) -> Result<Response<v1::ReplaySinkResponse>, Status> {
         use v1::replay_sink_request::From;
-        let caller = self.caller(&request)?;
+        let caller = self.caller(&request, Right::Operate)?;
         let request = request.into_inner();
         let sink = self.sink(&caller, &request.sink)?;
         let from = match request.from {

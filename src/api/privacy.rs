@@ -5,7 +5,7 @@ use veridem_proto::v1;
 use veridem_proto::v1::privacy_service_server::PrivacyService;
 
 use super::resolution::identity_id;
-use super::{Api, convert, status};
+use super::{Api, Right, convert, status};
 use crate::resolver::{EngineError, Moment, answer};
 use crate::store::StoredErasure;
 
@@ -18,7 +18,7 @@ impl PrivacyService for Api {
         &self,
         request: Request<v1::ExportPersonRequest>,
     ) -> Result<Response<v1::ExportPersonResponse>, Status> {
-        let caller = self.caller(&request)?;
+        let caller = self.caller(&request, Right::Administer)?;
         let id = identity_id(request.into_inner().identity_id)?;
         let subjects = vec![format!("identity {id}")];
         self.audit(&caller, "ExportPerson", subjects).await?;
@@ -63,7 +63,7 @@ impl PrivacyService for Api {
         &self,
         request: Request<v1::ErasePersonRequest>,
     ) -> Result<Response<v1::ErasePersonResponse>, Status> {
-        let caller = self.caller(&request)?;
+        let caller = self.caller(&request, Right::Administer)?;
         let id = identity_id(request.into_inner().identity_id)?;
         for _ in 0..MAX_ATTEMPTS {
             let (tenant, principal) = (caller.tenant.clone(), caller.principal.clone());

@@ -4,7 +4,7 @@ use tonic::{Request, Response, Status};
 use veridem_proto::v1;
 
 use super::convert::{self, ack_message};
-use super::{Api, observe, page, status};
+use super::{Api, Right, observe, page, status};
 use crate::clock::Stopwatch;
 use crate::resolver::EngineError;
 use crate::store::QuarantineId;
@@ -14,7 +14,7 @@ impl Api {
         &self,
         request: Request<v1::ListSourcesRequest>,
     ) -> Result<Response<v1::ListSourcesResponse>, Status> {
-        let caller = self.caller(&request)?;
+        let caller = self.caller(&request, Right::Read)?;
         let matcher = self.look_up("ListSources", |engine| engine.matcher_of(&caller.tenant))?;
         let sources = self.intake.registry().sources(&caller.tenant);
         let sources = sources.map(|source| v1::Source {
@@ -39,7 +39,7 @@ impl Api {
         &self,
         request: Request<v1::ListQuarantineRequest>,
     ) -> Result<Response<v1::ListQuarantineResponse>, Status> {
-        let caller = self.caller(&request)?;
+        let caller = self.caller(&request, Right::Read)?;
         let request = request.into_inner();
         let size = page::size(request.page_size, 100, 1_000)?;
         let after = match page::place(&request.page_token)? {
@@ -69,7 +69,7 @@ impl Api {
         request: Request<v1::ResubmitQuarantinedRequest>,
     ) -> Result<Response<v1::ResubmitQuarantinedResponse>, Status> {
         let stopwatch = Stopwatch::start();
-        let caller = self.caller(&request)?;
+        let caller = self.caller(&request, Right::Operate)?;
         let request = request.into_inner();
         let result = async {
             let id = quarantine_id(&request.quarantine_id).map_err(status::of)?;
@@ -99,7 +99,7 @@ impl Api {
         request: Request<v1::DiscardQuarantinedRequest>,
     ) -> Result<Response<v1::DiscardQuarantinedResponse>, Status> {
         let stopwatch = Stopwatch::start();
-        let caller = self.caller(&request)?;
+        let caller = self.caller(&request, Right::Operate)?;
         let ids = request.into_inner().quarantine_ids;
         if !(1..=1_000).contains(&ids.len()) {
             return Err(status::invalid("quarantine_ids", "must be 1 to 1000"));

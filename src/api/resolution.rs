@@ -9,7 +9,7 @@ use tonic::{Request, Response, Status, Streaming};
 use veridem_proto::v1;
 use veridem_proto::v1::resolution_service_server::ResolutionService;
 
-use super::{Api, Caller, convert, observe, page, status};
+use super::{Api, Caller, Right, convert, observe, page, status};
 use crate::clock::Stopwatch;
 use crate::index::query_words;
 use crate::resolver::{
@@ -202,7 +202,7 @@ impl ResolutionService for Api {
         request: Request<v1::SubmitSignalRequest>,
     ) -> Result<Response<v1::SubmitSignalResponse>, Status> {
         let stopwatch = Stopwatch::start();
-        let caller = self.caller(&request)?;
+        let caller = self.caller(&request, Right::Send)?;
         let result = async {
             let incoming = convert::incoming(request.into_inner().signal)?;
             let signal_id = incoming.signal.signal_id.clone();
@@ -221,7 +221,7 @@ impl ResolutionService for Api {
         &self,
         request: Request<Streaming<v1::SubmitSignalsRequest>>,
     ) -> Result<Response<Self::SubmitSignalsStream>, Status> {
-        let caller = self.caller(&request)?;
+        let caller = self.caller(&request, Right::Send)?;
         let (outcomes, answers) = mpsc::channel(STREAM_WINDOW);
         tokio::spawn(
             self.clone()
@@ -248,7 +248,7 @@ impl ResolutionService for Api {
         &self,
         request: Request<v1::ResolveRequest>,
     ) -> Result<Response<v1::ResolveResponse>, Status> {
-        let caller = self.caller(&request)?;
+        let caller = self.caller(&request, Right::Read)?;
         self.resolve_one(caller, request.into_inner())
             .await
             .map(Response::new)
@@ -258,7 +258,7 @@ impl ResolutionService for Api {
         &self,
         request: Request<Streaming<v1::ResolveStreamRequest>>,
     ) -> Result<Response<Self::ResolveStreamStream>, Status> {
-        let caller = self.caller(&request)?;
+        let caller = self.caller(&request, Right::Read)?;
         let api = self.clone();
         let answers = request.into_inner().then(move |request| {
             let (api, caller) = (api.clone(), caller.clone());
@@ -296,7 +296,7 @@ impl ResolutionService for Api {
         &self,
         request: Request<v1::GetIdentityRequest>,
     ) -> Result<Response<v1::GetIdentityResponse>, Status> {
-        let caller = self.caller(&request)?;
+        let caller = self.caller(&request, Right::Read)?;
         let request = request.into_inner();
         let id = identity_id(request.identity_id)?;
         let moment = request.as_of.map_or(Moment::Now, |as_of| match as_of {
@@ -339,7 +339,7 @@ impl ResolutionService for Api {
         &self,
         request: Request<v1::LookupIdentityRequest>,
     ) -> Result<Response<v1::LookupIdentityResponse>, Status> {
-        let caller = self.caller(&request)?;
+        let caller = self.caller(&request, Right::Read)?;
         let key = convert::record_key("record", request.into_inner().record)?;
         let (identity, provisional) = self.look_up("LookupIdentity", move |engine| {
             let identity = engine.lookup_identity(&caller.tenant, &key)?;
@@ -355,7 +355,7 @@ impl ResolutionService for Api {
         &self,
         request: Request<v1::SearchIdentitiesRequest>,
     ) -> Result<Response<v1::SearchIdentitiesResponse>, Status> {
-        let caller = self.caller(&request)?;
+        let caller = self.caller(&request, Right::Read)?;
         let request = request.into_inner();
         if request.query.len() > MAX_QUERY_BYTES || query_words(&request.query).is_empty() {
             return Err(status::invalid(
@@ -395,7 +395,7 @@ impl ResolutionService for Api {
         &self,
         request: Request<v1::ExplainMatchRequest>,
     ) -> Result<Response<v1::ExplainMatchResponse>, Status> {
-        let caller = self.caller(&request)?;
+        let caller = self.caller(&request, Right::Read)?;
         let request = request.into_inner();
         let (left, right) = (
             convert::record_key("left", request.left)?,
@@ -426,7 +426,7 @@ impl ResolutionService for Api {
         &self,
         request: Request<v1::ExplainIdentityRequest>,
     ) -> Result<Response<v1::ExplainIdentityResponse>, Status> {
-        let caller = self.caller(&request)?;
+        let caller = self.caller(&request, Right::Read)?;
         let request = request.into_inner();
         let id = identity_id(request.identity_id)?;
         let moment = request.as_of.map_or(Moment::Now, |as_of| match as_of {
@@ -465,7 +465,7 @@ impl ResolutionService for Api {
         &self,
         request: Request<v1::WaitSettledRequest>,
     ) -> Result<Response<v1::WaitSettledResponse>, Status> {
-        let caller = self.caller(&request)?;
+        let caller = self.caller(&request, Right::Read)?;
         let mut durable = self.ingest.durable();
         let mut settled_at = None;
         loop {
@@ -497,7 +497,7 @@ impl ResolutionService for Api {
         &self,
         request: Request<v1::ListIdentityEventsRequest>,
     ) -> Result<Response<v1::ListIdentityEventsResponse>, Status> {
-        let caller = self.caller(&request)?;
+        let caller = self.caller(&request, Right::Read)?;
         let request = request.into_inner();
         let size = page::size(request.page_size, 100, 1_000)?;
         let from = page::number(&request.page_token)?.unwrap_or(request.from_sequence);
@@ -525,7 +525,7 @@ impl ResolutionService for Api {
         &self,
         request: Request<v1::WatchIdentitiesRequest>,
     ) -> Result<Response<Self::WatchIdentitiesStream>, Status> {
-        let caller = self.caller(&request)?;
+        let caller = self.caller(&request, Right::Read)?;
         let request = request.into_inner();
         if !request.sink.is_empty() {
             return self.watch_sink(&caller, &request).await;

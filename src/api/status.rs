@@ -71,11 +71,11 @@ pub(super) fn unauthenticated(problem: &str) -> Status {
     )
 }
 
-pub(super) fn denied(problem: &str) -> Status {
+pub(super) fn denied(field: &str, problem: &str) -> Status {
     with_info(
         Code::PermissionDenied,
         "PERMISSION_DENIED",
-        "veridem-tenant",
+        field,
         problem.to_owned(),
     )
 }

@@ -6,7 +6,7 @@ use veridem_proto::v1;
 use veridem_proto::v1::stewardship_service_server::StewardshipService;
 
 use super::resolution::identity_id;
-use super::{Api, Caller, convert, observe, page, status};
+use super::{Api, Caller, Right, convert, observe, page, status};
 use crate::clock::Stopwatch;
 use crate::resolver::{
     EngineError, MAX_OVERRIDDEN_RECORDS, StewardAction, StewardRequest, answer, validate_id,
@@ -21,7 +21,7 @@ impl StewardshipService for Api {
         &self,
         request: Request<v1::ListReviewTasksRequest>,
     ) -> Result<Response<v1::ListReviewTasksResponse>, Status> {
-        let caller = self.caller(&request)?;
+        let caller = self.caller(&request, Right::Read)?;
         let request = request.into_inner();
         let size = page::size(request.page_size, 100, 1_000)?;
         let after = page::place(&request.page_token)?;
@@ -59,7 +59,7 @@ impl StewardshipService for Api {
         &self,
         request: Request<v1::DecideReviewTaskRequest>,
     ) -> Result<Response<v1::DecideReviewTaskResponse>, Status> {
-        let caller = self.caller(&request)?;
+        let caller = self.caller(&request, Right::Decide)?;
         let request = request.into_inner();
         validate_id("review_task_id", &request.review_task_id).map_err(status::of)?;
         let decision = v1::StewardDecision::try_from(request.decision);
@@ -105,7 +105,7 @@ impl StewardshipService for Api {
         &self,
         request: Request<v1::MergeIdentitiesRequest>,
     ) -> Result<Response<v1::MergeIdentitiesResponse>, Status> {
-        let caller = self.caller(&request)?;
+        let caller = self.caller(&request, Right::Decide)?;
         let request = request.into_inner();
         let ids = request.identity_ids;
         at_most_a_thousand("identity_ids", ids.len())?;
@@ -121,7 +121,7 @@ impl StewardshipService for Api {
         &self,
         request: Request<v1::SplitIdentityRequest>,
     ) -> Result<Response<v1::SplitIdentityResponse>, Status> {
-        let caller = self.caller(&request)?;
+        let caller = self.caller(&request, Right::Decide)?;
         let request = request.into_inner();
         let id = identity_id(request.identity_id)?;
         let records = record_keys("records", request.records)?;
@@ -139,7 +139,7 @@ impl StewardshipService for Api {
         &self,
         request: Request<v1::SetOverrideRequest>,
     ) -> Result<Response<v1::SetOverrideResponse>, Status> {
-        let caller = self.caller(&request)?;
+        let caller = self.caller(&request, Right::Decide)?;
         let request = request.into_inner();
         at_most_a_thousand("groups", request.groups.len())?;
         let groups = request.groups.into_iter().enumerate();
@@ -157,7 +157,7 @@ impl StewardshipService for Api {
         &self,
         request: Request<v1::UndoOverrideRequest>,
     ) -> Result<Response<v1::UndoOverrideResponse>, Status> {
-        let caller = self.caller(&request)?;
+        let caller = self.caller(&request, Right::Decide)?;
         let request = request.into_inner();
         let action = StewardAction::Undo(request.override_number);
         let call = Call::check(request.call)?;
@@ -171,7 +171,7 @@ impl StewardshipService for Api {
         &self,
         request: Request<v1::ListOverridesRequest>,
     ) -> Result<Response<v1::ListOverridesResponse>, Status> {
-        let caller = self.caller(&request)?;
+        let caller = self.caller(&request, Right::Read)?;
         let request = request.into_inner();
         let size = page::size(request.page_size, 100, 100)?;
         let after = page::number(&request.page_token)?.unwrap_or_default();
@@ -198,7 +198,7 @@ impl StewardshipService for Api {
         &self,
         request: Request<v1::ListAuditEntriesRequest>,
     ) -> Result<Response<v1::ListAuditEntriesResponse>, Status> {
-        let caller = self.caller(&request)?;
+        let caller = self.caller(&request, Right::Operate)?;
         let request = request.into_inner();
         let size = page::size(request.page_size, 100, 1_000)?;
         let after = page::number(&request.page_token)?.unwrap_or_default();

@@ -8,7 +8,7 @@ use bytesize::ByteSize;
 
 use super::job::read_text;
 use super::serve::stop_requested;
-use crate::config::Principal;
+use crate::config::{Principal, Role};
 use crate::relay::{Relay, RelaySettings, WhenFull};
 use crate::store::{DurableQueue, Tenant};
 use crate::telemetry::{self, LogFormat};
@@ -74,6 +74,7 @@ pub(super) fn run(arguments: RelayArguments) -> anyhow::Result<()> {
             name: "shop".to_owned(),
             token,
             tenants: vec![Tenant::default_tenant(), tenant],
+            role: Role::Service,
         });
     }
     let settings = RelaySettings {

@@ -62,10 +62,42 @@ struct WrittenPrincipal {
     token_file: Option<PathBuf>,
     #[serde(default = "default_tenants")]
     tenants: Vec<String>,
+    #[serde(default)]
+    role: Role,
 }
 
 fn default_tenants() -> Vec<String> {
     vec![Tenant::default_tenant().into()]
+}
+
+/// What a principal is there for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// A system that sends signals, asks who somebody is, and follows the identity events.
+    #[default]
+    Service,
+    /// Somebody who looks.
+    Viewer,
+    /// Somebody who decides on persons.
+    Steward,
+    /// Somebody who answers for stewards and for flows.
+    Lead,
+    /// Somebody who may do everything.
+    Administrator,
+}
+
+impl Role {
+    /// Its name in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Service => "service",
+            Self::Viewer => "viewer",
+            Self::Steward => "steward",
+            Self::Lead => "lead",
+            Self::Administrator => "administrator",
+        }
+    }
 }
 
 /// Someone who may call.
@@ -77,6 +109,8 @@ pub struct Principal {
     pub token: String,
     /// The tenants whose data the principal may use.
     pub tenants: Vec<Tenant>,
+    /// What the principal may do there.
+    pub role: Role,
 }
 
 /// What we run with.
@@ -427,6 +461,7 @@ impl Mistakes {
             name: written.name,
             token,
             tenants,
+            role: written.role,
         })
     }
 

@@ -1,7 +1,7 @@
 //! JSON over HTTP: the same calls, callers, limits and errors as gRPC.
 
 use serde_json::{Value, json};
-use veridem::config::Principal;
+use veridem::config::{Principal, Role};
 use veridem::store::Tenant;
 
 use crate::support::*;
@@ -335,6 +335,7 @@ async fn callers_are_known_by_their_tokens() {
         name: "shop".into(),
         token: "a-token-of-the-shop".into(),
         tenants: vec![Tenant::default_tenant()],
+        role: Role::Service,
     }];
     let running = Running::start_with(config).await;
     let caller = Caller::of(&running);

@@ -41,6 +41,7 @@ mod refusals;
 mod relay;
 mod replays;
 mod returns;
+mod roles;
 #[cfg(feature = "s3")]
 mod s3_server;
 mod sample;

@@ -3,7 +3,7 @@
 use tokio_stream::StreamExt;
 use tonic::Code;
 use tonic_types::StatusExt;
-use veridem::config::Principal;
+use veridem::config::{Principal, Role};
 use veridem::intake::SourceSettings;
 use veridem::store::Tenant;
 use veridem_proto::v1;
@@ -237,11 +237,13 @@ async fn tenants_are_apart_and_every_call_has_a_principal() {
             name: "shop".into(),
             token: "a-token-of-the-shop".into(),
             tenants: vec![Tenant::default_tenant()],
+            role: Role::Service,
         },
         Principal {
             name: "north".into(),
             token: "a-token-of-the-north".into(),
             tenants: vec![north.clone()],
+            role: Role::Service,
         },
     ];
     config.sources = vec![
