@@ -1,5 +1,7 @@
 //! The calls of `OperationsService` about what comes in: sources, and what is set aside.
 
+use std::collections::BTreeSet;
+
 use tonic::{Request, Response, Status};
 use veridem_proto::v1;
 
@@ -105,7 +107,8 @@ impl Api {
             return Err(status::invalid("quarantine_ids", "must be 1 to 1000"));
         }
         let result = async {
-            let ids: Result<Vec<_>, EngineError> = ids.iter().map(|id| quarantine_id(id)).collect();
+            let ids: Result<BTreeSet<_>, EngineError> =
+                ids.iter().map(|id| quarantine_id(id)).collect();
             let ids = ids.map_err(status::of)?;
             let subjects = ids.iter().map(|id| quarantine_subject(*id)).collect();
             let audited = self.audit(&caller, "DiscardQuarantined", subjects);

@@ -192,7 +192,7 @@ async fn erase(channel: &Channel, signal: &Signal) -> bool {
 fn unruly(seed: u64) -> impl FnMut(&[Value]) -> Answer + Send {
     let mut chance = Chance::new(seed);
     move |events| {
-        if (events.iter()).any(|event| sequence_of(event).is_multiple_of(211)) {
+        if (events.iter()).any(|event| sequence_of(event).is_multiple_of(89)) {
             return Answer::Status(422);
         }
         match chance.below(60) {

@@ -39,13 +39,27 @@ async fn entries(running: &Running) -> Vec<v1::AuditEntry> {
     }
 }
 
-/// Ann and Bob, who have nothing in common; their identities.
-async fn two_persons(running: &Running) -> [String; 2] {
-    let mut ids = Vec::new();
+/// Ann and Bob, who have nothing in common.
+async fn two_persons(running: &Running) {
     for (given, record) in [("Ann", "pos/ann"), ("Bob", "pos/bob")] {
         let attributes = vec![name(given, "Quist"), email(&format!("{given}@quist.org"))];
-        let ack = submit(running, update(record, record, attributes)).await;
-        ids.push(ack.expect("accepted").identity_id);
+        let submitted = submit(running, update(record, record, attributes));
+        submitted.await.expect("accepted");
+    }
+}
+
+/// Their identities, as long as they are two.
+async fn ids_of(running: &Running) -> [String; 2] {
+    let mut ids = Vec::new();
+    for record_id in ["ann", "bob"] {
+        let record = Some(v1::RecordKey {
+            source: "pos".into(),
+            record_id: record_id.into(),
+        });
+        let asked = v1::LookupIdentityRequest { record };
+        let found = running.resolution().lookup_identity(asked).await;
+        let identity = found.expect("it is known").into_inner().identity;
+        ids.push(identity.expect("an identity").identity_id);
     }
     ids.try_into().expect("two")
 }
@@ -85,7 +99,8 @@ async fn who_did_what_and_why_is_written_down_once() {
             "0".repeat(64)
         )
     );
-    let ids = two_persons(&running).await;
+    two_persons(&running).await;
+    let ids = ids_of(&running).await;
     // A preview changes nothing, a call that comes again does nothing.
     merge(&running, &ids, call("", "only to see", true)).await;
     let sequence = merge(&running, &ids, call("one", "seen the papers", false)).await;
@@ -147,7 +162,7 @@ async fn who_did_what_and_why_is_written_down_once() {
     assert!(seen.starts_with("3:"), "{first}");
     running.stop().await;
     let running = Running::start_with(config).await;
-    merge(&running, &ids, call("three", "", false)).await;
+    merge(&running, &ids_of(&running).await, call("three", "", false)).await;
     assert!(
         verify(&address(&running), path, &["--seen", &seen]).starts_with("4 entries, none changed")
     );
@@ -174,9 +189,14 @@ async fn an_entry_that_somebody_changed_is_found() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path = directory.path();
     let running = Running::start_with(config(path)).await;
-    let ids = two_persons(&running).await;
+    two_persons(&running).await;
     for key in ["one", "two", "three"] {
-        merge(&running, &ids, call(key, "seen the papers", false)).await;
+        merge(
+            &running,
+            &ids_of(&running).await,
+            call(key, "seen the papers", false),
+        )
+        .await;
         let undo = v1::UndoOverrideRequest {
             override_number: entries(&running).await.len() as u64 / 2 + 1,
             call: call(&format!("not {key}"), "", false),
@@ -189,7 +209,7 @@ async fn an_entry_that_somebody_changed_is_found() {
     }
     running.stop().await;
     let store = store_of(path);
-    let problems = || check_tenant(store.as_ref(), &tenant()).expect("reads");
+    let problems = || check_tenant(&store, &tenant()).expect("reads");
     let commit = |write| {
         let in_force = store.in_force(&tenant());
         store
@@ -236,10 +256,10 @@ async fn the_chain_holds_without_what_was_said_of_a_person_who_is_erased() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path = directory.path();
     let running = Running::start_with(config(path)).await;
-    let ids = two_persons(&running).await;
+    two_persons(&running).await;
     merge(
         &running,
-        &ids,
+        &ids_of(&running).await,
         call("one", "she told me her maiden name", false),
     )
     .await;
