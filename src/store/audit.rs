@@ -27,7 +27,7 @@ pub struct StoredAuditEntry {
     pub principal: String,
     /// The call, by its name in the contract.
     pub call: String,
-    /// What it was about: `identity <id>`, `override <number>`, `sink <name>`. Never a person's value.
+    /// What it was about: `identity ID`, `override NUMBER`, `sink NAME`. Never a person's value.
     pub subjects: Vec<String>,
     /// Why, in the caller's words; empty where nothing was said, or where the person was erased since.
     pub note: String,
