@@ -528,6 +528,8 @@ impl ResolutionService for Api {
         let caller = self.caller(&request, Right::Read)?;
         let request = request.into_inner();
         if !request.sink.is_empty() {
+            // Whoever watches a sink takes the place of its consumer.
+            let caller = caller.with(Right::Send)?;
             return self.watch_sink(&caller, &request).await;
         }
         let from = request.from_sequence.max(1);

@@ -136,6 +136,24 @@ async fn each_role_may_make_the_calls_that_it_is_for_and_no_others() {
         }
     }
     assert!(refused > 40, "{refused}");
+    // Whoever watches a sink takes the place of its consumer.
+    for (role, token) in ROLES {
+        let address = format!(
+            "http://{}/veridem.v1.ResolutionService/WatchIdentities",
+            running.service.http_address
+        );
+        let asked = client
+            .post(&address)
+            .header("content-type", "application/json")
+            .bearer_auth(token)
+            .body("{\"sink\": \"cdp\"}");
+        let status = asked.send().await.expect("an answer").status();
+        let wanted = match may(role, "AckDelivery") {
+            true => StatusCode::NOT_FOUND,
+            false => StatusCode::FORBIDDEN,
+        };
+        assert_eq!(status, wanted, "{}", role.as_str());
+    }
     running.stop().await;
 }
 
