@@ -426,6 +426,7 @@ pub(super) fn audit_entry(entry: StoredAuditEntry) -> v1::AuditEntry {
         call: entry.call,
         subjects: entry.subjects,
         note: entry.note,
+        note_salt: entry.note_salt.to_vec(),
         note_hash: entry.note_hash.to_vec(),
         first_event,
         last_event,

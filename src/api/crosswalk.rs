@@ -8,7 +8,7 @@ use tonic::{Request, Response, Status, Streaming};
 use veridem_proto::v1;
 use veridem_proto::v1::reconcile_response::Outcome;
 
-use super::operations::refused;
+use super::operations::{refused, sink_subject};
 use super::resolution::identity_id;
 use super::{Api, Caller, Right, convert, status};
 use crate::clock;
@@ -161,6 +161,10 @@ impl Api {
         let first = first?;
         let sink = self.sink(&caller, &first.sink)?;
         let repairs = first.repair;
+        if repairs {
+            let subjects = vec![sink_subject(&first.sink)];
+            self.audit(&caller, "Reconcile", subjects).await?;
+        }
         let state = sink.state();
         let mut comparison = Comparison {
             tenant: caller.tenant.clone(),

@@ -342,7 +342,7 @@ impl OperationsService for Api {
         &self,
         request: Request<v1::ListDeadLettersRequest>,
     ) -> Result<Response<v1::ListDeadLettersResponse>, Status> {
-        let caller = self.caller(&request, Right::Read)?;
+        let caller = self.caller(&request, Right::Operate)?;
         let request = request.into_inner();
         self.sink(&caller, &request.sink)?;
         let size = page::size(request.page_size, 100, 1_000)?;
@@ -428,7 +428,7 @@ impl OperationsService for Api {
 }
 
 /// How a sink is called in the audit log.
-fn sink_subject(name: &str) -> String {
+pub(super) fn sink_subject(name: &str) -> String {
     format!("sink {name}")
 }
 

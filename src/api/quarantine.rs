@@ -41,7 +41,7 @@ impl Api {
         &self,
         request: Request<v1::ListQuarantineRequest>,
     ) -> Result<Response<v1::ListQuarantineResponse>, Status> {
-        let caller = self.caller(&request, Right::Read)?;
+        let caller = self.caller(&request, Right::Operate)?;
         let request = request.into_inner();
         let size = page::size(request.page_size, 100, 1_000)?;
         let after = match page::place(&request.page_token)? {

@@ -95,6 +95,7 @@ fn stored(entry: v1::AuditEntry) -> anyhow::Result<StoredAuditEntry> {
         call: entry.call,
         subjects: entry.subjects,
         note: entry.note,
+        note_salt: entry.note_salt.try_into().unwrap_or_default(),
         note_hash: hash(entry.note_hash)?,
         events: (entry.last_event > 0).then_some((entry.first_event, entry.last_event)),
         previous_hash: hash(entry.previous_hash)?,

@@ -31,6 +31,13 @@ pub(super) fn override_subject(number: u64) -> String {
     format!("override {number}")
 }
 
+fn salt() -> Result<[u8; 16], StoreError> {
+    let mut salt = [0; 16];
+    getrandom::fill(&mut salt)
+        .map_err(|cause| StoreError::Engine(format!("no random bytes: {cause}")))?;
+    Ok(salt)
+}
+
 impl AuditedCall {
     /// The two writes that put it at the end of a log.
     fn writes(
@@ -47,6 +54,7 @@ impl AuditedCall {
             call: self.call.to_owned(),
             subjects: self.subjects,
             note: self.note,
+            note_salt: salt()?,
             note_hash: AuditHash::default(),
             events,
             previous_hash: AuditHash::default(),
@@ -92,7 +100,7 @@ impl Engine {
             for mut entry in entries {
                 let is_about = |subject| subjects.contains(subject);
                 if !entry.note.is_empty() && entry.subjects.iter().any(is_about) {
-                    entry.note.clear();
+                    entry.forget_note();
                     change.write(Write::Audit(Box::new(entry)));
                 }
             }

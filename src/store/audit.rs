@@ -31,7 +31,9 @@ pub struct StoredAuditEntry {
     pub subjects: Vec<String>,
     /// Why, in the caller's words; empty where nothing was said, or where the person was erased since.
     pub note: String,
-    /// The hash of the note as it was said, by which the chain holds also without it.
+    /// Random bytes that go with the note, and go with it: without them its hash tells nothing of it.
+    pub note_salt: [u8; 16],
+    /// The hash of salt and note as it was said, by which the chain holds also without them.
     pub note_hash: AuditHash,
     /// The first and the last identity event that it caused.
     pub events: Option<(u64, u64)>,
@@ -45,7 +47,7 @@ impl StoredAuditEntry {
     /// The entry after another, with its hash. What it was made from need not have the number or the hashes.
     pub fn after(head: &AuditHead, mut entry: Self) -> Self {
         entry.number = head.number + 1;
-        entry.note_hash = hash_of_note(&entry.note);
+        entry.note_hash = entry.hash_of_note();
         entry.previous_hash = head.hash;
         entry.hash = entry.hash_of_content();
         entry
@@ -83,12 +85,19 @@ impl StoredAuditEntry {
         self.number == head.number + 1
             && self.previous_hash == head.hash
             && self.hash == self.hash_of_content()
-            && (self.note.is_empty() || self.note_hash == hash_of_note(&self.note))
+            && (self.note.is_empty() || self.note_hash == self.hash_of_note())
     }
-}
 
-fn hash_of_note(note: &str) -> AuditHash {
-    Sha256::digest(note).into()
+    fn hash_of_note(&self) -> AuditHash {
+        let salted = Sha256::new_with_prefix(self.note_salt);
+        salted.chain_update(&self.note).finalize().into()
+    }
+
+    /// Takes out what was said.
+    pub fn forget_note(&mut self) {
+        self.note.clear();
+        self.note_salt = Default::default();
+    }
 }
 
 #[cfg(test)]
@@ -108,6 +117,7 @@ mod tests {
                 call: "MergeIdentities".into(),
                 subjects,
                 note,
+                note_salt: [7; 16],
                 note_hash: AuditHash::default(),
                 events,
                 previous_hash: AuditHash::default(),
@@ -144,7 +154,7 @@ mod tests {
             prop_assert!(is_whole(&entries, &head));
             // What was said of a person who is erased may go.
             let mut without_notes = entries.clone();
-            without_notes.iter_mut().for_each(|entry| entry.note.clear());
+            without_notes.iter_mut().for_each(StoredAuditEntry::forget_note);
             prop_assert!(is_whole(&without_notes, &head));
 
             let place = at.index(entries.len());
@@ -156,6 +166,7 @@ mod tests {
                 2 => one.call = "SplitIdentity".into(),
                 3 => one.subjects.push(String::new()),
                 4 => one.note.push('x'),
+                5 if place % 2 == 0 => one.number += 1,
                 5 => one.events = if one.events.is_none() { Some((1, 1)) } else { None },
                 6 => drop(forged.remove(place)),
                 7 => forged.insert(place, entries[place].clone()),

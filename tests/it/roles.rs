@@ -34,6 +34,8 @@ const RESTRICTED: [(&[Role], &[&str]); 4] = [
         &[Role::Lead, Role::Administrator],
         &[
             "ListAuditEntries",
+            "ListDeadLetters",
+            "ListQuarantine",
             "RedriveDeadLetters",
             "DiscardDeadLetters",
             "ReplaySink",
@@ -54,7 +56,7 @@ const RESTRICTED: [(&[Role], &[&str]); 4] = [
 ];
 
 /// What everybody may do who is known.
-const OPEN: [&str; 18] = [
+const OPEN: [&str; 16] = [
     "Resolve",
     "ResolveStream",
     "GetIdentity",
@@ -69,10 +71,8 @@ const OPEN: [&str; 18] = [
     "ListOverrides",
     "GetStatistics",
     "ListSinks",
-    "ListDeadLetters",
     "ListCrossReferences",
     "ListSources",
-    "ListQuarantine",
 ];
 
 fn may(role: Role, call: &str) -> bool {

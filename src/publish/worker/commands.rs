@@ -169,6 +169,10 @@ impl Worker {
         for (sequence, _) in self.stored_after(first - 1)? {
             self.write_delivery(sequence, None);
         }
+        // One that is broken off was not told.
+        if self.snapshot_until > 0 {
+            self.last_snapshot = 0;
+        }
         self.snapshot_until = 0;
         if let ReplayFrom::Snapshot = from {
             self.snapshot_until = durable;

@@ -614,7 +614,12 @@ impl<E: Engine> Store for KeyedStore<E> {
         let key = || self.key(tenant, Tag::Audit);
         let after = key().number(after).bytes();
         let entries = self.scan("audit entry", key().bytes(), Some(&after), limit)?;
-        Ok(entries.into_iter().map(|(_, entry)| entry).collect())
+        // Where the two differ the entry was changed, which its hash shows; whoever reads on reads on from its place.
+        let at_its_place = |(key, entry): (Vec<u8>, StoredAuditEntry)| StoredAuditEntry {
+            number: last_number(&key).unwrap_or(entry.number),
+            ..entry
+        };
+        Ok(entries.into_iter().map(at_its_place).collect())
     }
 
     fn model(&self, tenant: &Tenant) -> Result<Option<StoredModel>, StoreError> {
