@@ -8,12 +8,12 @@ use tonic::{Request, Response, Status, Streaming};
 use veridem_proto::v1;
 use veridem_proto::v1::reconcile_response::Outcome;
 
-use super::operations::{refused, sink_subject};
+use super::operations::refused;
 use super::resolution::identity_id;
 use super::{Api, Caller, Right, convert, status};
 use crate::clock;
 use crate::publish::{Filter, Told};
-use crate::resolver::{EngineError, Moment, validate_id};
+use crate::resolver::{AuditSubject, EngineError, Moment, validate_id};
 use crate::store::{
     EventKind, IdentityId, Store, StoreError, StoredIdentity, StoredReference, Tenant, Write,
 };
@@ -162,7 +162,7 @@ impl Api {
         let sink = self.sink(&caller, &first.sink)?;
         let repairs = first.repair;
         if repairs {
-            let subjects = vec![sink_subject(&first.sink)];
+            let subjects = vec![AuditSubject::Sink(first.sink.clone())];
             self.audit(&caller, "Reconcile", subjects).await?;
         }
         let state = sink.state();

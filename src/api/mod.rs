@@ -31,7 +31,7 @@ use crate::clock::{self, Stopwatch};
 use crate::executor::available_threads;
 use crate::intake::Intake;
 use crate::publish::Sink;
-use crate::resolver::{AuditedCall, Engine, EngineError, Ingest, ModelChanges};
+use crate::resolver::{AuditSubject, AuditedCall, Engine, EngineError, Ingest, ModelChanges};
 
 /// The largest message that is taken, bytes.
 pub(crate) const MAX_MESSAGE_BYTES: usize = 1 << 20;
@@ -188,7 +188,7 @@ impl Api {
         &self,
         caller: &Caller,
         call: &'static str,
-        subjects: Vec<String>,
+        subjects: Vec<AuditSubject>,
     ) -> Result<(), Status> {
         let (engine, tenant) = (self.engine.clone(), caller.tenant.clone());
         let call = AuditedCall {

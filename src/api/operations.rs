@@ -14,7 +14,7 @@ use super::{Api, Right, observe, page, status};
 use crate::clock::{self, Stopwatch};
 use crate::executor;
 use crate::publish::{CommandError, DeadLetters, ReplayFrom, Sink};
-use crate::resolver::{Abandoned, AuditedCall, Engine, EngineError, Matcher};
+use crate::resolver::{Abandoned, AuditSubject, AuditedCall, Engine, EngineError, Matcher};
 use crate::store::{ModelPhase, Tenant, write_backup};
 
 const CHUNK_BYTES: usize = 64 << 10;
@@ -182,7 +182,7 @@ impl OperationsService for Api {
                 let call = AuditedCall {
                     principal: caller.principal.clone(),
                     call: "ActivateModel",
-                    subjects: vec![format!("model {}", matcher.fingerprint)],
+                    subjects: vec![AuditSubject::Model(matcher.fingerprint.clone())],
                     note: String::new(),
                 };
                 engine.audit(&caller.tenant, call, now_ms)?;
@@ -361,7 +361,7 @@ impl OperationsService for Api {
         let request = request.into_inner();
         let sink = self.sink(&caller, &request.sink)?;
         let named = named(request.sequences, request.all)?;
-        let subjects = vec![sink_subject(&request.sink)];
+        let subjects = vec![AuditSubject::Sink(request.sink.clone())];
         self.audit(&caller, "RedriveDeadLetters", subjects).await?;
         let redriven = sink.redrive(named);
         let redriven = commanded("RedriveDeadLetters", redriven).await?;
@@ -382,7 +382,7 @@ impl OperationsService for Api {
         let request = request.into_inner();
         let sink = self.sink(&caller, &request.sink)?;
         let named = named(request.sequences, request.all)?;
-        let subjects = vec![sink_subject(&request.sink)];
+        let subjects = vec![AuditSubject::Sink(request.sink.clone())];
         self.audit(&caller, "DiscardDeadLetters", subjects).await?;
         let discarded = sink.discard(named);
         let discarded = commanded("DiscardDeadLetters", discarded).await?;
@@ -414,7 +414,7 @@ impl OperationsService for Api {
                 ));
             }
         };
-        let subjects = vec![sink_subject(&request.sink)];
+        let subjects = vec![AuditSubject::Sink(request.sink.clone())];
         self.audit(&caller, "ReplaySink", subjects).await?;
         let first_sequence = commanded("ReplaySink", sink.replay(from)).await?;
         tracing::info!(
@@ -425,11 +425,6 @@ impl OperationsService for Api {
         );
         Ok(Response::new(v1::ReplaySinkResponse { first_sequence }))
     }
-}
-
-/// How a sink is called in the audit log.
-pub(super) fn sink_subject(name: &str) -> String {
-    format!("sink {name}")
 }
 
 /// The dead letters that a call names.

@@ -6,7 +6,7 @@ use veridem_proto::v1::privacy_service_server::PrivacyService;
 
 use super::resolution::identity_id;
 use super::{Api, Right, convert, status};
-use crate::resolver::{EngineError, Moment, answer};
+use crate::resolver::{AuditSubject, EngineError, Moment, answer};
 use crate::store::StoredErasure;
 
 /// How often an identity that changes all the time is looked at anew.
@@ -20,7 +20,7 @@ impl PrivacyService for Api {
     ) -> Result<Response<v1::ExportPersonResponse>, Status> {
         let caller = self.caller(&request, Right::Administer)?;
         let id = identity_id(request.into_inner().identity_id)?;
-        let subjects = vec![format!("identity {id}")];
+        let subjects = vec![AuditSubject::Identity(id)];
         self.audit(&caller, "ExportPerson", subjects).await?;
         tracing::info!(
             principal = caller.principal,

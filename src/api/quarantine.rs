@@ -8,7 +8,7 @@ use veridem_proto::v1;
 use super::convert::{self, ack_message};
 use super::{Api, Right, observe, page, status};
 use crate::clock::Stopwatch;
-use crate::resolver::EngineError;
+use crate::resolver::{AuditSubject, EngineError};
 use crate::store::QuarantineId;
 
 impl Api {
@@ -79,7 +79,7 @@ impl Api {
                 None => None,
                 mended => Some(convert::incoming(mended).map_err(status::of)?),
             };
-            let subjects = vec![quarantine_subject(id)];
+            let subjects = vec![AuditSubject::Quarantined(id)];
             let audited = self.audit(&caller, "ResubmitQuarantined", subjects);
             audited.await?;
             let resubmitted = self.intake.resubmit(&caller.tenant, id, mended).await;
@@ -110,7 +110,7 @@ impl Api {
             let ids: Result<BTreeSet<_>, EngineError> =
                 ids.iter().map(|id| quarantine_id(id)).collect();
             let ids = ids.map_err(status::of)?;
-            let subjects = ids.iter().map(|id| quarantine_subject(*id)).collect();
+            let subjects = ids.iter().copied().map(AuditSubject::Quarantined).collect();
             let audited = self.audit(&caller, "DiscardQuarantined", subjects);
             audited.await?;
             let removed = self.intake.quarantine().remove(&caller.tenant, ids).await;
@@ -126,11 +126,6 @@ impl Api {
         );
         Ok(Response::new(v1::DiscardQuarantinedResponse { discarded }))
     }
-}
-
-/// How something that is set aside is called in the audit log.
-fn quarantine_subject(id: QuarantineId) -> String {
-    format!("quarantined {id}")
 }
 
 fn quarantine_id(text: &str) -> Result<QuarantineId, EngineError> {

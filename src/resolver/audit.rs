@@ -1,12 +1,41 @@
 //! What is written into the audit log, in the same commit as what it tells of where that changes identities.
 
+use rustc_hash::FxHashSet;
+
 use super::change::Change;
 use super::engine::Engine;
 use super::error::EngineError;
-use crate::store::{AuditHash, IdentityId, Store, StoreError, StoredAuditEntry, Tenant, Write};
+use crate::store::{IdentityId, QuarantineId, Store, StoreError, StoredAuditEntry, Tenant, Write};
 
 /// Entries read at once.
 const BATCH: usize = 10_000;
+
+/// What a call is about, as the audit log calls it.
+#[derive(Clone, Debug)]
+pub enum AuditSubject {
+    /// An identity.
+    Identity(IdentityId),
+    /// A steward's override, by its number.
+    Override(u64),
+    /// A sink, by its name.
+    Sink(String),
+    /// Something that is set aside.
+    Quarantined(QuarantineId),
+    /// A model with its rules, by their fingerprint.
+    Model(String),
+}
+
+impl std::fmt::Display for AuditSubject {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Identity(id) => write!(formatter, "identity {id}"),
+            Self::Override(number) => write!(formatter, "override {number}"),
+            Self::Sink(name) => write!(formatter, "sink {name}"),
+            Self::Quarantined(id) => write!(formatter, "quarantined {id}"),
+            Self::Model(fingerprint) => write!(formatter, "model {fingerprint}"),
+        }
+    }
+}
 
 /// A call that is written down.
 #[derive(Clone, Debug)]
@@ -16,19 +45,9 @@ pub struct AuditedCall {
     /// Its name in the contract.
     pub call: &'static str,
     /// What it is about.
-    pub subjects: Vec<String>,
+    pub subjects: Vec<AuditSubject>,
     /// Why, as the caller said it.
     pub note: String,
-}
-
-/// How an identity is called in the audit log.
-pub(super) fn identity_subject(id: &IdentityId) -> String {
-    format!("identity {id}")
-}
-
-/// How an override is called in the audit log.
-pub(super) fn override_subject(number: u64) -> String {
-    format!("override {number}")
 }
 
 fn salt() -> Result<[u8; 16], StoreError> {
@@ -48,17 +67,14 @@ impl AuditedCall {
         now_ms: i64,
     ) -> Result<[Write; 2], StoreError> {
         let entry = StoredAuditEntry {
-            number: 0,
             at_ms: now_ms,
             principal: self.principal,
             call: self.call.to_owned(),
-            subjects: self.subjects,
+            subjects: self.subjects.iter().map(AuditSubject::to_string).collect(),
             note: self.note,
             note_salt: salt()?,
-            note_hash: AuditHash::default(),
             events,
-            previous_hash: AuditHash::default(),
-            hash: AuditHash::default(),
+            ..StoredAuditEntry::default()
         };
         let entry = StoredAuditEntry::after(&store.audit_head(tenant)?, entry);
         let head = Write::AuditHead(entry.head());
@@ -87,9 +103,10 @@ impl Engine {
     pub(super) fn erase_audited_notes(
         &self,
         tenant: &Tenant,
-        subjects: &[String],
+        subjects: &[AuditSubject],
         change: &mut Change<'_>,
     ) -> Result<(), EngineError> {
+        let subjects: FxHashSet<String> = subjects.iter().map(AuditSubject::to_string).collect();
         let mut after = 0;
         loop {
             let entries = self.store.audit_entries(tenant, after, BATCH)?;
@@ -98,7 +115,7 @@ impl Engine {
             };
             after = last.number;
             for mut entry in entries {
-                let is_about = |subject| subjects.contains(subject);
+                let is_about = |subject: &String| subjects.contains(subject);
                 if !entry.note.is_empty() && entry.subjects.iter().any(is_about) {
                     entry.forget_note();
                     change.write(Write::Audit(Box::new(entry)));

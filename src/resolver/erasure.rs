@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rustc_hash::{FxHashMap, FxHashSet};
 use veridem_matchers::RecordKey;
 
-use super::audit::{AuditedCall, identity_subject, override_subject};
+use super::audit::{AuditSubject, AuditedCall};
 use super::change::Change;
 use super::engine::Engine;
 use super::error::EngineError;
@@ -197,7 +197,8 @@ impl Engine {
         self.for_each_mention(tenant, &erasure.records, seen, last, |event| {
             change.write(scrubbed(event));
         })?;
-        let mut about: Vec<String> = erasure.ids.iter().map(identity_subject).collect();
+        let ids = erasure.ids.iter().copied();
+        let mut about: Vec<AuditSubject> = ids.map(AuditSubject::Identity).collect();
         about.extend(self.erase_words(tenant, &numbers, &mut change)?);
         self.erase_audited_notes(tenant, &about, &mut change)?;
         self.erase_quarantined(tenant, &erasure.records, &mut change)?;
@@ -212,7 +213,7 @@ impl Engine {
         let call = AuditedCall {
             principal: erasure.principal.clone(),
             call: "ErasePerson",
-            subjects: vec![identity_subject(&erasure.id)],
+            subjects: vec![AuditSubject::Identity(erasure.id)],
             note: String::new(),
         };
         change.audit(call, last, now_ms)?;
@@ -220,14 +221,13 @@ impl Engine {
         Ok(done)
     }
 
-    /// Takes the records' keys, and the notes on them, out of what stewards said; the overrides of which it did, as the audit log calls
-    /// them.
+    /// Takes the records' keys, and the notes on them, out of what stewards said; the overrides of which it did.
     fn erase_words(
         &self,
         tenant: &Tenant,
         records: &[RecordNumber],
         change: &mut Change<'_>,
-    ) -> Result<Vec<String>, EngineError> {
+    ) -> Result<Vec<AuditSubject>, EngineError> {
         let mut erased = Vec::new();
         let mut after = 0;
         loop {
@@ -236,7 +236,7 @@ impl Engine {
             after = last.number;
             for mut value in overrides {
                 if erase_word(&mut value, records) {
-                    erased.push(override_subject(value.number));
+                    erased.push(AuditSubject::Override(value.number));
                     change.write(Write::Override(value));
                 }
             }

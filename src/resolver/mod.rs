@@ -33,7 +33,7 @@ mod tasks;
 mod touched;
 mod validate;
 
-pub use audit::AuditedCall;
+pub use audit::{AuditSubject, AuditedCall};
 pub use bulk::{
     Abandoned, BulkOptions, BulkResult, Comparables, STAGES, ScoredPair, bulk_identity_id,
     golden_record_of_rows, prepare, resolve_records, trained_model,

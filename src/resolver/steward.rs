@@ -8,7 +8,7 @@ use serde::Serialize;
 use veridem_matchers::RecordKey;
 use veridem_matchers::cluster::Link;
 
-use super::audit::{AuditedCall, identity_subject, override_subject};
+use super::audit::{AuditSubject, AuditedCall};
 use super::change::Change;
 use super::engine::{Engine, hash_of, postcard_bytes};
 use super::error::EngineError;
@@ -184,12 +184,13 @@ impl Engine {
             }),
         });
         let about = BTreeSet::from_iter(answer.identities.iter().flatten());
-        let subjects = [override_subject(answer.value.number)].into_iter();
+        let about = about.into_iter().copied().map(AuditSubject::Identity);
         let call = AuditedCall {
             principal: request.principal.clone(),
             call: request.call,
-            subjects: subjects
-                .chain(about.into_iter().map(identity_subject))
+            subjects: [AuditSubject::Override(answer.value.number)]
+                .into_iter()
+                .chain(about)
                 .collect(),
             note: request.note.clone(),
         };

@@ -17,7 +17,7 @@ pub struct AuditHead {
 }
 
 /// One call that was made.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredAuditEntry {
     /// From 1, without a gap.
     pub number: u64,
@@ -111,17 +111,14 @@ mod tests {
         let events = prop::option::of((1_u64..9, 9_u64..20));
         (any::<i64>(), "[a-z]{1,3}", words, "[a-z]{0,3}", events).prop_map(
             |(at_ms, principal, subjects, note, events)| StoredAuditEntry {
-                number: 0,
                 at_ms,
                 principal,
                 call: "MergeIdentities".into(),
                 subjects,
                 note,
                 note_salt: [7; 16],
-                note_hash: AuditHash::default(),
                 events,
-                previous_hash: AuditHash::default(),
-                hash: AuditHash::default(),
+                ..StoredAuditEntry::default()
             },
         )
     }

@@ -1,26 +1,19 @@
 //! The audit log: what is written into it, and that nobody changes it unseen.
 
-use std::path::Path;
-
 use veridem::publish::SinkSettings;
 use veridem::store::{AuditHead, Store, StoredAuditEntry, Write, check_tenant};
 use veridem_proto::v1;
 use veridem_proto::v1::privacy_service_client::PrivacyServiceClient;
 
-use crate::bulk::{bad, good};
+use crate::bulk::bad;
 use crate::consumer::*;
 use crate::crosswalk::sink;
-use crate::publishing::{operations, settled, store_of};
+use crate::filters::snapshot;
+use crate::operating::told;
+use crate::privacy::{call, identity_of};
+use crate::publishing::store_of;
+use crate::stewardship::preview;
 use crate::support::*;
-
-fn call(key: &str, note: &str, preview: bool) -> Option<v1::StewardCall> {
-    Some(v1::StewardCall {
-        note: note.into(),
-        idempotency_key: key.into(),
-        preview,
-        ..Default::default()
-    })
-}
 
 async fn entries(running: &Running) -> Vec<v1::AuditEntry> {
     let (mut entries, mut page_token) = (Vec::new(), String::new());
@@ -52,14 +45,7 @@ async fn two_persons(running: &Running) {
 async fn ids_of(running: &Running) -> [String; 2] {
     let mut ids = Vec::new();
     for record_id in ["ann", "bob"] {
-        let record = Some(v1::RecordKey {
-            source: "pos".into(),
-            record_id: record_id.into(),
-        });
-        let asked = v1::LookupIdentityRequest { record };
-        let found = running.resolution().lookup_identity(asked).await;
-        let identity = found.expect("it is known").into_inner().identity;
-        ids.push(identity.expect("an identity").identity_id);
+        ids.push(identity_of(running, "pos", record_id).await.expect("known"));
     }
     ids.try_into().expect("two")
 }
@@ -70,11 +56,6 @@ async fn merge(running: &Running, ids: &[String; 2], call: Option<v1::StewardCal
     let merged = running.stewardship().merge_identities(asked).await;
     let outcome = merged.expect("merged").into_inner().outcome;
     outcome.expect("an outcome").sequence
-}
-
-fn verify(address: &str, directory: &Path, more: &[&str]) -> String {
-    let arguments = [&["audit", "verify", "--address", address], more].concat();
-    tokio::task::block_in_place(|| good(&arguments, directory))
 }
 
 fn address(running: &Running) -> String {
@@ -93,7 +74,7 @@ async fn who_did_what_and_why_is_written_down_once() {
     }];
     let running = Running::start_with(config.clone()).await;
     assert_eq!(
-        verify(&address(&running), path, &[]),
+        told(&running, &["audit", "verify"], path),
         format!(
             "0 entries, none changed; the last one is 0:{}\n",
             "0".repeat(64)
@@ -102,30 +83,21 @@ async fn who_did_what_and_why_is_written_down_once() {
     two_persons(&running).await;
     let ids = ids_of(&running).await;
     // A preview changes nothing, a call that comes again does nothing.
-    merge(&running, &ids, call("", "only to see", true)).await;
-    let sequence = merge(&running, &ids, call("one", "seen the papers", false)).await;
-    merge(&running, &ids, call("one", "seen the papers", false)).await;
+    merge(&running, &ids, preview()).await;
+    let sequence = merge(&running, &ids, call("one", "seen the papers")).await;
+    merge(&running, &ids, call("one", "seen the papers")).await;
     let undo = v1::UndoOverrideRequest {
         override_number: 1,
-        call: call("two", "the papers were forged", false),
+        call: call("two", "the papers were forged"),
     };
     running
         .stewardship()
         .undo_override(undo)
         .await
         .expect("undone");
-    settled(&running).await;
-    let replay = v1::ReplaySinkRequest {
-        sink: sink(&consumer).name,
-        from: Some(v1::replay_sink_request::From::Snapshot(true)),
-    };
-    operations(&running)
-        .await
-        .replay_sink(replay)
-        .await
-        .expect("replays");
+    snapshot(&running).await;
     let written = entries(&running).await;
-    let told: Vec<_> = written
+    let calls: Vec<_> = written
         .iter()
         .map(|entry| {
             (
@@ -137,7 +109,7 @@ async fn who_did_what_and_why_is_written_down_once() {
         })
         .collect();
     assert_eq!(
-        told,
+        calls,
         [
             (1, "MergeIdentities", "seen the papers", "local"),
             (2, "UndoOverride", "the papers were forged", "local"),
@@ -157,17 +129,15 @@ async fn who_did_what_and_why_is_written_down_once() {
     assert_eq!((written[2].first_event, written[2].last_event), (0, 0));
 
     // The chain goes on behind a restart, and can be held against what was seen of it.
-    let first = verify(&address(&running), path, &[]);
+    let first = told(&running, &["audit", "verify"], path);
     let seen = first.trim().rsplit(' ').next().expect("a head").to_owned();
     assert!(seen.starts_with("3:"), "{first}");
     running.stop().await;
     let running = Running::start_with(config).await;
-    merge(&running, &ids_of(&running).await, call("three", "", false)).await;
-    assert!(
-        verify(&address(&running), path, &["--seen", &seen]).starts_with("4 entries, none changed")
-    );
-    let listed = ["audit", "list", "--address", &address(&running)];
-    let listed = tokio::task::block_in_place(|| good(&listed, path));
+    merge(&running, &ids_of(&running).await, call("three", "")).await;
+    let whole = told(&running, &["audit", "verify", "--seen", &seen], path);
+    assert!(whole.starts_with("4 entries, none changed"), "{whole}");
+    let listed = told(&running, &["audit", "list"], path);
     assert_eq!(listed.lines().count(), 4);
     assert!(listed.contains("UndoOverride  override 1"), "{listed}");
     let other = seen.replacen("3:", "4:", 1);
@@ -194,12 +164,12 @@ async fn an_entry_that_somebody_changed_is_found() {
         merge(
             &running,
             &ids_of(&running).await,
-            call(key, "seen the papers", false),
+            call(key, "seen the papers"),
         )
         .await;
         let undo = v1::UndoOverrideRequest {
             override_number: entries(&running).await.len() as u64 / 2 + 1,
-            call: call(&format!("not {key}"), "", false),
+            call: call(&format!("not {key}"), ""),
         };
         running
             .stewardship()
@@ -260,7 +230,7 @@ async fn the_chain_holds_without_what_was_said_of_a_person_who_is_erased() {
     merge(
         &running,
         &ids_of(&running).await,
-        call("one", "she told me her maiden name", false),
+        call("one", "she told me her maiden name"),
     )
     .await;
     let mut privacy = PrivacyServiceClient::new(running.channel.clone());
@@ -276,12 +246,12 @@ async fn the_chain_holds_without_what_was_said_of_a_person_who_is_erased() {
         .await
         .expect("it is done already");
     let written = entries(&running).await;
-    let told: Vec<_> = written
+    let calls: Vec<_> = written
         .iter()
         .map(|entry| (entry.call.as_str(), entry.note.as_str()))
         .collect();
     assert_eq!(
-        told,
+        calls,
         [
             ("MergeIdentities", ""),
             ("ExportPerson", ""),
@@ -290,6 +260,6 @@ async fn the_chain_holds_without_what_was_said_of_a_person_who_is_erased() {
     );
     assert_eq!(written[2].subjects, [format!("identity {survivor}")]);
     assert!(written[2].last_event > 0);
-    assert!(verify(&address(&running), path, &[]).starts_with("3 entries, none changed"));
+    assert!(told(&running, &["audit", "verify"], path).starts_with("3 entries, none changed"));
     running.stop().await;
 }

@@ -29,7 +29,7 @@ fn held(events: &[Value]) -> Vec<v1::HeldIdentity> {
     held.collect()
 }
 
-async fn snapshot(running: &Running) {
+pub async fn snapshot(running: &Running) {
     let asked = v1::ReplaySinkRequest {
         sink: "erp".into(),
         from: Some(v1::replay_sink_request::From::Snapshot(true)),

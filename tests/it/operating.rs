@@ -13,7 +13,7 @@ use crate::publishing::{settled, wait_for_dead_letters};
 use crate::support::*;
 
 /// Runs a command against a service.
-fn told(running: &Running, arguments: &[&str], directory: &Path) -> String {
+pub fn told(running: &Running, arguments: &[&str], directory: &Path) -> String {
     let address = format!("http://{}", running.service.grpc_address);
     let arguments = [arguments, &["--address", &address]].concat();
     tokio::task::block_in_place(|| good(&arguments, directory))

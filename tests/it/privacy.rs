@@ -52,7 +52,7 @@ async fn erase(
     Ok(privacy(running).erase_person(asked).await?.into_inner())
 }
 
-async fn identity_of(
+pub async fn identity_of(
     running: &Running,
     source: &str,
     record_id: &str,
@@ -86,7 +86,7 @@ fn said(signal_id: &str, record: &str) -> Signal {
     update(signal_id, record, attributes)
 }
 
-fn call(key: &str, note: &str) -> Option<v1::StewardCall> {
+pub fn call(key: &str, note: &str) -> Option<v1::StewardCall> {
     Some(v1::StewardCall {
         idempotency_key: key.into(),
         note: note.into(),

@@ -15,7 +15,7 @@ fn call(key: &str) -> Option<v1::StewardCall> {
     })
 }
 
-fn preview() -> Option<v1::StewardCall> {
+pub fn preview() -> Option<v1::StewardCall> {
     Some(v1::StewardCall {
         preview: true,
         ..Default::default()

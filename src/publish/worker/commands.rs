@@ -104,16 +104,21 @@ impl Worker {
         Ok(true)
     }
 
+    fn told_until(&self, until: u64) -> Told {
+        let last_snapshot = self.last_snapshot;
+        Told {
+            until,
+            last_snapshot,
+        }
+    }
+
     /// Whether an event is what the last snapshot told of its identity, up to where that has come.
     fn is_of_snapshot(&self, event: &StoredEvent) -> Result<bool, StoreError> {
         let (store, tenant) = (self.store.as_ref(), self.tenant());
         let Some(identity) = store.identity(tenant, &event.identity.id)? else {
             return Ok(false);
         };
-        let told = Told {
-            until: self.last_read.min(self.last_snapshot),
-            last_snapshot: self.last_snapshot,
-        };
+        let told = self.told_until(self.last_read.min(self.last_snapshot));
         let of_snapshot = self
             .settings
             .filter
@@ -138,10 +143,7 @@ impl Worker {
             }
         }
         let filter = &self.settings.filter;
-        let told = Told {
-            until: self.last_read,
-            last_snapshot: self.last_snapshot,
-        };
+        let told = self.told_until(self.last_read);
         let latest = filter.latest(store, tenant, &identity, told)?;
         Ok(latest.filter(|latest| latest.sequence > event.sequence))
     }
