@@ -91,12 +91,13 @@ impl Service {
         let stop = CancellationToken::new();
         // Events wait where cores are short, signals do not.
         let mut publishing = Background::default();
+        let written = publish::WrittenEvents::default();
         let mut running = Vec::new();
         let mut sinks = Vec::new();
         for settings in config.sinks {
             let name = settings.name.clone();
             let (store, durable) = (engine.store().clone(), ingest.durable());
-            let starting = publish::start(settings, store, durable, stop.clone());
+            let starting = publish::start(settings, written.clone(), store, durable, stop.clone());
             let started = publishing.spawn(starting)?.await?;
             let (sink, task) = started.with_context(|| format!("sink {name}"))?;
             running.push(sink);

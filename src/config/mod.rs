@@ -498,6 +498,20 @@ impl Mistakes {
             .iter()
             .map(|consumer| consumer.name.as_str());
         self.check_names("consumers", consumers);
+        let principals = config.principals.iter();
+        self.check_names("principals", principals.map(|it| it.name.as_str()));
+        self.check_tokens(&config.principals);
+    }
+
+    /// A token tells who somebody is: no two principals have the same.
+    fn check_tokens(&mut self, principals: &[Principal]) {
+        for (index, principal) in principals.iter().enumerate() {
+            let mut before = principals[..index].iter();
+            if let Some(other) = before.find(|other| other.token == principal.token) {
+                let problem = format!("\"{}\" has the token of \"{}\"", principal.name, other.name);
+                self.add("principals", problem);
+            }
+        }
     }
 
     fn check_names<'a>(&mut self, field: &str, names: impl Iterator<Item = &'a str>) {

@@ -79,7 +79,7 @@ impl EventFile {
         let mut lines = Vec::new();
         let new = (events.iter()).filter(|outgoing| outgoing.sequence > self.last_sequence);
         for outgoing in new {
-            lines.extend(outgoing.cloud_event()?.as_bytes());
+            lines.extend(outgoing.cloud_event()?);
             lines.push(b'\n');
         }
         let failed = |cause: std::io::Error| {

@@ -7,7 +7,6 @@ use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
-use rdkafka::util::Timeout;
 
 use super::{Failure, Outgoing};
 
@@ -35,8 +34,8 @@ impl Kafka {
     }
 
     pub(super) async fn deliver(&self, events: Vec<Outgoing>) -> Result<(), Failure> {
-        // One after the other: a later event of an identity must not be stored before an earlier one.
-        for outgoing in events {
+        let mut acknowledgements = Vec::with_capacity(events.len());
+        for outgoing in &events {
             let headers = [
                 ("content-type", "application/cloudevents+json"),
                 ("veridem-kind", outgoing.kind),
@@ -51,10 +50,14 @@ impl Kafka {
                 });
             let record = FutureRecord::to(&self.topic)
                 .key(&outgoing.identity)
-                .payload(outgoing.cloud_event()?)
+                .payload(outgoing.cloud_event()?.as_ref())
                 .headers(headers);
-            let sent = self.producer.send(record, Timeout::Never).await;
-            sent.map_err(|(cause, _)| judge(&cause))?;
+            let sent = self.producer.send_result(record);
+            acknowledgements.push(sent.map_err(|(cause, _)| judge(&cause))?);
+        }
+        for acknowledgement in acknowledgements {
+            let arrived = acknowledgement.await.map_err(Failure::unavailable)?;
+            arrived.map_err(|(cause, _)| judge(&cause))?;
         }
         Ok(())
     }

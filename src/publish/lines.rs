@@ -147,8 +147,8 @@ impl Lines {
     }
 
     /// Takes at most so many events that may be delivered together, in this order; they are on their way now. One that has failed
-    /// goes alone, so that it alone fails again.
-    pub(super) fn take(&mut self, now: Instant, limit: usize) -> Vec<u64> {
+    /// goes alone, so that it alone fails again. With `disjoint` no two of them touch the same identity.
+    pub(super) fn take(&mut self, now: Instant, limit: usize, disjoint: bool) -> Vec<u64> {
         let mut taken = BTreeSet::new();
         let mut behind = BTreeSet::new();
         while taken.len() < limit {
@@ -166,6 +166,10 @@ impl Lines {
             taken.insert(sequence);
             if has_failed {
                 break;
+            }
+            // No two heads touch the same identity.
+            if disjoint {
+                continue;
             }
             behind.extend(self.followers(sequence, &taken, now));
         }
@@ -346,7 +350,8 @@ mod tests {
     #[derive(Clone, Debug)]
     enum Step {
         Enter(Vec<u8>),
-        Take(usize),
+        /// At most so many, disjoint or not.
+        Take(usize, bool),
         /// What becomes of the parcel that was taken at this place, counted around.
         Deliver(usize),
         Fail(usize, bool),
@@ -360,7 +365,7 @@ mod tests {
     fn step() -> impl Strategy<Value = Step> {
         prop_oneof![
             4 => prop::collection::vec(0_u8..5, 1..4).prop_map(Step::Enter),
-            4 => (1_usize..5).prop_map(Step::Take),
+            4 => (1_usize..5, any::<bool>()).prop_map(|(limit, disjoint)| Step::Take(limit, disjoint)),
             3 => any::<usize>().prop_map(Step::Deliver),
             1 => (any::<usize>(), any::<bool>()).prop_map(|(at, counts)| Step::Fail(at, counts)),
             1 => any::<usize>().prop_map(Step::Reject),
@@ -382,7 +387,7 @@ mod tests {
             let mut entered_again: BTreeSet<u8> = BTreeSet::new();
             let mut last = 0;
             let settle = [Step::Revive, Step::Wait(1_000)].into_iter()
-                .chain((0..400).flat_map(|_| [Step::Take(3), Step::Deliver(0)]));
+                .chain((0..400).flat_map(|_| [Step::Take(3, false), Step::Deliver(0)]));
             for step in steps.into_iter().chain(settle) {
                 let pick = |on_their_way: &mut Vec<Vec<u64>>, at: usize| {
                     let length = on_their_way.len();
@@ -397,14 +402,15 @@ mod tests {
                         }
                         identities.insert(last, touched);
                     }
-                    Step::Take(limit) => {
-                        let parcel = lines.take(now, limit);
+                    Step::Take(limit, disjoint) => {
+                        let parcel = lines.take(now, limit, disjoint);
                         prop_assert!(parcel.len() <= limit && parcel.is_sorted());
                         // Whoever touches the same identity and came before is done, or before it in the parcel.
                         for (place, sequence) in parcel.iter().enumerate() {
                             for (before, touched) in identities.range(..*sequence) {
                                 let shares = touched.iter().any(|one| identities[sequence].contains(one));
-                                let is_clear = delivered.contains(before) || parcel[..place].contains(before);
+                                let is_ahead = !disjoint && parcel[..place].contains(before);
+                                let is_clear = delivered.contains(before) || is_ahead;
                                 prop_assert!(!shares || is_clear, "{} before {}", sequence, before);
                             }
                         }

@@ -20,6 +20,7 @@ mod target;
 mod watch;
 mod webhook;
 mod worker;
+mod written;
 
 pub use cloud_event::event_data;
 pub use event_schema::event_schemas;
@@ -28,10 +29,12 @@ pub use mapping::{MappedRequest, Mapping, samples};
 pub use settings::{Bounds, SinkKind, SinkSettings};
 pub use watch::WatchedEvent;
 pub use webhook::sign;
+pub use written::WrittenEvents;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -209,7 +212,7 @@ struct Outgoing {
 /// What the consumer gets of an event.
 enum Content {
     /// A CloudEvent as JSON.
-    CloudEvent(String),
+    CloudEvent(Bytes),
     /// Requests in the consumer's own API.
     Requests(Vec<MappedRequest>),
 }
@@ -218,7 +221,8 @@ impl Outgoing {
     /// Maps an event; what a mapping cannot make anything of is rejected.
     fn of(
         settings: &SinkSettings,
-        event: &StoredEvent,
+        written: &WrittenEvents,
+        event: &Arc<StoredEvent>,
         records: Option<&ConsumerRecords>,
         is_snapshot: bool,
         replays: u64,
@@ -230,13 +234,26 @@ impl Outgoing {
         );
         let failed =
             |problem| Failure::Rejected(format!("the mapping cannot take the event: {problem}"));
-        let data = EventData::new(event, kind, records);
+        let data = || EventData::new(event, kind, records);
         let content = match mapping {
             Mapping::None => {
-                let whole = CloudEvent::new(tenant, event, data, is_snapshot, replays);
-                Content::CloudEvent(json_of(&whole)?)
+                let write = || {
+                    json_of(&CloudEvent::new(
+                        tenant,
+                        event,
+                        data(),
+                        is_snapshot,
+                        replays,
+                    ))
+                };
+                let is_the_same_for_all = !is_snapshot && replays == 0 && records.is_none();
+                Content::CloudEvent(match is_the_same_for_all {
+                    true => written.get(tenant, event, write)?,
+                    false => write()?,
+                })
             }
             _ => {
+                let data = data();
                 let data = serde_json::to_value(data).map_err(|cause| failed(cause.to_string()))?;
                 match mapping.requests(&data, &id).map_err(failed)? {
                     Some(requests) => Content::Requests(requests),
@@ -259,9 +276,9 @@ impl Outgoing {
     }
 
     /// The CloudEvent. The configuration refuses requests for sinks that take nothing else.
-    fn cloud_event(&self) -> Result<&str, Failure> {
+    fn cloud_event(&self) -> Result<&Bytes, Failure> {
         match &self.content {
-            Content::CloudEvent(text) => Ok(text),
+            Content::CloudEvent(json) => Ok(json),
             Content::Requests(_) => Err(Failure::Rejected(
                 "the mapping makes requests, which this kind of sink cannot send".to_owned(),
             )),
@@ -272,11 +289,11 @@ impl Outgoing {
 /// What most events take as JSON: room for it at once, so that it is not moved as it grows.
 const MOST_EVENTS_BYTES: usize = 2_048;
 
-fn json_of(event: &impl serde::Serialize) -> Result<String, Failure> {
+fn json_of(event: &impl serde::Serialize) -> Result<Bytes, Failure> {
     let mut json = Vec::with_capacity(MOST_EVENTS_BYTES);
     serde_json::to_writer(&mut json, event)
         .map_err(|cause| Failure::Rejected(cause.to_string()))?;
-    String::from_utf8(json).map_err(|cause| Failure::Rejected(cause.to_string()))
+    Ok(json.into())
 }
 
 const NOT_IN_TIME: &str = "the consumer did not answer in time";
@@ -306,8 +323,11 @@ impl Failure {
 }
 
 /// Starts a sink; it runs until `stop`.
+///
+/// `written`: shared with the other sinks.
 pub async fn start(
     settings: SinkSettings,
+    written: WrittenEvents,
     store: Arc<dyn Store>,
     durable: Durable,
     stop: CancellationToken,
@@ -316,6 +336,7 @@ pub async fn start(
     let state = Arc::new(Mutex::new(SinkState::default()));
     let worker = Worker::new(
         settings.clone(),
+        written,
         store,
         durable,
         target.clone(),

@@ -38,7 +38,7 @@ impl Nats {
     }
 
     pub(super) async fn deliver(&self, events: Vec<Outgoing>) -> Result<(), Failure> {
-        // One after the other: a later event of an identity must not be stored before an earlier one.
+        let mut acknowledgements = Vec::with_capacity(events.len());
         for outgoing in events {
             let mut headers = HeaderMap::new();
             headers.insert("content-type", "application/cloudevents+json");
@@ -46,11 +46,14 @@ impl Nats {
             let message_id = format!("{}-{}", outgoing.id, outgoing.replays);
             headers.insert(NATS_MESSAGE_ID, message_id);
             let subject = format!("{}.{}", self.subject, outgoing.kind);
-            let message = outgoing.cloud_event()?.to_owned().into();
+            let message = outgoing.cloud_event()?.clone();
             let sent = self
                 .jetstream
                 .publish_with_headers(subject, headers, message);
-            sent.await.map_err(judge)?.await.map_err(judge)?;
+            acknowledgements.push(sent.await.map_err(judge)?);
+        }
+        for acknowledgement in acknowledgements {
+            acknowledgement.await.map_err(judge)?;
         }
         Ok(())
     }

@@ -72,7 +72,7 @@ fn name_of(written_at_ms: i64, first: u64, last: u64, format: Format) -> String 
 fn json_lines(events: &[Outgoing]) -> Result<Vec<u8>, Failure> {
     let mut lines = Vec::new();
     for event in events {
-        lines.extend(event.cloud_event()?.as_bytes());
+        lines.extend(event.cloud_event()?);
         lines.push(b'\n');
     }
     Ok(lines)
@@ -82,7 +82,7 @@ fn json_lines(events: &[Outgoing]) -> Result<Vec<u8>, Failure> {
 fn parquet(events: &[Outgoing]) -> anyhow::Result<Vec<u8>> {
     let mut parsed: Vec<Value> = Vec::with_capacity(events.len());
     for event in events {
-        parsed.push(serde_json::from_str(event.cloud_event()?)?);
+        parsed.push(serde_json::from_slice(event.cloud_event()?)?);
     }
     let text = |name: &str| -> ArrayRef {
         let values = parsed.iter().map(|event| event[name].as_str());

@@ -37,7 +37,7 @@ impl RabbitMq {
 
     pub(super) async fn deliver(&self, events: Vec<Outgoing>) -> Result<(), Failure> {
         let channel = self.channel().await.map_err(Failure::unavailable)?;
-        // One after the other: a later event of an identity must not be stored before an earlier one.
+        let mut confirmations = Vec::with_capacity(events.len());
         for outgoing in events {
             // To the default exchange the routing key is the queue's name.
             let routing_key = if self.exchange.is_empty() {
@@ -59,11 +59,13 @@ impl RabbitMq {
                 ShortString::from(self.exchange.as_str()),
                 routing_key.into(),
                 options,
-                outgoing.cloud_event()?.as_bytes(),
+                outgoing.cloud_event()?,
                 properties,
             );
-            let confirmed = sent.await.map_err(Failure::unavailable)?;
-            match confirmed.await.map_err(Failure::unavailable)? {
+            confirmations.push(sent.await.map_err(Failure::unavailable)?);
+        }
+        for confirmation in confirmations {
+            match confirmation.await.map_err(Failure::unavailable)? {
                 Confirmation::Ack(None) => {}
                 Confirmation::Ack(Some(_)) => {
                     return Err(Failure::unavailable(

@@ -118,11 +118,11 @@ impl SinkKind {
                 max_batch: 1,
                 max_parallel: 1_024,
             },
-            // Each message is acknowledged by itself, so that many may be on their way.
+            // Messages whose acknowledgements are waited for together.
             Self::Kafka { .. } | Self::Nats { .. } | Self::RabbitMq { .. } => Bounds {
-                batch: 1,
-                parallel: 256,
-                max_batch: 1,
+                batch: 64,
+                parallel: 16,
+                max_batch: 1_000,
                 max_parallel: 1_024,
             },
         }

@@ -75,6 +75,20 @@ impl Target {
         matches!(self, Self::File(_))
     }
 
+    /// Whether the events of one delivery are on their way side by side, each acknowledged by itself: a later one may then arrive without
+    /// an earlier one.
+    pub(super) fn is_side_by_side(&self) -> bool {
+        match self {
+            #[cfg(feature = "kafka")]
+            Self::Kafka(_) => true,
+            #[cfg(feature = "nats")]
+            Self::Nats(_) => true,
+            #[cfg(feature = "rabbitmq")]
+            Self::RabbitMq(_) => true,
+            _ => false,
+        }
+    }
+
     /// A watcher comes.
     pub(super) fn attach(&self, watcher: watch::Watcher) {
         if let Self::Watch(watch) = self {

@@ -61,7 +61,7 @@ impl Watch {
         for outgoing in events {
             let event = WatchedEvent {
                 sequence: outgoing.sequence,
-                cloud_event: outgoing.cloud_event()?.to_owned(),
+                cloud_event: text_of(outgoing.cloud_event()?)?,
             };
             tokio::select! {
                 () = watcher.gone.cancelled() => return Err(gone()),
@@ -70,4 +70,11 @@ impl Watch {
         }
         Ok(())
     }
+}
+
+fn text_of(json: &[u8]) -> Result<String, Failure> {
+    let text = std::str::from_utf8(json);
+    Ok(text
+        .map_err(|cause| Failure::Rejected(cause.to_string()))?
+        .to_owned())
 }

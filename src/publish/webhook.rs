@@ -6,12 +6,12 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use hmac::{Hmac, KeyInit, Mac};
+use bytes::Bytes;
 use reqwest::header::{
     AUTHORIZATION, CONTENT_TYPE, COOKIE, HeaderMap, HeaderValue, RETRY_AFTER, SET_COOKIE,
 };
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
-use sha2::Sha256;
+use ring::hmac;
 use tokio::sync::Mutex;
 
 use super::{Content, Failure, MappedRequest, NOT_IN_TIME, Outgoing};
@@ -45,11 +45,11 @@ fn is_required(headers: &HeaderMap) -> bool {
 
 /// The signature header of a message: HMAC-SHA256 over `id.timestamp.body`, base64, after `v1,`.
 pub fn sign(secret: &str, id: &str, timestamp_seconds: i64, body: &[u8]) -> String {
-    let mut mac =
-        Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("HMAC takes keys of any length");
-    mac.update(format!("{id}.{timestamp_seconds}.").as_bytes());
-    mac.update(body);
-    format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()))
+    let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
+    let mut signing = hmac::Context::with_key(&key);
+    signing.update(format!("{id}.{timestamp_seconds}.").as_bytes());
+    signing.update(body);
+    format!("v1,{}", STANDARD.encode(signing.sign()))
 }
 
 impl Webhook {
@@ -225,24 +225,24 @@ impl Webhook {
             [one] => (
                 first_id.to_owned(),
                 "application/cloudevents+json",
-                one.cloud_event()?.to_owned(),
+                one.cloud_event()?.clone(),
             ),
             several => {
-                let bodies: Vec<&str> = several
+                let bodies: Vec<&Bytes> = several
                     .iter()
                     .map(Outgoing::cloud_event)
                     .collect::<Result<_, _>>()?;
                 let bytes: usize = bodies.iter().map(|body| body.len() + 1).sum();
-                let mut batch = String::with_capacity(bytes + 1);
+                let mut batch = Vec::with_capacity(bytes + 1);
                 for body in bodies {
-                    batch.push(if batch.is_empty() { '[' } else { ',' });
-                    batch.push_str(body);
+                    batch.push(if batch.is_empty() { b'[' } else { b',' });
+                    batch.extend_from_slice(body);
                 }
-                batch.push(']');
+                batch.push(b']');
                 (
                     format!("{first_id}+{}", several.len() - 1),
                     "application/cloudevents-batch+json",
-                    batch,
+                    batch.into(),
                 )
             }
         };
@@ -256,7 +256,7 @@ impl Webhook {
         if let Some(secret) = &self.secret {
             request = request.header(
                 "webhook-signature",
-                sign(secret, &id, timestamp_seconds, body.as_bytes()),
+                sign(secret, &id, timestamp_seconds, &body),
             );
         }
         let response = self.answer_to(request.body(body)).await?;

@@ -171,7 +171,8 @@ impl Worker {
         for (sequence, _) in self.stored_after(first - 1)? {
             self.write_delivery(sequence, None);
         }
-        // One that is broken off was not told.
+        // One that is broken off was not told; one of which the last piece has just arrived was.
+        self.end_snapshot();
         if self.snapshot_until > 0 {
             self.last_snapshot = 0;
         }

@@ -20,7 +20,8 @@ use super::breaker::Breaker;
 use super::cloud_event::ConsumerRecords;
 use super::lines::Lines;
 use super::{
-    Command, Failure, NOT_IN_TIME, Outgoing, Reply, SinkSettings, SinkState, Target, delay,
+    Command, Failure, NOT_IN_TIME, Outgoing, Reply, SinkSettings, SinkState, Target, WrittenEvents,
+    delay,
 };
 use crate::clock;
 use crate::resolver::Durable;
@@ -76,6 +77,7 @@ impl Meters {
 
 pub(super) struct Worker {
     settings: Arc<SinkSettings>,
+    written: WrittenEvents,
     store: Arc<dyn Store>,
     durable: Durable,
     target: Arc<Target>,
@@ -120,6 +122,7 @@ pub(super) struct Worker {
 impl Worker {
     pub(super) fn new(
         settings: SinkSettings,
+        written: WrittenEvents,
         store: Arc<dyn Store>,
         durable: Durable,
         target: Arc<Target>,
@@ -131,6 +134,7 @@ impl Worker {
         let meters = Meters::new(&settings);
         let mut worker = Self {
             settings: Arc::new(settings),
+            written,
             store,
             durable,
             target,
@@ -303,6 +307,7 @@ impl Worker {
         }
         self.collecting_since = None;
         let parallel = self.settings.parallel;
+        let disjoint = self.target.is_side_by_side();
         while on_their_way.len() + self.unacknowledged() < self.breaker.allows(now, parallel)
             && self.paced_until <= now
         {
@@ -310,9 +315,9 @@ impl Worker {
             let limit = if self.breaker.is_down() {
                 1
             } else {
-                self.settings.batch
+                self.most_together()
             };
-            let parcel = self.lines.take(now, limit);
+            let parcel = self.lines.take(now, limit, disjoint);
             if parcel.is_empty() {
                 break;
             }
@@ -338,6 +343,16 @@ impl Worker {
         Ok(())
     }
 
+    /// Events in one delivery at most: those of a second where the rate is bounded.
+    fn most_together(&self) -> usize {
+        let batch = self.settings.batch;
+        let of_a_second = self
+            .settings
+            .max_per_second
+            .map(|rate| rate.max(1.0) as usize);
+        of_a_second.map_or(batch, |most| most.min(batch))
+    }
+
     fn event(&self, sequence: u64) -> Result<Arc<StoredEvent>, StoreError> {
         match self.events.get(&sequence) {
             Some(event) => Ok(event.clone()),
@@ -352,6 +367,7 @@ impl Worker {
         on_their_way: &mut OnTheirWay,
     ) {
         let (target, settings) = (self.target.clone(), self.settings.clone());
+        let written = self.written.clone();
         // What the filter lets through of no other kind went out as part of a snapshot, and is repaired as that.
         let is_snapshot = |event: &StoredEvent| {
             let is_in_snapshot =
@@ -366,7 +382,8 @@ impl Worker {
         let replays = self.replays;
         let task = on_their_way.spawn(async move {
             let outgoing = events.iter().map(|(is_snapshot, event, records)| {
-                Outgoing::of(&settings, event, records.as_ref(), *is_snapshot, replays)
+                let records = records.as_ref();
+                Outgoing::of(&settings, &written, event, records, *is_snapshot, replays)
             });
             let outgoing = outgoing.collect::<Result<_, _>>()?;
             let delivered = tokio::time::timeout(settings.timeout, target.deliver(outgoing)).await;
