@@ -6,6 +6,7 @@
 //! - [`resolver`]: signals become source records, records become identities; knows the traits of the next two only
 //! - [`store`]: the truth; [`index`]: candidates and search, can be deleted
 //! - [`publish`]: identity events out to ERP, CDP and whoever listens
+//! - [`console`]: the pages of stewards, over the gRPC services
 //! - [`relay`]: a shop's back office: takes signals, passes them on while the line is there
 //! - [`report`]: what a bulk job found, as a page
 //! - [`cli`]: the commands; [`config`]: what was written, what we run with; [`lifecycle`]: start and stop; `servers`: what listens
@@ -19,6 +20,7 @@ pub mod api;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod console;
 pub mod executor;
 pub mod files;
 pub mod gateway;

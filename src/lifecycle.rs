@@ -17,7 +17,7 @@ use crate::intake::{Intake, Quarantine, Registry, consume, watch};
 use crate::resolver::{Engine, Ingest, Matcher, ModelChanges, Writer};
 use crate::servers::{self, listen, serve_grpc, serve_http};
 use crate::store::{Store, Tenant, open_store};
-use crate::{gateway, objects, publish, telemetry};
+use crate::{console, gateway, objects, publish, telemetry};
 
 /// Where the store lies in the data directory.
 pub const STORE_DIRECTORY: &str = "store";
@@ -28,8 +28,10 @@ pub const INDEX_DIRECTORY: &str = "index";
 pub struct Service {
     /// Where gRPC listens.
     pub grpc_address: SocketAddr,
-    /// Where the JSON gateway, metrics and health are.
+    /// Where the console, the JSON gateway, metrics and health are.
     pub http_address: SocketAddr,
+    /// The path below it that opens one session of the console.
+    console_link: Option<String>,
     stop: CancellationToken,
     servers: Vec<JoinHandle<()>>,
     sinks: Vec<JoinHandle<()>>,
@@ -139,15 +141,17 @@ impl Service {
             stop: stop.clone(),
         };
         let routes = api.routes().await?;
-        let gateway = gateway::router(routes.clone(), authenticator, stop.clone());
+        let (pages, console_link) = console::router(routes.clone(), authenticator.clone())?;
+        let pages = pages.merge(gateway::router(routes.clone(), authenticator, stop.clone()));
         let servers = vec![
             tokio::spawn(serve_grpc(routes, grpc, stop.clone())),
-            tokio::spawn(serve_http(gateway, render, http, stop.clone())),
+            tokio::spawn(serve_http(pages, render, http, stop.clone())),
         ];
         tracing::info!(%grpc_address, %http_address, "serving");
         Ok(Self {
             grpc_address,
             http_address,
+            console_link,
             stop,
             servers,
             sinks,
@@ -159,6 +163,12 @@ impl Service {
             models,
             deadline: config.shutdown_deadline,
         })
+    }
+
+    /// What opens one session of the console, where no principals are configured.
+    pub fn console_address(&self) -> Option<String> {
+        let link = self.console_link.as_ref()?;
+        Some(format!("http://{}{link}", self.http_address))
     }
 
     /// Stops: no new calls, those that run have until the deadline; then everything accepted is made durable.

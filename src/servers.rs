@@ -53,15 +53,15 @@ pub(crate) async fn serve_grpc(routes: Routes, listener: TcpListener, stop: Canc
     }
 }
 
-/// Serves a gateway, the metrics that `render` writes, and health until `stop`, and what runs then.
+/// Serves pages, the metrics that `render` writes, and health until `stop`, and what runs then.
 pub(crate) async fn serve_http(
-    gateway: Router,
+    pages: Router,
     render: impl Fn() -> String + Clone + Send + Sync + 'static,
     listener: TcpListener,
     stop: CancellationToken,
 ) {
     let ready = stop.clone();
-    let router = gateway
+    let router = pages
         .route("/metrics", get(move || std::future::ready(render())))
         .route("/health/live", get(|| std::future::ready("live\n")))
         .route(

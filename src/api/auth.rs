@@ -52,9 +52,19 @@ pub struct Caller {
 }
 
 impl Caller {
+    /// What the caller is there for.
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// Whether the caller's role has a right.
+    pub fn may(&self, right: Right) -> bool {
+        right.is_of(self.role)
+    }
+
     /// The caller, where their role has a right.
     pub fn with(self, right: Right) -> Result<Self, Status> {
-        if right.is_of(self.role) {
+        if self.may(right) {
             return Ok(self);
         }
         let role = self.role.as_str();
@@ -94,37 +104,11 @@ impl Authenticator {
         tenants
     }
 
-    /// The caller of a request.
-    pub fn authenticate(&self, metadata: &MetadataMap) -> Result<Caller, Status> {
-        let tenant = match metadata.get(TENANT_KEY) {
-            None => Tenant::default_tenant(),
-            Some(name) => name
-                .to_str()
-                .ok()
-                .and_then(|name| Tenant::try_from(name.to_owned()).ok())
-                .ok_or_else(|| status::invalid(TENANT_KEY, "names no tenant"))?,
-        };
+    /// Whoever has a token, for a tenant.
+    pub fn sign_in(&self, token: &str, tenant: Tenant) -> Result<Caller, Status> {
         if self.is_open() {
-            if tenant != Tenant::default_tenant() {
-                return Err(status::denied(
-                    TENANT_KEY,
-                    "without configured principals there is the default tenant only",
-                ));
-            }
-            return Ok(Caller {
-                tenant,
-                principal: LOCAL_PRINCIPAL.to_owned(),
-                role: Role::Administrator,
-            });
+            return self.local(tenant);
         }
-        let header = metadata
-            .get("authorization")
-            .and_then(|header| header.to_str().ok());
-        let token = header
-            .and_then(|header| header.strip_prefix("Bearer "))
-            .ok_or_else(|| {
-                status::unauthenticated("send the metadata \"authorization: Bearer <token>\"")
-            })?;
         // Every token is compared, each in constant time, so that the answer's time tells nothing.
         let mut found = None;
         for principal in &self.principals {
@@ -144,5 +128,44 @@ impl Authenticator {
             principal: principal.name.clone(),
             role: principal.role,
         })
+    }
+
+    /// Anyone on this machine.
+    fn local(&self, tenant: Tenant) -> Result<Caller, Status> {
+        if tenant != Tenant::default_tenant() {
+            return Err(status::denied(
+                TENANT_KEY,
+                "without configured principals there is the default tenant only",
+            ));
+        }
+        Ok(Caller {
+            tenant,
+            principal: LOCAL_PRINCIPAL.to_owned(),
+            role: Role::Administrator,
+        })
+    }
+
+    /// The caller of a request.
+    pub fn authenticate(&self, metadata: &MetadataMap) -> Result<Caller, Status> {
+        let tenant = match metadata.get(TENANT_KEY) {
+            None => Tenant::default_tenant(),
+            Some(name) => name
+                .to_str()
+                .ok()
+                .and_then(|name| Tenant::try_from(name.to_owned()).ok())
+                .ok_or_else(|| status::invalid(TENANT_KEY, "names no tenant"))?,
+        };
+        if self.is_open() {
+            return self.local(tenant);
+        }
+        let header = metadata
+            .get("authorization")
+            .and_then(|header| header.to_str().ok());
+        let token = header
+            .and_then(|header| header.strip_prefix("Bearer "))
+            .ok_or_else(|| {
+                status::unauthenticated("send the metadata \"authorization: Bearer <token>\"")
+            })?;
+        self.sign_in(token, tenant)
     }
 }

@@ -16,7 +16,8 @@ use super::status;
 use crate::clock;
 use crate::intake::Incoming;
 use crate::resolver::{
-    Ack, EngineError, OverrideState, Signal, SignalKind, StewardAnswer, validate_signal,
+    Ack, EngineError, OverrideState, Signal, SignalKind, SourceRecord, StewardAnswer,
+    validate_signal,
 };
 use crate::schema::{CONTRACT, read_json};
 use crate::store::{
@@ -355,7 +356,11 @@ pub(super) fn quarantined(id: QuarantineId, entry: StoredQuarantined) -> v1::Qua
     }
 }
 
-pub(super) fn review_task(task: &StoredReviewTask, identities: (String, String)) -> v1::ReviewTask {
+pub(super) fn review_task(
+    task: &StoredReviewTask,
+    identities: (Option<IdentityId>, Option<IdentityId>),
+) -> v1::ReviewTask {
+    let id = |id: Option<IdentityId>| id.map(|id| id.to_string()).unwrap_or_default();
     let reason = match task.reason {
         ReviewReason::Uncertain => v1::ReviewReason::Uncertain,
         ReviewReason::Conflict => v1::ReviewReason::Conflict,
@@ -364,8 +369,8 @@ pub(super) fn review_task(task: &StoredReviewTask, identities: (String, String))
         review_task_id: task.id.clone(),
         left: Some(record_key_message(&task.left)),
         right: Some(record_key_message(&task.right)),
-        left_identity_id: identities.0,
-        right_identity_id: identities.1,
+        left_identity_id: id(identities.0),
+        right_identity_id: id(identities.1),
         reason: reason.into(),
         match_weight: task.score.weight.0,
         match_probability: task.score.probability().0,
@@ -432,5 +437,19 @@ pub(super) fn audit_entry(entry: StoredAuditEntry) -> v1::AuditEntry {
         last_event,
         previous_hash: entry.previous_hash.to_vec(),
         hash: entry.hash.to_vec(),
+    }
+}
+
+/// What a source states of one customer.
+pub(super) fn source_record(record: SourceRecord) -> v1::SourceRecord {
+    let values = record.values.into_iter().map(|value| v1::StatedValue {
+        slot: value.slot,
+        attribute: Some(attribute_message(&value.attribute)),
+        stated_at_ms: value.stated_at_ms,
+        normalised: value.normalised.unwrap_or_default(),
+    });
+    v1::SourceRecord {
+        record: Some(record_key_message(&record.key)),
+        values: values.collect(),
     }
 }

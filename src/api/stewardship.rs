@@ -1,5 +1,8 @@
 //! `StewardshipService`.
 
+use std::sync::Arc;
+
+use rustc_hash::FxHashSet;
 use tonic::{Request, Response, Status};
 use veridem_matchers::RecordKey;
 use veridem_proto::v1;
@@ -11,7 +14,7 @@ use crate::clock::Stopwatch;
 use crate::resolver::{
     EngineError, MAX_OVERRIDDEN_RECORDS, StewardAction, StewardRequest, answer, validate_id,
 };
-use crate::store::IdentityId;
+use crate::store::{IdentityId, StoredIdentity};
 
 const MAX_NOTE_BYTES: usize = 1_024;
 
@@ -23,7 +26,12 @@ impl StewardshipService for Api {
     ) -> Result<Response<v1::ListReviewTasksResponse>, Status> {
         let caller = self.caller(&request, Right::Read)?;
         let request = request.into_inner();
-        let size = page::size(request.page_size, 100, 1_000)?;
+        let most = if request.include_identities {
+            100
+        } else {
+            1_000
+        };
+        let size = page::size(request.page_size, 100, most)?;
         let after = page::place(&request.page_token)?;
         let response = self.ask("ListReviewTasks", move |engine| {
             let tasks = engine
@@ -33,26 +41,60 @@ impl StewardshipService for Api {
                 .last()
                 .filter(|_| tasks.len() == size)
                 .map(|(place, _)| page::token(place));
-            let identity_of = |number| {
-                let id = engine.identity_of(&caller.tenant, number)?;
-                Ok::<_, EngineError>(id.map(|id| id.to_string()).unwrap_or_default())
-            };
-            let message = |task: &crate::store::StoredReviewTask| {
-                Ok::<_, EngineError>(convert::review_task(
-                    task,
-                    (identity_of(task.records.0)?, identity_of(task.records.1)?),
-                ))
-            };
-            let review_tasks = tasks
-                .iter()
-                .map(|(_, task)| message(task))
-                .collect::<Result<_, _>>()?;
+            let identity_of = |number| engine.identity_of(&caller.tenant, number);
+            let mut review_tasks = Vec::with_capacity(tasks.len());
+            let mut identities = Vec::new();
+            let mut seen = FxHashSet::default();
+            for (_, task) in &tasks {
+                let ids = (identity_of(task.records.0)?, identity_of(task.records.1)?);
+                for id in [ids.0, ids.1].into_iter().flatten() {
+                    if request.include_identities
+                        && seen.insert(id)
+                        && let Some(identity) = engine.store().identity(&caller.tenant, &id)?
+                    {
+                        identities.push(convert::identity(&identity));
+                    }
+                }
+                review_tasks.push(convert::review_task(task, ids));
+            }
             Ok(v1::ListReviewTasksResponse {
                 review_tasks,
                 next_page_token: next.unwrap_or_default(),
+                identities,
             })
         });
         Ok(Response::new(response.await?))
+    }
+
+    async fn get_review_task(
+        &self,
+        request: Request<v1::GetReviewTaskRequest>,
+    ) -> Result<Response<v1::GetReviewTaskResponse>, Status> {
+        let caller = self.caller(&request, Right::Read)?;
+        let id = request.into_inner().review_task_id;
+        validate_id("review_task_id", &id).map_err(status::of)?;
+        let reviewed = self.ask("GetReviewTask", move |engine| {
+            engine.review_task(&caller.tenant, &id)
+        });
+        let reviewed = reviewed.await?;
+        let [left, right] = reviewed.records.map(convert::source_record);
+        let [left_identity, right_identity] = reviewed.identities;
+        let message =
+            |identity: Option<Arc<StoredIdentity>>| identity.as_deref().map(convert::identity);
+        let answer = reviewed.answer;
+        Ok(Response::new(v1::GetReviewTaskResponse {
+            review_task: Some(convert::review_task(&reviewed.task, answer.identities)),
+            left: Some(left),
+            right: Some(right),
+            left_identity: message(left_identity),
+            right_identity: message(right_identity),
+            explanation: Some(convert::explanation(
+                &answer.explanation,
+                answer.shared_blocking_rules,
+                answer.word,
+            )),
+            why_not: answer.why_not,
+        }))
     }
 
     async fn decide_review_task(

@@ -111,6 +111,9 @@ async fn demo(arguments: &DemoArguments) -> anyhow::Result<()> {
         "  gRPC     {}   (reflection and health are on)",
         service.grpc_address
     ));
+    if let Some(address) = service.console_address() {
+        say(format!("  console  {address}"));
+    }
     say(format!(
         "  metrics  http://{}/metrics",
         service.http_address

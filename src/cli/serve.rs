@@ -12,7 +12,7 @@ use crate::lifecycle::{Service, existing_store};
 use crate::store::check_tenant;
 use crate::{executor, telemetry};
 
-/// Runs the service: gRPC on 127.0.0.1:50051, metrics and health on 127.0.0.1:8080.
+/// Runs the service: gRPC on 127.0.0.1:50051, console, JSON gateway, metrics and health on 127.0.0.1:8080.
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  veridem serve --config veridem.toml")]
 pub struct ServeArguments {
@@ -70,6 +70,9 @@ pub(super) fn serve(arguments: ServeArguments) -> anyhow::Result<()> {
         .build()?;
     let served = runtime.block_on(async {
         let service = Service::start(config).await?;
+        if let Some(address) = service.console_address() {
+            println!("console: {address} (opens one session)");
+        }
         stop_requested().await?;
         service.stop().await
     });

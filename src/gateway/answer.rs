@@ -165,7 +165,7 @@ fn code_name(code: Code) -> &'static str {
 }
 
 /// As the Connect protocol maps them.
-fn http_status(code: Code) -> StatusCode {
+pub(crate) fn http_status(code: Code) -> StatusCode {
     match code {
         Code::Ok => StatusCode::OK,
         // "Client closed request": it has no name in the standard.

@@ -30,6 +30,8 @@ use crate::api::{Authenticator, MAX_MESSAGE_BYTES, MAX_MODEL_BYTES, TENANT_KEY};
 use crate::schema::{CONTRACT, read_json};
 use answer::{Answer, refuse};
 
+pub(crate) use answer::http_status;
+
 const JSON: &str = "application/json";
 const JSON_LINES: &str = "application/x-ndjson";
 /// How long the caller will wait, milliseconds.
@@ -223,7 +225,7 @@ fn timeout(headers: &HeaderMap) -> Result<Option<Duration>, Status> {
 }
 
 /// Refuses what a page of another site can make a browser send: a name of its own that it lets point to this machine.
-fn require_this_machine(headers: &HeaderMap) -> Result<(), Status> {
+pub(crate) fn require_this_machine(headers: &HeaderMap) -> Result<(), Status> {
     let host = headers.get(header::HOST).map(HeaderValue::to_str);
     let Some(Ok(host)) = host else {
         return Ok(());

@@ -15,11 +15,11 @@
 
 mod blocking;
 mod calibration;
-mod chart;
+pub(crate) mod chart;
 mod examples;
 mod identities;
 mod model;
-mod number;
+pub(crate) mod number;
 mod pairs;
 mod summary;
 #[cfg(test)]

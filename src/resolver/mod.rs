@@ -49,7 +49,10 @@ pub use matcher::Matcher;
 pub use model_change::{ModelChanges, ModelStep};
 pub use model_preview::{IdentityChange, ModelChangePreview};
 pub use prepare::Prepared;
-pub use read::{IdentityExplanation, MatchAnswer, Moment, RankedIdentity, Resolution};
+pub use read::{
+    IdentityExplanation, MatchAnswer, Moment, RankedIdentity, Resolution, ReviewedTask,
+    SourceRecord, SourceValue,
+};
 pub use records::{Records, RecordsBuilder};
 pub use signal::{Signal, SignalKind};
 pub use steward::{

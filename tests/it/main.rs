@@ -4,9 +4,11 @@ mod architecture;
 mod audit;
 #[cfg(all(feature = "kafka", feature = "nats", feature = "rabbitmq"))]
 mod brokers;
+mod browser;
 #[cfg(feature = "s3")]
 mod buckets;
 mod bulk;
+mod console;
 mod consumer;
 #[cfg(all(feature = "kafka", feature = "nats", feature = "rabbitmq"))]
 mod consumers;

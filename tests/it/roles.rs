@@ -56,7 +56,7 @@ const RESTRICTED: [(&[Role], &[&str]); 4] = [
 ];
 
 /// What everybody may do who is known.
-const OPEN: [&str; 17] = [
+const OPEN: [&str; 18] = [
     "Resolve",
     "ResolveStream",
     "GetIdentity",
@@ -68,6 +68,7 @@ const OPEN: [&str; 17] = [
     "ListIdentityEvents",
     "WatchIdentities",
     "ListReviewTasks",
+    "GetReviewTask",
     "ListOverrides",
     "GetStatistics",
     "GetModelStatus",

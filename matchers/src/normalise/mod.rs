@@ -103,6 +103,44 @@ impl NormalisedValue {
     }
 }
 
+impl std::fmt::Display for NormalisedValue {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let joined = |formatter: &mut std::fmt::Formatter<'_>, parts: &[&Text]| {
+            let parts = parts.iter().map(|part| part.as_str());
+            let given: Vec<&str> = parts.filter(|part| !part.is_empty()).collect();
+            formatter.write_str(&given.join(" "))
+        };
+        match self {
+            Self::Name(name) => joined(
+                formatter,
+                &[&name.given, &name.middle, &name.family, &name.generation],
+            ),
+            Self::Address(address) => joined(
+                formatter,
+                &[
+                    &address.street,
+                    &address.number,
+                    &address.unit,
+                    &address.postcode,
+                    &address.city,
+                    &address.region,
+                ],
+            ),
+            Self::BirthDate(date) => date.fmt(formatter),
+            Self::Email(email) => email.address.fmt(formatter),
+            Self::Phone(phone) => phone.fmt(formatter),
+            Self::Identifier(identifier) => identifier.value.fmt(formatter),
+            Self::Gender(gender) => gender.fmt(formatter),
+            Self::Custom(custom) => custom.value.fmt(formatter),
+        }
+    }
+}
+
+/// The form in which a value is compared, in one line, for people; `None` for placeholders and malformed values, which are not compared.
+pub fn normalised_text(attribute: &Attribute, region: Region) -> Option<String> {
+    Some(NormalisedValue::new(attribute, region)?.to_string())
+}
+
 impl NormalisedRecord {
     /// Normalises what a source states. `region` is where numbers without a country code are dialled.
     pub fn new(attributes: &[StatedAttribute], region: Region) -> Self {

@@ -1,0 +1,84 @@
+// Keys, and what follows from one task to the next. Everything that is decided is a form of the page: a key presses its button.
+"use strict";
+(() => {
+  const pane = () => document.getElementById("task");
+  const links = () => [...document.querySelectorAll("#tasks a[data-task]")];
+  const isWorking = () => pane()?.contains(document.activeElement) ?? false;
+  const isTyping = (element) => element.matches("input:not([type=radio]):not([type=checkbox]), textarea, select");
+  let focusPane = false;
+
+  const place = () => links().findIndex((link) => link.dataset.task === pane()?.dataset.task);
+
+  const mark = () => {
+    const open = pane()?.dataset.task;
+    for (const link of links()) {
+      if (link.dataset.task === open) {
+        link.setAttribute("aria-current", "true");
+        link.scrollIntoView({ block: "nearest" });
+      } else {
+        link.removeAttribute("aria-current");
+      }
+    }
+  };
+
+  const neighbour = (step) => {
+    const all = links();
+    const at = place();
+    return at < 0 ? all[0] : all[at + step];
+  };
+
+  const go = (step) => {
+    const link = neighbour(step);
+    if (link) {
+      focusPane = isWorking();
+      link.click();
+    }
+  };
+
+  const press = (key) => {
+    const button = document.querySelector(`[data-key~="${key}"]`);
+    button?.click();
+    return Boolean(button);
+  };
+
+  const help = () => document.getElementById("keys")?.showModal();
+
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
+    const target = event.target;
+    if (event.key === "Escape") {
+      (links()[place()] ?? document.activeElement)?.focus();
+      return;
+    }
+    if (isTyping(target)) return;
+    if (event.key === "?") help();
+    else if (event.key === "/") location.assign("/console/search");
+    else if (event.key === "u" && !press("u")) htmx.ajax("POST", "/console/undo", { target: "#notice", swap: "innerHTML" });
+    else if (pane() && event.key === "j") go(1);
+    else if (pane() && event.key === "k" && !isWorking()) go(-1);
+    else if (pane() && event.key === "Enter" && !target.matches("button, input, summary, a:not([data-task])")) pane().focus();
+    else if (!["m", "d", "k", "s"].includes(event.key) || !press(event.key)) return;
+    event.preventDefault();
+  });
+
+  document.addEventListener("click", (event) => {
+    if (event.target.closest("[data-help]")) help();
+    if (event.target.closest("[data-skip]")) go(1);
+  });
+
+  // The task after the one that is decided, as the list shows it.
+  document.addEventListener("htmx:configRequest", (event) => {
+    if (!event.target.matches("form.decision")) return;
+    const next = neighbour(1) ?? neighbour(-1);
+    event.detail.parameters.set("next", next && next !== links()[place()] ? next.dataset.task : "");
+    focusPane = isWorking();
+  });
+
+  document.addEventListener("htmx:afterSettle", (event) => {
+    mark();
+    if (event.detail.elt?.id === "task" && focusPane) {
+      focusPane = false;
+      pane().focus();
+    }
+  });
+})();

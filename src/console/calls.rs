@@ -1,0 +1,45 @@
+//! The services of this process, called as whoever is signed in: the console can do nothing that they do not let its user do.
+
+use tonic::Request;
+use tonic::service::Routes;
+use veridem_proto::v1::operations_service_client::OperationsServiceClient;
+use veridem_proto::v1::resolution_service_client::ResolutionServiceClient;
+use veridem_proto::v1::stewardship_service_client::StewardshipServiceClient;
+
+use crate::api::Caller;
+
+/// Pages ask for less than what an answer may have.
+const MAX_ANSWER_BYTES: usize = 64 << 20;
+
+/// Calls as somebody.
+pub(super) struct Calls {
+    routes: Routes,
+    caller: Caller,
+}
+
+impl Calls {
+    pub(super) fn new(routes: Routes, caller: Caller) -> Self {
+        Self { routes, caller }
+    }
+
+    pub(super) fn request<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        request.extensions_mut().insert(self.caller.clone());
+        request
+    }
+
+    pub(super) fn resolution(&self) -> ResolutionServiceClient<Routes> {
+        ResolutionServiceClient::new(self.routes.clone())
+            .max_decoding_message_size(MAX_ANSWER_BYTES)
+    }
+
+    pub(super) fn stewardship(&self) -> StewardshipServiceClient<Routes> {
+        StewardshipServiceClient::new(self.routes.clone())
+            .max_decoding_message_size(MAX_ANSWER_BYTES)
+    }
+
+    pub(super) fn operations(&self) -> OperationsServiceClient<Routes> {
+        OperationsServiceClient::new(self.routes.clone())
+            .max_decoding_message_size(MAX_ANSWER_BYTES)
+    }
+}

@@ -1,0 +1,75 @@
+//! Search as one types. What is typed is a person's and goes in the body, never in an address.
+
+use axum::extract::State;
+use maud::{Markup, html};
+use serde::Deserialize;
+use veridem_proto::v1;
+
+use super::error::Refused;
+use super::layout::{self, Place};
+use super::request::Form;
+use super::session::Session;
+use super::values::{self, Shown};
+use super::{Console, texts};
+
+const PAGE_SIZE: u32 = 20;
+
+pub(super) async fn show(session: Session) -> Markup {
+    let content = html! {
+        article.wide {
+            h1 { (texts::SEARCH) }
+            form.search hx-post="/console/search" hx-target="#results" hx-trigger="input changed delay:100ms from:find input, submit" hx-sync="this:replace" {
+                label { span.unseen { (texts::SEARCH_FOR) }
+                    input type="search" name="query" maxlength="256" autocomplete="off" autofocus placeholder=(texts::SEARCH_FOR); }
+            }
+            div #results aria-live="polite" {}
+        }
+    };
+    layout::page(&session, Place::Search, texts::SEARCH, content)
+}
+
+#[derive(Deserialize)]
+pub(super) struct Query {
+    query: String,
+}
+
+pub(super) async fn results(
+    State(console): State<Console>,
+    form: Form<Query>,
+) -> Result<Markup, Refused> {
+    let Form { session, fields } = form;
+    if fields.query.trim().is_empty() {
+        return Ok(html! {});
+    }
+    let calls = console.calls(&session);
+    let asked = v1::SearchIdentitiesRequest {
+        query: fields.query,
+        page_size: PAGE_SIZE,
+        page_token: String::new(),
+    };
+    let mut services = calls.resolution();
+    let found = services.search_identities(calls.request(asked)).await?;
+    let found = found.into_inner().identities;
+    let shown = Shown::to(session.caller.role());
+    Ok(html! {
+        @if found.is_empty() { p.hint { (texts::NOTHING_FOUND) } }
+        @else {
+            table.listing {
+                thead { tr { th scope="col" { "Identity" } th scope="col" { "Name" } th scope="col" { "E-mail" } th scope="col" { "Phone" } th scope="col" { "Address" } th scope="col" { "Records" } } }
+                tbody {
+                    @for identity in &found {
+                        tr {
+                            td { (values::identity_link(&identity.identity_id)) }
+                            td { strong { (shown.title(Some(identity))) } }
+                            @for slot in ["email", "phone", "address"] {
+                                @let value = identity.golden_record.iter().find(|value| value.slot == slot);
+                                td { (shown.attribute(value.and_then(|value| value.attribute.as_ref()))) }
+                            }
+                            td.number { (identity.members.len()) }
+                        }
+                    }
+                }
+            }
+        }
+    })
+}

@@ -1,0 +1,370 @@
+//! One review task: the two sides, what speaks for and against, and the decision with what it would do.
+
+use axum::extract::{Path, Query, State};
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse, Response};
+use maud::{Markup, html};
+use serde::Deserialize;
+use tonic::{Code, Status};
+use veridem_proto::v1;
+use veridem_proto::v1::StewardDecision;
+
+use super::calls::Calls;
+use super::error::Refused;
+use super::request::{Form, Nothing, wants_piece};
+use super::session::{Decided, Session, secret};
+use super::values::{self, Shown};
+use super::{Console, layout, queue, texts, waterfall};
+use crate::api::Right;
+use crate::report::number;
+
+/// Where a task stands.
+pub(super) fn address(id: &str) -> String {
+    format!("/console/tasks/{id}")
+}
+
+/// The task: as a piece of the queue's page, or with the whole page around it.
+pub(super) async fn show(
+    State(console): State<Console>,
+    session: Session,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Markup, Refused> {
+    if wants_piece(&headers) {
+        return pane(&console.calls(&session), &session, &id).await;
+    }
+    queue::page(&console, &session, Some(&id)).await
+}
+
+/// The task on its side of the page; where it is settled already, that.
+pub(super) async fn pane(calls: &Calls, session: &Session, id: &str) -> Result<Markup, Refused> {
+    let asked = v1::GetReviewTaskRequest {
+        review_task_id: id.to_owned(),
+    };
+    let mut services = calls.stewardship();
+    let answer = services.get_review_task(calls.request(asked));
+    match answer.await {
+        Ok(answer) => content(session, &answer.into_inner()),
+        Err(status) if status.code() == Code::NotFound => Ok(message(texts::TASK_GONE, "")),
+        Err(status) => Err(status.into()),
+    }
+}
+
+pub(super) fn nothing_to_do() -> Markup {
+    message(texts::NOTHING_TO_REVIEW, texts::NOTHING_TO_REVIEW_MORE)
+}
+
+fn message(title: &str, more: &str) -> Markup {
+    html! { section #task tabindex="-1" { div.empty { h1 { (title) } p { (more) } } } }
+}
+
+fn content(session: &Session, answer: &v1::GetReviewTaskResponse) -> Result<Markup, Refused> {
+    let missing = || Status::internal("the answer lacks a part");
+    let task = answer.review_task.as_ref().ok_or_else(missing)?;
+    let explanation = answer.explanation.as_ref().ok_or_else(missing)?;
+    let shown = Shown::to(session.caller.role());
+    let id = task.review_task_id.as_str();
+    let sides = [
+        (answer.left.as_ref(), answer.left_identity.as_ref()),
+        (answer.right.as_ref(), answer.right_identity.as_ref()),
+    ];
+    Ok(html! {
+        section #task tabindex="-1" aria-label="Task" data-task=(id) {
+            header.task-head {
+                h1 { (shown.title(answer.left_identity.as_ref())) " · " (shown.title(answer.right_identity.as_ref())) }
+                p.facts {
+                    strong { (number::probability(task.match_probability)) } " probability · "
+                    (texts::reason(task.reason()))
+                    @if !explanation.rule.is_empty() { " · decided by rule " code { (explanation.rule) } }
+                    @if !explanation.shared_blocking_rules.is_empty() {
+                        " · brought together by " code { (explanation.shared_blocking_rules.join(", ")) }
+                    }
+                }
+            }
+            table.comparison {
+                caption.unseen { "The two records, attribute by attribute" }
+                thead { tr {
+                    th scope="col" { "Attribute" }
+                    @for (record, identity) in sides {
+                        th scope="col" {
+                            (values::record_key(record.and_then(|record| record.record.as_ref())))
+                            @if let Some(identity) = identity {
+                                span.of { "of " (values::identity_link(&identity.identity_id)) ", " (texts::records(identity.members.len())) }
+                            }
+                        }
+                    }
+                } }
+                tbody { @for row in rows(answer) { (row_of(&row, shown)) } }
+            }
+            @if !answer.why_not.is_empty() {
+                section.why { h2 { "What would change this" } p { (answer.why_not) } }
+            }
+            section.weights { h2 { "Weights" } (waterfall::of(explanation)) }
+            @if session.caller.may(Right::Decide) { (decisions(answer, id)?) }
+        }
+    })
+}
+
+/// What both sides state of one slot.
+struct Row<'a> {
+    slot: &'a str,
+    sides: [Option<&'a v1::StatedValue>; 2],
+}
+
+/// A row for each slot, and for each further value of it; those that both sides have come first.
+fn rows<'a>(answer: &'a v1::GetReviewTaskResponse) -> Vec<Row<'a>> {
+    let (left, right) = (stated(&answer.left), stated(&answer.right));
+    let mut slots: Vec<&str> = Vec::new();
+    for value in left.iter().chain(&right) {
+        if !slots.contains(&value.slot.as_str()) {
+            slots.push(&value.slot);
+        }
+    }
+    let mut rows = Vec::new();
+    for slot in slots {
+        let of_slot = |side: &[&'a v1::StatedValue]| -> Vec<&'a v1::StatedValue> {
+            let values = side.iter().filter(|value| value.slot == slot);
+            values.copied().collect()
+        };
+        let (left, right) = (of_slot(&left), of_slot(&right));
+        for index in 0..left.len().max(right.len()) {
+            let sides = [left.get(index).copied(), right.get(index).copied()];
+            rows.push(Row { slot, sides });
+        }
+    }
+    rows.sort_by_key(|row| row.sides.iter().any(|side| side.is_none()));
+    rows
+}
+
+fn stated(record: &Option<v1::SourceRecord>) -> Vec<&v1::StatedValue> {
+    record.iter().flat_map(|record| &record.values).collect()
+}
+
+fn row_of(row: &Row<'_>, shown: Shown) -> Markup {
+    let text = |side: Option<&v1::StatedValue>| {
+        side.map(|value| values::text_of(value.attribute.as_ref()))
+            .unwrap_or_default()
+    };
+    let [left, right] = row.sides;
+    let (left_text, right_text) = shown.pair(&text(left), &text(right));
+    let normalised = |side: Option<&v1::StatedValue>| {
+        side.map_or("", |value| value.normalised.as_str())
+            .to_owned()
+    };
+    let agrees = !normalised(left).is_empty() && normalised(left) == normalised(right);
+    html! {
+        tr.agrees[agrees].one-sided[left.is_none() || right.is_none()] {
+            th scope="row" { (texts::slot(row.slot)) }
+            @for (side, text) in [(left, left_text), (right, right_text)] {
+                td {
+                    @if let Some(side) = side {
+                        span.value { (text) }
+                        span.stated {
+                            @if !side.normalised.is_empty() { span.normalised title="As it is compared" { (shown.text(&side.normalised)) } " " }
+                            (values::day(side.stated_at_ms))
+                        }
+                    } @else { span.absent { "–" } }
+                }
+            }
+        }
+    }
+}
+
+/// The two decisions, each with what it would do.
+fn decisions(answer: &v1::GetReviewTaskResponse, id: &str) -> Result<Markup, Refused> {
+    let identities = [&answer.left_identity, &answer.right_identity];
+    let versions = identities.into_iter().flatten();
+    let versions: Vec<String> = versions
+        .map(|identity| format!("{}:{}", identity.identity_id, identity.version))
+        .collect();
+    let key = secret()?;
+    let choices = [
+        (StewardDecision::SamePerson, "same", "m", "m"),
+        (StewardDecision::DifferentPersons, "different", "d", "k d"),
+    ];
+    Ok(html! {
+        form.decision hx-post={ (address(id)) "/decision" } hx-target="#task" hx-swap="outerHTML" {
+            @for version in &versions { input type="hidden" name="version" value=(version); }
+            input type="hidden" name="idempotency_key" value=(key);
+            input type="hidden" name="next" value="" data-next;
+            div.choices {
+                @for (decision, name, shown_key, keys) in choices {
+                    div.choice {
+                        button.primary[name == "same"] type="submit" name="decision" value=(name) data-key=(keys) aria-keyshortcuts=(keys) {
+                            (texts::decision(decision)) " " kbd { (shown_key) }
+                        }
+                        div.preview hx-get={ (address(id)) "/preview?decision=" (name) } hx-target="this" hx-swap="innerHTML" hx-trigger="load" { "…" }
+                    }
+                }
+            }
+            label.note { (texts::NOTE) input type="text" name="note" maxlength="1000" autocomplete="off"; }
+            button.quiet type="button" data-skip data-key="s" aria-keyshortcuts="s" { (texts::SKIP) " " kbd { "s" } }
+        }
+    })
+}
+
+fn decision_named(name: &str) -> Result<StewardDecision, Refused> {
+    match name {
+        "same" => Ok(StewardDecision::SamePerson),
+        "different" => Ok(StewardDecision::DifferentPersons),
+        _ => Err(Status::invalid_argument("there is no such decision").into()),
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct Asked {
+    decision: String,
+}
+
+/// What a decision would do.
+pub(super) async fn preview(
+    State(console): State<Console>,
+    session: Session,
+    Path(id): Path<String>,
+    Query(asked): Query<Asked>,
+) -> Result<Markup, Refused> {
+    let calls = console.calls(&session);
+    let asked = v1::DecideReviewTaskRequest {
+        review_task_id: id,
+        decision: decision_named(&asked.decision)?.into(),
+        call: Some(v1::StewardCall {
+            preview: true,
+            ..v1::StewardCall::default()
+        }),
+    };
+    let mut services = calls.stewardship();
+    let answer = services.decide_review_task(calls.request(asked));
+    let outcome = answer.await?.into_inner().outcome.unwrap_or_default();
+    Ok(outcome_of(&outcome, Shown::to(session.caller.role())))
+}
+
+/// What becomes of which identities.
+pub(super) fn outcome_of(outcome: &v1::StewardOutcome, shown: Shown) -> Markup {
+    html! {
+        @if outcome.events.is_empty() { p { "Identities stay as they are; the two are not brought together again." } }
+        @else {
+            ul.outcome {
+                @for event in &outcome.events {
+                    @let identity = event.identity.as_ref();
+                    li {
+                        span.kind { (texts::event(event.kind())) } " "
+                        strong { (shown.title(identity)) } " "
+                        @if let Some(identity) = identity {
+                            (values::identity_link(&identity.identity_id)) ", " (texts::records(identity.members.len()))
+                        }
+                        @if !event.merged_identity_ids.is_empty() {
+                            " takes in "
+                            @for id in &event.merged_identity_ids { (values::identity_link(id)) " " }
+                        }
+                        @if !event.split_into_identity_ids.is_empty() {
+                            " gives records to "
+                            @for id in &event.split_into_identity_ids { (values::identity_link(id)) " " }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct Decision {
+    decision: String,
+    #[serde(default)]
+    version: Vec<String>,
+    idempotency_key: String,
+    #[serde(default)]
+    note: String,
+    /// The task to show next.
+    #[serde(default)]
+    next: String,
+}
+
+fn version_of(text: &str) -> Result<v1::IdentityVersion, Refused> {
+    let parts = text.split_once(':');
+    let parts = parts.and_then(|(id, version)| Some((id, version.parse().ok()?)));
+    let (id, version) = parts.ok_or_else(|| Status::invalid_argument("a version is malformed"))?;
+    Ok(v1::IdentityVersion {
+        identity_id: id.to_owned(),
+        version,
+    })
+}
+
+/// Decides, and shows the next task.
+pub(super) async fn decide(
+    State(console): State<Console>,
+    Path(id): Path<String>,
+    form: Form<Decision>,
+) -> Result<Markup, Refused> {
+    let Form { session, fields } = form;
+    let decision = decision_named(&fields.decision)?;
+    let versions = fields.version.iter().map(|text| version_of(text));
+    let calls = console.calls(&session);
+    let asked = v1::DecideReviewTaskRequest {
+        review_task_id: id.clone(),
+        decision: decision.into(),
+        call: Some(v1::StewardCall {
+            note: fields.note,
+            idempotency_key: fields.idempotency_key,
+            expected_versions: versions.collect::<Result<_, _>>()?,
+            preview: false,
+        }),
+    };
+    let mut services = calls.stewardship();
+    let answer = services.decide_review_task(calls.request(asked));
+    let outcome = answer.await?.into_inner().outcome.unwrap_or_default();
+    if let Some(made) = &outcome.r#override {
+        let decided = Decided {
+            override_number: made.override_number,
+            page: address(&id),
+        };
+        console.sessions.decided(&session, decided);
+    }
+    let next = match fields.next.as_str() {
+        "" => queue::first_but(&calls, &id).await?,
+        next => Some(next.to_owned()),
+    };
+    let pane = match &next {
+        Some(next) => pane(&calls, &session, next).await?,
+        None => nothing_to_do(),
+    };
+    Ok(html! {
+        (pane)
+        li id={ "item-" (id) } hx-swap-oob="delete" {}
+        div #notice hx-swap-oob="innerHTML" {
+            p.notice {
+                (texts::decision(decision)) ". "
+                button.quiet type="button" hx-post="/console/undo" hx-swap="none" data-key="u" aria-keyshortcuts="u" {
+                    (texts::UNDO) " " kbd { "u" }
+                }
+            }
+        }
+    })
+}
+
+/// Takes the last decision of the session back, and goes to where it was made.
+pub(super) async fn undo(
+    State(console): State<Console>,
+    form: Form<Nothing>,
+) -> Result<Response, Refused> {
+    let session = form.session;
+    let Some(last) = console.sessions.last_decision(&session) else {
+        return Ok(layout::notice(true, texts::NOTHING_TO_UNDO).into_response());
+    };
+    let calls = console.calls(&session);
+    let asked = v1::UndoOverrideRequest {
+        override_number: last.override_number,
+        call: Some(v1::StewardCall {
+            idempotency_key: secret()?,
+            ..v1::StewardCall::default()
+        }),
+    };
+    let answer = calls
+        .stewardship()
+        .undo_override(calls.request(asked))
+        .await;
+    // One that somebody else took back is done with, too.
+    console.sessions.undone(&session, &last);
+    answer?;
+    Ok([("hx-redirect", last.page)].into_response())
+}

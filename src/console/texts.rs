@@ -1,0 +1,156 @@
+//! What the console says, in one place.
+
+use veridem_proto::v1::{
+    IdentityEventKind, OverrideState, ReviewReason, StewardDecision, SurvivorshipCriterion,
+};
+
+pub(super) const SIGN_IN: &str = "Sign in";
+pub(super) const SIGN_OUT: &str = "Sign out";
+pub(super) const TOKEN: &str = "Access token";
+pub(super) const TENANT: &str = "Tenant";
+pub(super) const SIGN_IN_WITH_TOKEN: &str =
+    "Use the token that the configuration gives you as a principal.";
+pub(super) const SIGN_IN_WITH_LINK: &str = "No principals are configured: the console opens with the one-time link that the service printed when it started. A used link opens nothing; each start prints a new one.";
+pub(super) const SIGN_IN_AS_ADMINISTRATOR: &str = "Sign in as administrator";
+pub(super) const LINK_FOLLOWS: &str =
+    "This link opens one session on this machine, with the rights of an administrator.";
+pub(super) const NOT_KNOWN: &str = "That token is not known, or may not use this tenant.";
+pub(super) const LINK_USED: &str = "That link was used already, or is of an earlier start.";
+
+pub(super) const QUEUE: &str = "Review queue";
+pub(super) const SEARCH: &str = "Search";
+pub(super) const DECISIONS: &str = "Decisions";
+pub(super) const SINKS: &str = "Sinks";
+pub(super) const SOURCES: &str = "Sources";
+pub(super) const AUDIT: &str = "Audit log";
+pub(super) const HELP: &str = "Keys";
+pub(super) const SKIP_TO_CONTENT: &str = "Skip to content";
+
+pub(super) const NOTHING_TO_REVIEW: &str = "Nothing waits for you";
+pub(super) const NOTHING_TO_REVIEW_MORE: &str =
+    "Every doubtful pair is decided. New ones come as signals do.";
+pub(super) const TASK_GONE: &str =
+    "This task is settled: a decision or later evidence has answered it.";
+pub(super) const MORE: &str = "More";
+
+pub(super) const SAME_PERSON: &str = "Same person";
+pub(super) const DIFFERENT_PERSONS: &str = "Different persons";
+pub(super) const SKIP: &str = "Skip";
+pub(super) const UNDO: &str = "Undo";
+pub(super) const NOTHING_TO_UNDO: &str = "There is no decision of this session to take back.";
+pub(super) const NOTE: &str = "Note (in the audit log)";
+
+pub(super) const APART: &str = "apart from";
+pub(super) const NOTHING_DECIDED: &str = "No steward has decided anything yet.";
+
+pub(super) const GOLDEN_RECORD: &str = "Golden record";
+pub(super) const RECORDS: &str = "Source records";
+pub(super) const PAIRS: &str = "What holds it together";
+pub(super) const TIMELINE: &str = "How it came to be";
+pub(super) const ENDED: &str = "This identity has ended";
+pub(super) const LIVES_ON: &str = "What lives on";
+pub(super) const NOTHING_LIVES_ON: &str =
+    "Nothing: its person was erased, or its records are gone.";
+pub(super) const LINEAGE: &str = "Steps";
+
+pub(super) const SEARCH_FOR: &str = "Name, e-mail, phone or number";
+pub(super) const NOTHING_FOUND: &str = "Nobody is found.";
+
+pub(super) const NO_SINKS: &str = "No sink is configured: identity events go nowhere.";
+pub(super) const UP: &str = "up";
+pub(super) const DOWN: &str = "down";
+pub(super) const DEAD_LETTERS: &str = "Dead letters";
+pub(super) const DEAD_LETTERS_WAIT: &str =
+    "Events that this sink has given up. Later events of the same identity wait behind them.";
+pub(super) const NO_DEAD_LETTERS: &str = "There is none.";
+pub(super) const REDRIVE: &str = "Send again";
+pub(super) const REDRIVE_ALL: &str = "Send all again";
+pub(super) const DISCARD: &str = "Discard";
+pub(super) const REALLY_DISCARD: &str = "The consumer will never get this event. Discard it?";
+pub(super) const NO_SOURCES: &str = "No source is registered: any may send any attribute.";
+pub(super) const AUDIT_IS_CHAINED: &str = "Each entry holds the hash of the one before: `veridem audit verify` shows that none was changed.";
+
+/// Keys with what they do.
+pub(super) const KEYS: [(&str, &str); 9] = [
+    ("j / k", "next or previous task of the list"),
+    ("Enter", "work at the task; Esc goes back to the list"),
+    ("m", "same person: merge"),
+    (
+        "k",
+        "while working at a task: different persons, keep apart",
+    ),
+    ("d", "different persons, also from the list"),
+    ("s", "skip: the next task, this one stays"),
+    ("u", "undo the last decision"),
+    ("/", "search"),
+    ("?", "this list"),
+];
+
+pub(super) fn reason(reason: ReviewReason) -> &'static str {
+    match reason {
+        ReviewReason::Conflict => "Conflict",
+        _ => "Uncertain",
+    }
+}
+
+pub(super) fn decision(decision: StewardDecision) -> &'static str {
+    match decision {
+        StewardDecision::SamePerson => SAME_PERSON,
+        _ => DIFFERENT_PERSONS,
+    }
+}
+
+pub(super) fn event(kind: IdentityEventKind) -> &'static str {
+    match kind {
+        IdentityEventKind::Created => "Created",
+        IdentityEventKind::Updated => "Updated",
+        IdentityEventKind::Merged => "Merged",
+        IdentityEventKind::Split => "Split",
+        IdentityEventKind::Erased => "Erased",
+        IdentityEventKind::Unspecified => "",
+    }
+}
+
+pub(super) fn criterion(criterion: SurvivorshipCriterion) -> &'static str {
+    match criterion {
+        SurvivorshipCriterion::MostTrusted => "most trusted source",
+        SurvivorshipCriterion::MostRecent => "most recent",
+        SurvivorshipCriterion::MostFrequent => "most frequent",
+        SurvivorshipCriterion::MostComplete => "most complete",
+        SurvivorshipCriterion::RecordOrder => "first by record",
+        SurvivorshipCriterion::OnlyValue => "only value",
+        SurvivorshipCriterion::Unspecified => "",
+    }
+}
+
+pub(super) fn override_state(state: OverrideState) -> &'static str {
+    match state {
+        OverrideState::InForce => "in force",
+        OverrideState::WithoutRecords => "without records",
+        OverrideState::Superseded => "superseded",
+        OverrideState::Contradicted => "contradicted",
+        OverrideState::Undone => "undone",
+        OverrideState::Unspecified => "",
+    }
+}
+
+/// A slot or a comparison, for people: `birth_date` is "Birth date", `identifier.loyalty` is "Loyalty".
+pub(super) fn slot(slot: &str) -> String {
+    let name = match slot.split_once('.') {
+        Some((_, name)) if !name.is_empty() => name,
+        _ => slot,
+    };
+    let mut letters = name.chars();
+    let first = letters
+        .next()
+        .map(|letter| letter.to_uppercase().to_string());
+    let rest = letters.as_str().replace('_', " ");
+    first.unwrap_or_default() + &rest
+}
+
+pub(super) fn records(count: usize) -> String {
+    match count {
+        1 => "1 record".to_owned(),
+        count => format!("{count} records"),
+    }
+}

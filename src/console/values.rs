@@ -1,0 +1,180 @@
+//! Values as pages show them. Every one goes through here, so that whoever may only look sees them masked.
+
+use chrono::{DateTime, Utc};
+use maud::{Markup, html};
+use veridem_proto::v1;
+use veridem_proto::v1::attribute::Value;
+
+use super::difference;
+use crate::config::Role;
+
+/// How values are shown to somebody.
+#[derive(Clone, Copy)]
+pub(super) struct Shown {
+    is_masked: bool,
+}
+
+/// What stands for a text that is not shown, whatever its length.
+const MASK: &str = "•••";
+
+impl Shown {
+    pub(super) fn to(role: Role) -> Self {
+        Self {
+            is_masked: role == Role::Viewer,
+        }
+    }
+
+    /// A text of a person.
+    pub(super) fn text(self, text: &str) -> String {
+        match text.chars().next() {
+            Some(first) if self.is_masked => format!("{first}{MASK}"),
+            _ => text.to_owned(),
+        }
+    }
+
+    pub(super) fn attribute(self, attribute: Option<&v1::Attribute>) -> String {
+        self.text(&text_of(attribute))
+    }
+
+    /// What two sides say of the same thing, with the differences marked; with nothing marked where values are masked.
+    pub(super) fn pair(self, left: &str, right: &str) -> (Markup, Markup) {
+        if self.is_masked || left.is_empty() || right.is_empty() {
+            return (html!((self.text(left))), html!((self.text(right))));
+        }
+        let (left, right) = difference::pieces(left, right);
+        (marked(&left), marked(&right))
+    }
+
+    /// How an identity is called: its name, or whatever else tells people most.
+    pub(super) fn title(self, identity: Option<&v1::Identity>) -> String {
+        let golden = identity.map_or(&[][..], |identity| &identity.golden_record);
+        let of_kind = |kind: &str| {
+            let found = golden.iter().find(|value| value.slot.starts_with(kind));
+            found.map(|value| text_of(value.attribute.as_ref()))
+        };
+        let kinds = ["name", "email", "phone", "identifier"];
+        let title = kinds.into_iter().find_map(of_kind).unwrap_or_default();
+        if title.is_empty() {
+            return "(no name)".to_owned();
+        }
+        self.text(&title)
+    }
+}
+
+fn marked(pieces: &[difference::Piece]) -> Markup {
+    html! {
+        @for (is_marked, text) in pieces {
+            @if *is_marked { mark { (text) } } @else { (text) }
+        }
+    }
+}
+
+fn joined(parts: &[&str], separator: &str) -> String {
+    let parts = parts.iter().map(|part| part.trim());
+    let parts: Vec<&str> = parts.filter(|part| !part.is_empty()).collect();
+    parts.join(separator)
+}
+
+/// An attribute in one line.
+pub(super) fn text_of(attribute: Option<&v1::Attribute>) -> String {
+    match attribute.and_then(|attribute| attribute.value.as_ref()) {
+        None => String::new(),
+        Some(Value::Name(name)) => {
+            let parts = [&name.given, &name.middle, &name.family, &name.suffix];
+            let parts = joined(&parts.map(String::as_str), " ");
+            if parts.is_empty() {
+                name.full.clone()
+            } else {
+                parts
+            }
+        }
+        Some(Value::Address(address)) => {
+            let street = joined(&[&address.street, &address.number, &address.unit], " ");
+            let city = joined(&[&address.postcode, &address.city], " ");
+            joined(&[&street, &city, &address.region, &address.country], ", ")
+        }
+        Some(Value::Identifier(identifier)) => identifier.value.clone(),
+        Some(Value::Custom(custom)) => custom.value.clone(),
+        Some(
+            Value::Email(text) | Value::Phone(text) | Value::BirthDate(text) | Value::Gender(text),
+        ) => text.clone(),
+    }
+}
+
+/// A source record's key.
+pub(super) fn record_key(key: Option<&v1::RecordKey>) -> Markup {
+    html! {
+        @if let Some(key) = key {
+            span.source { (key.source) } " " span.record { (key.record_id) }
+        }
+    }
+}
+
+/// An identity's id, short; the whole as a title.
+pub(super) fn identity_link(id: &str) -> Markup {
+    let short: String = id.chars().take(8).collect();
+    html! { a.id href={ "/console/identities/" (id) } title=(id) { (short) } }
+}
+
+/// The day of a moment, and the moment itself as a title; nothing where nobody said when.
+pub(super) fn day(milliseconds: i64) -> Markup {
+    let moment = DateTime::<Utc>::from_timestamp_millis(milliseconds).filter(|_| milliseconds > 0);
+    html! {
+        @if let Some(moment) = moment {
+            time datetime=(moment.to_rfc3339()) title=(moment.format("%Y-%m-%d %H:%M:%S UTC")) {
+                (moment.format("%Y-%m-%d"))
+            }
+        }
+    }
+}
+
+/// A moment to the second.
+pub(super) fn moment(milliseconds: i64) -> Markup {
+    let moment = DateTime::<Utc>::from_timestamp_millis(milliseconds).filter(|_| milliseconds > 0);
+    html! {
+        @if let Some(moment) = moment {
+            time datetime=(moment.to_rfc3339()) { (moment.format("%Y-%m-%d %H:%M:%S")) }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn attribute(value: Value) -> v1::Attribute {
+        v1::Attribute { value: Some(value) }
+    }
+
+    #[test]
+    fn values_stand_in_one_line_and_are_masked_for_viewers() {
+        let address = attribute(Value::Address(v1::PostalAddress {
+            street: "Hauptstr.".to_owned(),
+            number: "5".to_owned(),
+            postcode: "10115".to_owned(),
+            city: "Berlin".to_owned(),
+            country: "DE".to_owned(),
+            ..v1::PostalAddress::default()
+        }));
+        let all = Shown::to(Role::Steward);
+        assert_eq!(
+            all.attribute(Some(&address)),
+            "Hauptstr. 5, 10115 Berlin, DE"
+        );
+        let masked = Shown::to(Role::Viewer);
+        assert_eq!(masked.attribute(Some(&address)), "H•••");
+        assert_eq!(masked.attribute(None), "");
+        let (left, right) = masked.pair("Anna Berg", "Anna Burg");
+        assert_eq!(
+            (left.into_string(), right.into_string()),
+            ("A•••".to_owned(), "A•••".to_owned())
+        );
+    }
+
+    #[test]
+    fn hostile_values_are_text() {
+        let all = Shown::to(Role::Steward);
+        let (left, _) = all.pair("<script>alert(1)</script>", "<script>alert(2)</script>");
+        assert!(!left.into_string().contains("<script"));
+    }
+}

@@ -1,0 +1,145 @@
+//! A real browser: headless Chromium, driven over WebDriver.
+
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use fantoccini::actions::{InputSource as _, KeyAction, KeyActions};
+use fantoccini::{Client, ClientBuilder, Locator};
+use serde_json::{Value, json};
+
+use crate::support::free_address;
+
+/// Finds what pages make hard for people.
+const AXE: &str = include_str!("../vendor/axe.min.js");
+/// How long a page may take before a test gives up.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A browser with nothing in it.
+pub struct Browser {
+    driver: Child,
+    pub client: Client,
+    _profile: tempfile::TempDir,
+}
+
+impl Browser {
+    /// None where there is none.
+    pub async fn start() -> Option<Self> {
+        let address = free_address();
+        let mut command = Command::new("chromedriver");
+        command.arg(format!("--port={}", address.port()));
+        let quiet = command.stdout(Stdio::null()).stderr(Stdio::null());
+        let Ok(driver) = quiet.spawn() else {
+            // Not through the test's own output, which is shown for failures only.
+            let _ = writeln!(
+                std::io::stderr(),
+                "NOT RUN: chromedriver is not installed (Debian's packages chromium and chromium-driver)"
+            );
+            return None;
+        };
+        let profile = tempfile::tempdir().expect("a folder");
+        let options = json!({ "args": [
+            "--headless=new",
+            // Root, as in containers, has no sandbox.
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--disable-quic",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--window-size=1280,800",
+            format!("--user-data-dir={}", profile.path().display()),
+        ] });
+        let mut capabilities = serde_json::Map::new();
+        capabilities.insert("goog:chromeOptions".to_owned(), options);
+        let url = format!("http://{address}");
+        let deadline = veridem::clock::instant() + PATIENCE;
+        let client = loop {
+            let mut builder =
+                ClientBuilder::new(hyper_util::client::legacy::connect::HttpConnector::new());
+            builder.capabilities(capabilities.clone());
+            match builder.connect(&url).await {
+                Ok(client) => break client,
+                Err(_) if veridem::clock::instant() < deadline => {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                Err(cause) => panic!("chromedriver opens no browser: {cause}"),
+            }
+        };
+        Some(Self {
+            driver,
+            client,
+            _profile: profile,
+        })
+    }
+
+    pub async fn press(&self, key: char) {
+        let press = KeyActions::new("keys".to_owned())
+            .then(KeyAction::Down { value: key })
+            .then(KeyAction::Up { value: key });
+        self.client.perform_actions(press).await.expect("a key");
+    }
+
+    /// What a script returns.
+    pub async fn value_of(&self, expression: &str) -> Value {
+        let script = format!("return {expression};");
+        self.client
+            .execute(&script, Vec::new())
+            .await
+            .expect("the script runs")
+    }
+
+    /// Waits until an expression is true.
+    pub async fn until(&self, expression: &str) {
+        let deadline = veridem::clock::instant() + PATIENCE;
+        while self.value_of(&format!("Boolean({expression})")).await != Value::Bool(true) {
+            let is_late = veridem::clock::instant() > deadline;
+            assert!(!is_late, "never true: {expression}\n{}", self.text().await);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// What can be read on the page.
+    pub async fn text(&self) -> String {
+        let body = self
+            .client
+            .find(Locator::Css("body"))
+            .await
+            .expect("a page");
+        body.text().await.expect("its text")
+    }
+
+    /// Writes what is seen to `target/screens`, and fails where axe finds that somebody could not use it.
+    pub async fn look(&self, name: &str) {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("screens");
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let picture = self.client.screenshot().await.expect("a picture");
+        std::fs::write(folder.join(format!("{name}.png")), picture).expect("written");
+        self.client
+            .execute(AXE, Vec::new())
+            .await
+            .expect("axe is there");
+        let script = "const done = arguments[arguments.length - 1];
+            axe.run().then((found) => done(found.violations.map((one) => [one.id, one.help, one.nodes.map((node) => node.html)])),
+                (cause) => done([String(cause)]));";
+        let found = self.client.execute_async(script, Vec::new()).await;
+        assert_eq!(found.expect("axe answers"), json!([]), "{name}");
+    }
+
+    pub async fn close(mut self) {
+        self.client.clone().close().await.expect("it closes");
+        self.driver.kill().expect("it runs");
+        self.driver.wait().expect("it ends");
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        // Where a test has failed. The driver takes its browser along.
+        let _ = self.driver.kill();
+        let _ = self.driver.wait();
+    }
+}
