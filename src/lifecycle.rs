@@ -137,6 +137,7 @@ impl Service {
             intake,
             authenticator: authenticator.clone(),
             questions: Arc::default(),
+            claims: Arc::default(),
             sinks: Arc::new(running),
             stop: stop.clone(),
         };

@@ -16,7 +16,7 @@ use super::status;
 use crate::clock;
 use crate::intake::Incoming;
 use crate::resolver::{
-    Ack, EngineError, OverrideState, Signal, SignalKind, SourceRecord, StewardAnswer,
+    Ack, Claim, EngineError, OverrideState, Signal, SignalKind, SourceRecord, StewardAnswer,
     validate_signal,
 };
 use crate::schema::{CONTRACT, read_json};
@@ -359,6 +359,7 @@ pub(super) fn quarantined(id: QuarantineId, entry: StoredQuarantined) -> v1::Qua
 pub(super) fn review_task(
     task: &StoredReviewTask,
     identities: (Option<IdentityId>, Option<IdentityId>),
+    claim: Option<Claim>,
 ) -> v1::ReviewTask {
     let id = |id: Option<IdentityId>| id.map(|id| id.to_string()).unwrap_or_default();
     let reason = match task.reason {
@@ -374,6 +375,7 @@ pub(super) fn review_task(
         reason: reason.into(),
         match_weight: task.score.weight.0,
         match_probability: task.score.probability().0,
+        claim: claim.map(review_claim),
     }
 }
 
@@ -437,6 +439,14 @@ pub(super) fn audit_entry(entry: StoredAuditEntry) -> v1::AuditEntry {
         last_event,
         previous_hash: entry.previous_hash.to_vec(),
         hash: entry.hash.to_vec(),
+    }
+}
+
+/// That somebody works at a review task.
+pub(super) fn review_claim(claim: Claim) -> v1::ReviewClaim {
+    v1::ReviewClaim {
+        principal: claim.principal,
+        until_ms: claim.until_ms,
     }
 }
 

@@ -31,7 +31,9 @@ use crate::clock::{self, Stopwatch};
 use crate::executor::available_threads;
 use crate::intake::Intake;
 use crate::publish::Sink;
-use crate::resolver::{AuditSubject, AuditedCall, Engine, EngineError, Ingest, ModelChanges};
+use crate::resolver::{
+    AuditSubject, AuditedCall, Claims, Engine, EngineError, Ingest, ModelChanges,
+};
 
 /// The largest message that is taken, bytes.
 pub(crate) const MAX_MESSAGE_BYTES: usize = 1 << 20;
@@ -108,6 +110,8 @@ pub struct Api {
     pub models: Arc<ModelChanges>,
     /// The share of identities that a model change may end or split where the call does not say.
     pub model_change_limit: f64,
+    /// Who works at which review task.
+    pub claims: Arc<Claims>,
     /// Running sinks.
     pub sinks: Arc<Vec<Sink>>,
     /// Ends streams when the service stops.

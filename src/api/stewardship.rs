@@ -10,13 +10,15 @@ use veridem_proto::v1::stewardship_service_server::StewardshipService;
 
 use super::resolution::identity_id;
 use super::{Api, Caller, Right, convert, observe, page, status};
-use crate::clock::Stopwatch;
+use crate::clock::{self, Stopwatch};
 use crate::resolver::{
-    EngineError, MAX_OVERRIDDEN_RECORDS, StewardAction, StewardRequest, answer, validate_id,
+    EngineError, MAX_OVERRIDDEN_RECORDS, StewardAction, StewardRequest, TaskFilter, answer,
+    validate_id,
 };
-use crate::store::{IdentityId, StoredIdentity};
+use crate::store::{IdentityId, ReviewReason, StoredIdentity, StoredReviewTask};
 
 const MAX_NOTE_BYTES: usize = 1_024;
+const MAX_SOURCES: usize = 100;
 
 #[tonic::async_trait]
 impl StewardshipService for Api {
@@ -33,37 +35,73 @@ impl StewardshipService for Api {
         };
         let size = page::size(request.page_size, 100, most)?;
         let after = page::place(&request.page_token)?;
+        let filter = task_filter(&request)?;
+        let claims = self.claims.clone();
         let response = self.ask("ListReviewTasks", move |engine| {
-            let tasks = engine
-                .store()
-                .review_tasks(&caller.tenant, after.as_deref(), size)?;
-            let next = tasks
-                .last()
-                .filter(|_| tasks.len() == size)
-                .map(|(place, _)| page::token(place));
-            let identity_of = |number| engine.identity_of(&caller.tenant, number);
-            let mut review_tasks = Vec::with_capacity(tasks.len());
+            let (tenant, now_ms) = (&caller.tenant, clock::now_ms());
+            let wants = |task: &StoredReviewTask| {
+                !request.leave_out_claimed
+                    || claims
+                        .check(tenant, &task.id, &caller.principal, now_ms)
+                        .is_ok()
+            };
+            let page = engine.review_tasks(tenant, after, size, &filter, wants)?;
+            let identity_of = |number| engine.identity_of(tenant, number);
+            let mut review_tasks = Vec::with_capacity(page.tasks.len());
             let mut identities = Vec::new();
             let mut seen = FxHashSet::default();
-            for (_, task) in &tasks {
+            for task in &page.tasks {
                 let ids = (identity_of(task.records.0)?, identity_of(task.records.1)?);
                 for id in [ids.0, ids.1].into_iter().flatten() {
                     if request.include_identities
                         && seen.insert(id)
-                        && let Some(identity) = engine.store().identity(&caller.tenant, &id)?
+                        && let Some(identity) = engine.store().identity(tenant, &id)?
                     {
                         identities.push(convert::identity(&identity));
                     }
                 }
-                review_tasks.push(convert::review_task(task, ids));
+                let claim = claims.of(tenant, &task.id, now_ms);
+                review_tasks.push(convert::review_task(task, ids, claim));
             }
             Ok(v1::ListReviewTasksResponse {
                 review_tasks,
-                next_page_token: next.unwrap_or_default(),
+                next_page_token: page
+                    .next
+                    .map_or_else(String::new, |next| page::token(&next)),
                 identities,
             })
         });
         Ok(Response::new(response.await?))
+    }
+
+    async fn claim_review_task(
+        &self,
+        request: Request<v1::ClaimReviewTaskRequest>,
+    ) -> Result<Response<v1::ClaimReviewTaskResponse>, Status> {
+        let caller = self.caller(&request, Right::Decide)?;
+        let id = request.into_inner().review_task_id;
+        validate_id("review_task_id", &id).map_err(status::of)?;
+        let claims = self.claims.clone();
+        let claim = self.ask("ClaimReviewTask", move |engine| {
+            let task = engine.store().review_task(&caller.tenant, &id)?;
+            task.ok_or(EngineError::NotFound {
+                what: "review_task_id",
+            })?;
+            claims.claim(&caller.tenant, &id, &caller.principal, clock::now_ms())
+        });
+        Ok(Response::new(v1::ClaimReviewTaskResponse {
+            claim: Some(convert::review_claim(claim.await?)),
+        }))
+    }
+
+    async fn release_review_task(
+        &self,
+        request: Request<v1::ReleaseReviewTaskRequest>,
+    ) -> Result<Response<v1::ReleaseReviewTaskResponse>, Status> {
+        let caller = self.caller(&request, Right::Decide)?;
+        let id = request.into_inner().review_task_id;
+        let released = self.claims.release(&caller.tenant, &id, &caller.principal);
+        Ok(Response::new(v1::ReleaseReviewTaskResponse { released }))
     }
 
     async fn get_review_task(
@@ -73,6 +111,7 @@ impl StewardshipService for Api {
         let caller = self.caller(&request, Right::Read)?;
         let id = request.into_inner().review_task_id;
         validate_id("review_task_id", &id).map_err(status::of)?;
+        let claim = self.claims.of(&caller.tenant, &id, clock::now_ms());
         let reviewed = self.ask("GetReviewTask", move |engine| {
             engine.review_task(&caller.tenant, &id)
         });
@@ -83,7 +122,11 @@ impl StewardshipService for Api {
             |identity: Option<Arc<StoredIdentity>>| identity.as_deref().map(convert::identity);
         let answer = reviewed.answer;
         Ok(Response::new(v1::GetReviewTaskResponse {
-            review_task: Some(convert::review_task(&reviewed.task, answer.identities)),
+            review_task: Some(convert::review_task(
+                &reviewed.task,
+                answer.identities,
+                claim,
+            )),
             left: Some(left),
             right: Some(right),
             left_identity: message(left_identity),
@@ -116,6 +159,13 @@ impl StewardshipService for Api {
         };
         let call = Call::check(request.call)?;
         let (tenant, task_id) = (caller.tenant.clone(), request.review_task_id);
+        let decided = (!call.preview).then(|| (caller.clone(), task_id.clone()));
+        if !call.preview {
+            let claimed = self
+                .claims
+                .check(&tenant, &task_id, &caller.principal, clock::now_ms());
+            claimed.map_err(status::of)?;
+        }
         let key = call.idempotency_key.clone();
         let groups = self.ask("DecideReviewTask", move |engine| {
             // A repeated call finds its task closed: the first answer tells the records.
@@ -138,6 +188,10 @@ impl StewardshipService for Api {
         let outcome = self
             .decide("DecideReviewTask", caller, action, call)
             .await?;
+        if let Some((caller, task_id)) = decided {
+            self.claims
+                .release(&caller.tenant, &task_id, &caller.principal);
+        }
         Ok(Response::new(v1::DecideReviewTaskResponse {
             outcome: Some(outcome),
         }))
@@ -255,6 +309,32 @@ impl StewardshipService for Api {
         });
         Ok(Response::new(response.await?))
     }
+}
+
+fn task_filter(request: &v1::ListReviewTasksRequest) -> Result<TaskFilter, Status> {
+    let reason = match v1::ReviewReason::try_from(request.reason) {
+        Ok(v1::ReviewReason::Unspecified) => None,
+        Ok(v1::ReviewReason::Uncertain) => Some(ReviewReason::Uncertain),
+        Ok(v1::ReviewReason::Conflict) => Some(ReviewReason::Conflict),
+        Err(_) => return Err(status::invalid("reason", "is none that is known")),
+    };
+    if request.sources.len() > MAX_SOURCES {
+        return Err(status::invalid("sources", "has more than 100 entries"));
+    }
+    for (field, probability) in [
+        ("min_probability", request.min_probability),
+        ("max_probability", request.max_probability),
+    ] {
+        if !(0.0..=1.0).contains(&probability) {
+            return Err(status::invalid(field, "must be 0 to 1"));
+        }
+    }
+    Ok(TaskFilter {
+        reason,
+        sources: request.sources.clone(),
+        min_probability: request.min_probability,
+        max_probability: Some(request.max_probability).filter(|most| *most > 0.0),
+    })
 }
 
 /// What goes with a decision, checked.

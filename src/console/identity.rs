@@ -8,10 +8,17 @@ use veridem_proto::v1;
 use super::calls::Calls;
 use super::error::Refused;
 use super::layout::{self, Place};
+use super::regroup::record_text;
 use super::session::Session;
 use super::values::{self, Shown};
 use super::{Console, texts};
+use crate::api::Right;
 use crate::report::number;
+
+/// Where an identity stands.
+pub(super) fn address(id: &str) -> String {
+    format!("/console/identities/{id}")
+}
 
 pub(super) async fn show(
     State(console): State<Console>,
@@ -30,13 +37,18 @@ pub(super) async fn show(
         .await?;
     let answer = answer.into_inner();
     let content = match answer.identities.as_slice() {
-        [one] if one.identity_id == id => living(&calls, one, shown).await?,
+        [one] if one.identity_id == id => living(&calls, &session, one).await?,
         others => ended(&id, others, &answer.lineage, shown),
     };
     Ok(layout::page(&session, Place::Search, "Identity", content))
 }
 
-async fn living(calls: &Calls, identity: &v1::Identity, shown: Shown) -> Result<Markup, Refused> {
+async fn living(
+    calls: &Calls,
+    session: &Session,
+    identity: &v1::Identity,
+) -> Result<Markup, Refused> {
+    let shown = Shown::to(session.caller.role());
     let asked = v1::ExplainIdentityRequest {
         identity_id: identity.identity_id.clone(),
         as_of: None,
@@ -56,7 +68,7 @@ async fn living(calls: &Calls, identity: &v1::Identity, shown: Shown) -> Result<
             section { h2 { (texts::GOLDEN_RECORD) } (golden(identity, shown)) }
             section {
                 h2 { (texts::RECORDS) }
-                ul.chips { @for member in &identity.members { li { (values::record_key(Some(member))) } } }
+                (members(identity, session.caller.may(Right::Decide)))
             }
             @if !explained.pairs.is_empty() {
                 section { h2 { (texts::PAIRS) } (pairs(&explained.pairs)) }
@@ -66,7 +78,32 @@ async fn living(calls: &Calls, identity: &v1::Identity, shown: Shown) -> Result<
     })
 }
 
-fn golden(identity: &v1::Identity, shown: Shown) -> Markup {
+/// The records; whoever may decide can choose some to split off.
+fn members(identity: &v1::Identity, may_decide: bool) -> Markup {
+    let is_divisible = may_decide && identity.members.len() > 1;
+    let preview = format!("{}/split/preview", address(&identity.identity_id));
+    html! {
+        @if is_divisible {
+            form hx-post=(preview) hx-trigger="change from:find fieldset" hx-target="#split" {
+                input type="hidden" name="version" value=(identity.version);
+                fieldset {
+                    legend.hint { (texts::CHOOSE_TO_SPLIT) }
+                    ul.chips {
+                        @for member in &identity.members {
+                            li { label { input type="checkbox" name="record" value=(record_text(member)); " " (values::record_key(Some(member))) } }
+                        }
+                    }
+                }
+                div #split aria-live="polite" {}
+            }
+        } @else {
+            ul.chips { @for member in &identity.members { li { (values::record_key(Some(member))) } } }
+        }
+    }
+}
+
+/// The golden record with the source of each value.
+pub(super) fn golden(identity: &v1::Identity, shown: Shown) -> Markup {
     html! {
         table.listing {
             thead { tr { th scope="col" { "Attribute" } th scope="col" { "Value" } th scope="col" { "Stated by" } th scope="col" { "On" } th scope="col" { "Chosen as" } } }

@@ -10,6 +10,7 @@ mod identity;
 mod layout;
 mod operations;
 mod queue;
+mod regroup;
 mod request;
 mod search;
 mod session;
@@ -77,6 +78,13 @@ pub fn router(
         .route("/tasks/{id}/decision", post(task::decide))
         .route("/undo", post(task::undo))
         .route("/identities/{id}", get(identity::show))
+        .route(
+            "/identities/{id}/split/preview",
+            post(regroup::preview_split),
+        )
+        .route("/identities/{id}/split", post(regroup::split))
+        .route("/merge/preview", post(regroup::preview_merge))
+        .route("/merge", post(regroup::merge))
         .route("/search", get(search::show).post(search::results))
         .route("/decisions", get(decisions::show))
         .route("/decisions/{number}/undo", post(decisions::undo))

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use axum::extract::{Query, State};
 use maud::{Markup, html};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use tonic::Status;
 use veridem_proto::v1;
+use veridem_proto::v1::ReviewReason;
 
 use super::calls::Calls;
 use super::error::Refused;
@@ -18,6 +20,45 @@ use crate::report::number;
 /// Tasks that are listed at once.
 const PAGE_SIZE: u32 = 40;
 
+/// Which tasks are listed, as the address says it.
+#[derive(Clone, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub(super) struct Filter {
+    /// "uncertain", "conflict", or empty.
+    reason: String,
+    source: String,
+    from: String,
+    to: String,
+}
+
+impl Filter {
+    fn asked(&self) -> Result<v1::ListReviewTasksRequest, Refused> {
+        let probability = |field: &str, text: &str| match text {
+            "" => Ok(0.0),
+            text => text.parse().map_err(|_| {
+                Refused::from(Status::invalid_argument(format!(
+                    "{field} must be a number"
+                )))
+            }),
+        };
+        let reason = match self.reason.as_str() {
+            "uncertain" => ReviewReason::Uncertain,
+            "conflict" => ReviewReason::Conflict,
+            _ => ReviewReason::Unspecified,
+        };
+        let source = Some(self.source.clone()).filter(|source| !source.is_empty());
+        Ok(v1::ListReviewTasksRequest {
+            page_size: PAGE_SIZE,
+            include_identities: true,
+            reason: reason.into(),
+            sources: source.into_iter().collect(),
+            min_probability: probability("from", &self.from)?,
+            max_probability: probability("to", &self.to)?,
+            ..v1::ListReviewTasksRequest::default()
+        })
+    }
+}
+
 /// A piece of the list.
 struct Listed {
     tasks: Vec<v1::ReviewTask>,
@@ -25,15 +66,14 @@ struct Listed {
     next_page_token: String,
 }
 
-async fn list(calls: &Calls, page_token: &str) -> Result<Listed, Refused> {
+async fn list(calls: &Calls, filter: &Filter, after: &str) -> Result<Listed, Refused> {
     let asked = v1::ListReviewTasksRequest {
-        page_size: PAGE_SIZE,
-        page_token: page_token.to_owned(),
-        include_identities: true,
+        page_token: after.to_owned(),
+        ..filter.asked()?
     };
     let mut services = calls.stewardship();
-    let answer = services.list_review_tasks(calls.request(asked));
-    let answer = answer.await?.into_inner();
+    let answer = services.list_review_tasks(calls.request(asked)).await?;
+    let answer = answer.into_inner();
     let identities = answer.identities.into_iter();
     Ok(Listed {
         tasks: answer.review_tasks,
@@ -48,33 +88,66 @@ async fn list(calls: &Calls, page_token: &str) -> Result<Listed, Refused> {
 pub(super) async fn show(
     State(console): State<Console>,
     session: Session,
+    Query(filter): Query<Filter>,
 ) -> Result<Markup, Refused> {
-    page(&console, &session, None).await
+    page(&console, &session, None, &filter).await
 }
 
-/// The queue with a task, or with its first one.
+/// The queue with a task, or with the first one at which nobody else works.
 pub(super) async fn page(
     console: &Console,
     session: &Session,
     open: Option<&str>,
+    filter: &Filter,
 ) -> Result<Markup, Refused> {
     let calls = console.calls(session);
-    let listed = list(&calls, "").await?;
-    let first = listed.tasks.first();
+    let listed = list(&calls, filter, "").await?;
+    let mut free = listed.tasks.iter();
+    let first = free.find(|task| claimed_by_another(session, task).is_none());
     let open = open.or_else(|| first.map(|task| task.review_task_id.as_str()));
     let pane = match open {
-        Some(id) => task::pane(&calls, session, id).await?,
+        Some(id) => task::pane(console, session, id).await?,
         None => task::nothing_to_do(),
     };
+    let asked = calls.request(v1::ListSourcesRequest {});
+    let sources = calls.operations().list_sources(asked).await?;
+    let sources = sources.into_inner().sources;
     let content = html! {
         div.queue {
             nav.tasks aria-label=(texts::QUEUE) {
-                ol #tasks { (items(&listed, Shown::to(session.caller.role()), open)) }
+                (choices(filter, &sources))
+                ol #tasks { (items(session, &listed, filter, open)) }
             }
             (pane)
         }
     };
     Ok(layout::page(session, Place::Queue, texts::QUEUE, content))
+}
+
+/// What narrows the list down.
+fn choices(filter: &Filter, sources: &[v1::Source]) -> Markup {
+    let reasons = [
+        ("", texts::ANY_REASON),
+        ("uncertain", texts::reason(ReviewReason::Uncertain)),
+        ("conflict", texts::reason(ReviewReason::Conflict)),
+    ];
+    html! {
+        form.filter method="get" action="/console/queue" data-submit-on-change {
+            label { span.unseen { (texts::REASON) }
+                select name="reason" { @for (value, text) in reasons { option value=(value) selected[filter.reason == value] { (text) } } }
+            }
+            @if !sources.is_empty() {
+                label { span.unseen { (texts::SOURCE) }
+                    select name="source" {
+                        option value="" { (texts::ANY_SOURCE) }
+                        @for source in sources { option value=(source.name) selected[filter.source == source.name] { (source.name) } }
+                    }
+                }
+            }
+            label { (texts::PROBABILITY_FROM) " " input type="number" name="from" min="0" max="1" step="any" value=(filter.from); }
+            label { (texts::PROBABILITY_TO) " " input type="number" name="to" min="0" max="1" step="any" value=(filter.to); }
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -86,35 +159,63 @@ pub(super) struct After {
 pub(super) async fn more(
     State(console): State<Console>,
     session: Session,
+    Query(filter): Query<Filter>,
     Query(asked): Query<After>,
 ) -> Result<Markup, Refused> {
-    let listed = list(&console.calls(&session), &asked.after).await?;
-    Ok(items(&listed, Shown::to(session.caller.role()), None))
+    let listed = list(&console.calls(&session), &filter, &asked.after).await?;
+    Ok(items(&session, &listed, &filter, None))
 }
 
-/// The id of the first task that waits, but for one.
-pub(super) async fn first_but(calls: &Calls, id: &str) -> Result<Option<String>, Refused> {
+/// The task after one that is decided: the one that was wanted, where nobody else works at it, or else the first of all.
+pub(super) async fn next(
+    calls: &Calls,
+    decided: &str,
+    wanted: &str,
+) -> Result<Option<String>, Refused> {
+    let mut services = calls.stewardship();
+    if !wanted.is_empty() {
+        let asked = v1::ClaimReviewTaskRequest {
+            review_task_id: wanted.to_owned(),
+        };
+        if services
+            .claim_review_task(calls.request(asked))
+            .await
+            .is_ok()
+        {
+            return Ok(Some(wanted.to_owned()));
+        }
+    }
     let asked = v1::ListReviewTasksRequest {
         page_size: 2,
+        leave_out_claimed: true,
         ..v1::ListReviewTasksRequest::default()
     };
-    let mut services = calls.stewardship();
-    let answer = services.list_review_tasks(calls.request(asked));
-    let tasks = answer.await?.into_inner().review_tasks.into_iter();
+    let answer = services.list_review_tasks(calls.request(asked)).await?;
+    let tasks = answer.into_inner().review_tasks.into_iter();
     let mut ids = tasks.map(|task| task.review_task_id);
-    Ok(ids.find(|other| other != id))
+    Ok(ids.find(|other| other != decided))
 }
 
-fn items(listed: &Listed, shown: Shown, open: Option<&str>) -> Markup {
+/// Who works at a task, where that is somebody else.
+fn claimed_by_another<'a>(session: &Session, task: &'a v1::ReviewTask) -> Option<&'a str> {
+    let claim = task.claim.as_ref()?;
+    let principal = claim.principal.as_str();
+    Some(principal).filter(|principal| *principal != session.caller.principal)
+}
+
+fn items(session: &Session, listed: &Listed, filter: &Filter, open: Option<&str>) -> Markup {
+    let shown = Shown::to(session.caller.role());
+    let query = serde_html_form::to_string(filter).unwrap_or_default();
     html! {
         @for task in &listed.tasks {
             @let id = task.review_task_id.as_str();
             @let address = task::address(id);
             @let left = shown.title(listed.identities.get(&task.left_identity_id));
             @let right = shown.title(listed.identities.get(&task.right_identity_id));
+            @let claimed_by = claimed_by_another(session, task);
             li id={ "item-" (id) } {
                 a href=(address) hx-get=(address) hx-target="#task" hx-swap="outerHTML" hx-push-url="true"
-                    data-task=(id) aria-current=[(open == Some(id)).then_some("true")] {
+                    data-task=(id) data-claimed[claimed_by.is_some()] aria-current=[(open == Some(id)).then_some("true")] {
                     span.names {
                         span { (left) }
                         @if left != right { span { (right) } }
@@ -122,13 +223,14 @@ fn items(listed: &Listed, shown: Shown, open: Option<&str>) -> Markup {
                     span.facts {
                         (number::probability(task.match_probability)) " · " (texts::reason(task.reason()))
                         " · " (source_of(task.left.as_ref())) "–" (source_of(task.right.as_ref()))
+                        @if let Some(principal) = claimed_by { " · " span.claimed { (principal) } }
                     }
                 }
             }
         }
         @if !listed.next_page_token.is_empty() {
             li.more {
-                button type="button" hx-get={ "/console/queue/more?after=" (listed.next_page_token) }
+                button type="button" hx-get={ "/console/queue/more?" (query) "&after=" (listed.next_page_token) }
                     hx-target="closest li" hx-swap="outerHTML" { (texts::MORE) }
             }
         }

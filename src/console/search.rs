@@ -11,6 +11,7 @@ use super::request::Form;
 use super::session::Session;
 use super::values::{self, Shown};
 use super::{Console, texts};
+use crate::api::Right;
 
 const PAGE_SIZE: u32 = 20;
 
@@ -51,14 +52,21 @@ pub(super) async fn results(
     let found = services.search_identities(calls.request(asked)).await?;
     let found = found.into_inner().identities;
     let shown = Shown::to(session.caller.role());
+    let may_decide = session.caller.may(Right::Decide);
     Ok(html! {
         @if found.is_empty() { p.hint { (texts::NOTHING_FOUND) } }
         @else {
+            form hx-post="/console/merge/preview" hx-trigger="change from:find table" hx-target="#merge" {
             table.listing {
-                thead { tr { th scope="col" { "Identity" } th scope="col" { "Name" } th scope="col" { "E-mail" } th scope="col" { "Phone" } th scope="col" { "Address" } th scope="col" { "Records" } } }
+                thead { tr {
+                    @if may_decide { th scope="col" { span.unseen { (texts::CHOOSE) } } }
+                    th scope="col" { "Identity" } th scope="col" { "Name" } th scope="col" { "E-mail" } th scope="col" { "Phone" } th scope="col" { "Address" } th scope="col" { "Records" } } }
                 tbody {
                     @for identity in &found {
                         tr {
+                            @if may_decide {
+                                td { input type="checkbox" name="identity" value={ (identity.identity_id) ":" (identity.version) } aria-label=(texts::CHOOSE); }
+                            }
                             td { (values::identity_link(&identity.identity_id)) }
                             td { strong { (shown.title(Some(identity))) } }
                             @for slot in ["email", "phone", "address"] {
@@ -69,6 +77,8 @@ pub(super) async fn results(
                         }
                     }
                 }
+            }
+            div #merge aria-live="polite" { @if may_decide { p.hint { (texts::CHOOSE_TO_MERGE) } } }
             }
         }
     })

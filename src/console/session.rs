@@ -41,6 +41,8 @@ struct Open {
     last_seen: Instant,
     /// What was decided in this session, and not taken back since.
     decided: Vec<Decided>,
+    /// The task that is claimed for the session.
+    working_at: Option<String>,
 }
 
 impl Open {
@@ -116,6 +118,7 @@ impl Sessions {
             began: now,
             last_seen: now,
             decided: Vec::new(),
+            working_at: None,
         };
         open.insert(key, new);
         Ok(secret)
@@ -140,26 +143,34 @@ impl Sessions {
 
     /// Notes a decision, so that a key takes it back.
     pub(super) fn decided(&self, session: &Session, decision: Decided) {
-        self.with(session, |decided| {
-            decided.push(decision);
-            let too_many = decided.len().saturating_sub(MOST_UNDONE);
-            decided.drain(..too_many);
+        self.with(session, |open| {
+            open.decided.push(decision);
+            let too_many = open.decided.len().saturating_sub(MOST_UNDONE);
+            open.decided.drain(..too_many);
         });
     }
 
     /// The latest decision of a session that was not taken back.
     pub(super) fn last_decision(&self, session: &Session) -> Option<Decided> {
-        self.with(session, |decided| decided.last().cloned())?
+        self.with(session, |open| open.decided.last().cloned())?
     }
 
     /// A decision was taken back, or cannot be.
     pub(super) fn undone(&self, session: &Session, decision: &Decided) {
-        self.with(session, |decided| decided.retain(|other| other != decision));
+        self.with(session, |open| {
+            open.decided.retain(|other| other != decision)
+        });
     }
 
-    fn with<T>(&self, session: &Session, change: impl FnOnce(&mut Vec<Decided>) -> T) -> Option<T> {
+    /// The session works at a task from now on; at which it did before.
+    pub(super) fn work_at(&self, session: &Session, task_id: &str) -> Option<String> {
+        let now = Some(task_id.to_owned());
+        self.with(session, |open| std::mem::replace(&mut open.working_at, now))?
+    }
+
+    fn with<T>(&self, session: &Session, change: impl FnOnce(&mut Open) -> T) -> Option<T> {
         let mut open = self.open.lock();
         let found = open.get_mut(&session.key)?;
-        Some(change(&mut found.decided))
+        Some(change(found))
     }
 }

@@ -11,6 +11,7 @@ use veridem_proto::v1::StewardDecision;
 
 use super::calls::Calls;
 use super::error::Refused;
+use super::queue::Filter;
 use super::request::{Form, Nothing, wants_piece};
 use super::session::{Decided, Session, secret};
 use super::values::{self, Shown};
@@ -31,21 +32,56 @@ pub(super) async fn show(
     headers: HeaderMap,
 ) -> Result<Markup, Refused> {
     if wants_piece(&headers) {
-        return pane(&console.calls(&session), &session, &id).await;
+        return pane(&console, &session, &id).await;
     }
-    queue::page(&console, &session, Some(&id)).await
+    queue::page(&console, &session, Some(&id), &Filter::default()).await
 }
 
-/// The task on its side of the page; where it is settled already, that.
-pub(super) async fn pane(calls: &Calls, session: &Session, id: &str) -> Result<Markup, Refused> {
+/// The task on its side of the page; where it is settled already, that. Whoever may decide works at it from now on.
+pub(super) async fn pane(
+    console: &Console,
+    session: &Session,
+    id: &str,
+) -> Result<Markup, Refused> {
+    let calls = console.calls(session);
+    let mut may_decide = session.caller.may(Right::Decide);
+    if may_decide {
+        may_decide = claim(console, session, &calls, id).await?;
+    }
     let asked = v1::GetReviewTaskRequest {
         review_task_id: id.to_owned(),
     };
     let mut services = calls.stewardship();
-    let answer = services.get_review_task(calls.request(asked));
-    match answer.await {
-        Ok(answer) => content(session, &answer.into_inner()),
+    match services.get_review_task(calls.request(asked)).await {
+        Ok(answer) => content(session, &answer.into_inner(), may_decide),
         Err(status) if status.code() == Code::NotFound => Ok(message(texts::TASK_GONE, "")),
+        Err(status) => Err(status.into()),
+    }
+}
+
+/// Claims a task, and lets go at which the session worked before. False where somebody else works at it, or it is settled.
+async fn claim(
+    console: &Console,
+    session: &Session,
+    calls: &Calls,
+    id: &str,
+) -> Result<bool, Refused> {
+    let mut services = calls.stewardship();
+    let before = console.sessions.work_at(session, id);
+    if let Some(before) = before.filter(|before| before != id) {
+        let asked = v1::ReleaseReviewTaskRequest {
+            review_task_id: before,
+        };
+        services.release_review_task(calls.request(asked)).await?;
+    }
+    let asked = v1::ClaimReviewTaskRequest {
+        review_task_id: id.to_owned(),
+    };
+    match services.claim_review_task(calls.request(asked)).await {
+        Ok(_) => Ok(true),
+        Err(status) if matches!(status.code(), Code::FailedPrecondition | Code::NotFound) => {
+            Ok(false)
+        }
         Err(status) => Err(status.into()),
     }
 }
@@ -58,7 +94,11 @@ fn message(title: &str, more: &str) -> Markup {
     html! { section #task tabindex="-1" { div.empty { h1 { (title) } p { (more) } } } }
 }
 
-fn content(session: &Session, answer: &v1::GetReviewTaskResponse) -> Result<Markup, Refused> {
+fn content(
+    session: &Session,
+    answer: &v1::GetReviewTaskResponse,
+    may_decide: bool,
+) -> Result<Markup, Refused> {
     let missing = || Status::internal("the answer lacks a part");
     let task = answer.review_task.as_ref().ok_or_else(missing)?;
     let explanation = answer.explanation.as_ref().ok_or_else(missing)?;
@@ -100,7 +140,10 @@ fn content(session: &Session, answer: &v1::GetReviewTaskResponse) -> Result<Mark
                 section.why { h2 { "What would change this" } p { (answer.why_not) } }
             }
             section.weights { h2 { "Weights" } (waterfall::of(explanation)) }
-            @if session.caller.may(Right::Decide) { (decisions(answer, id)?) }
+            @if may_decide { (decisions(answer, id)?) }
+            @else if let Some(claim) = &task.claim {
+                @if claim.principal != session.caller.principal { p.claimed { (texts::works_at_it(&claim.principal)) } }
+            }
         }
     })
 }
@@ -280,16 +323,6 @@ pub(super) struct Decision {
     next: String,
 }
 
-fn version_of(text: &str) -> Result<v1::IdentityVersion, Refused> {
-    let parts = text.split_once(':');
-    let parts = parts.and_then(|(id, version)| Some((id, version.parse().ok()?)));
-    let (id, version) = parts.ok_or_else(|| Status::invalid_argument("a version is malformed"))?;
-    Ok(v1::IdentityVersion {
-        identity_id: id.to_owned(),
-        version,
-    })
-}
-
 /// Decides, and shows the next task.
 pub(super) async fn decide(
     State(console): State<Console>,
@@ -298,7 +331,7 @@ pub(super) async fn decide(
 ) -> Result<Markup, Refused> {
     let Form { session, fields } = form;
     let decision = decision_named(&fields.decision)?;
-    let versions = fields.version.iter().map(|text| version_of(text));
+    let versions = fields.version.iter().map(|text| values::version_of(text));
     let calls = console.calls(&session);
     let asked = v1::DecideReviewTaskRequest {
         review_task_id: id.clone(),
@@ -320,12 +353,9 @@ pub(super) async fn decide(
         };
         console.sessions.decided(&session, decided);
     }
-    let next = match fields.next.as_str() {
-        "" => queue::first_but(&calls, &id).await?,
-        next => Some(next.to_owned()),
-    };
+    let next = queue::next(&calls, &id, &fields.next).await?;
     let pane = match &next {
-        Some(next) => pane(&calls, &session, next).await?,
+        Some(next) => pane(&console, &session, next).await?,
         None => nothing_to_do(),
     };
     Ok(html! {

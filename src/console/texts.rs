@@ -32,6 +32,12 @@ pub(super) const NOTHING_TO_REVIEW_MORE: &str =
 pub(super) const TASK_GONE: &str =
     "This task is settled: a decision or later evidence has answered it.";
 pub(super) const MORE: &str = "More";
+pub(super) const REASON: &str = "Reason";
+pub(super) const ANY_REASON: &str = "Any reason";
+pub(super) const SOURCE: &str = "Source";
+pub(super) const ANY_SOURCE: &str = "Any source";
+pub(super) const PROBABILITY_FROM: &str = "Probability from";
+pub(super) const PROBABILITY_TO: &str = "to";
 
 pub(super) const SAME_PERSON: &str = "Same person";
 pub(super) const DIFFERENT_PERSONS: &str = "Different persons";
@@ -52,6 +58,14 @@ pub(super) const LIVES_ON: &str = "What lives on";
 pub(super) const NOTHING_LIVES_ON: &str =
     "Nothing: its person was erased, or its records are gone.";
 pub(super) const LINEAGE: &str = "Steps";
+
+pub(super) const CHOOSE: &str = "Choose";
+pub(super) const CHOOSE_TO_SPLIT: &str = "Choose the records of another person to split them off.";
+pub(super) const CHOOSE_TO_MERGE: &str = "Choose two or more identities to merge them.";
+pub(super) const WHAT_COMES_OF_IT: &str = "What would come of it";
+pub(super) const SPLIT_OFF: &str = "Split off";
+pub(super) const MERGE: &str = "Merge";
+pub(super) const NOTHING_CHANGES: &str = "Identities stay as they are.";
 
 pub(super) const SEARCH_FOR: &str = "Name, e-mail, phone or number";
 pub(super) const NOTHING_FOUND: &str = "Nobody is found.";
@@ -132,6 +146,10 @@ pub(super) fn override_state(state: OverrideState) -> &'static str {
         OverrideState::Undone => "undone",
         OverrideState::Unspecified => "",
     }
+}
+
+pub(super) fn works_at_it(principal: &str) -> String {
+    format!("{principal} works at this task.")
 }
 
 /// A slot or a comparison, for people: `birth_date` is "Birth date", `identifier.loyalty` is "Loyalty".

@@ -2,10 +2,12 @@
 
 use chrono::{DateTime, Utc};
 use maud::{Markup, html};
+use tonic::Status;
 use veridem_proto::v1;
 use veridem_proto::v1::attribute::Value;
 
-use super::difference;
+use super::error::Refused;
+use super::{difference, identity};
 use crate::config::Role;
 
 /// How values are shown to somebody.
@@ -113,7 +115,7 @@ pub(super) fn record_key(key: Option<&v1::RecordKey>) -> Markup {
 /// An identity's id, short; the whole as a title.
 pub(super) fn identity_link(id: &str) -> Markup {
     let short: String = id.chars().take(8).collect();
-    html! { a.id href={ "/console/identities/" (id) } title=(id) { (short) } }
+    html! { a.id href=(identity::address(id)) title=(id) { (short) } }
 }
 
 /// The day of a moment, and the moment itself as a title; nothing where nobody said when.
@@ -136,6 +138,17 @@ pub(super) fn moment(milliseconds: i64) -> Markup {
             time datetime=(moment.to_rfc3339()) { (moment.format("%Y-%m-%d %H:%M:%S")) }
         }
     }
+}
+
+/// An identity as it was seen, from `id:version`.
+pub(super) fn version_of(text: &str) -> Result<v1::IdentityVersion, Refused> {
+    let parts = text.split_once(':');
+    let parts = parts.and_then(|(id, version)| Some((id, version.parse().ok()?)));
+    let (id, version) = parts.ok_or_else(|| Status::invalid_argument("a version is malformed"))?;
+    Ok(v1::IdentityVersion {
+        identity_id: id.to_owned(),
+        version,
+    })
 }
 
 #[cfg(test)]

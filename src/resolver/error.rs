@@ -1,5 +1,6 @@
 //! What can go wrong in the engine. A caller's mistake and our fault are different variants.
 
+use super::queue::Claim;
 use crate::index::IndexError;
 use crate::store::StoreError;
 
@@ -37,6 +38,9 @@ pub enum EngineError {
         /// Why not.
         problem: &'static str,
     },
+    /// Somebody else works at the review task.
+    #[error("{} works at the task", .0.principal)]
+    Claimed(Claim),
     /// Its source may not send the signal as it is; it is set aside until somebody mends or discards it.
     #[error("set aside: {problem}")]
     Quarantined {
@@ -69,6 +73,7 @@ impl EngineError {
             | Self::NotFound { .. }
             | Self::Stale
             | Self::Refused { .. }
+            | Self::Claimed(_)
             | Self::Quarantined { .. } => false,
             Self::Overloaded
             | Self::Abandoned

@@ -25,6 +25,7 @@ mod model_change;
 mod model_preview;
 mod overrides;
 mod prepare;
+mod queue;
 mod read;
 mod records;
 mod signal;
@@ -49,6 +50,7 @@ pub use matcher::Matcher;
 pub use model_change::{ModelChanges, ModelStep};
 pub use model_preview::{IdentityChange, ModelChangePreview};
 pub use prepare::Prepared;
+pub use queue::{Claim, Claims, TaskFilter, TaskPage};
 pub use read::{
     IdentityExplanation, MatchAnswer, Moment, RankedIdentity, Resolution, ReviewedTask,
     SourceRecord, SourceValue,

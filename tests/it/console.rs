@@ -197,6 +197,78 @@ async fn people_are_found_while_one_types_and_nothing_of_them_stands_in_an_addre
     running.stop().await;
 }
 
+/// Chooses the checkboxes at these places.
+async fn choose(browser: &Browser, name: &str, places: &[usize]) {
+    let boxes = format!("input[name={name}]");
+    let found = browser.client.find_all(Locator::Css(&boxes)).await;
+    let found = found.expect("boxes");
+    for place in places {
+        found[*place].click().await.expect("chosen");
+    }
+}
+
+async fn press_button(browser: &Browser, css: &str) {
+    let button = browser.client.wait().for_element(Locator::Css(css)).await;
+    button.expect("a button").click().await.expect("pressed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_are_split_off_and_merged_again_with_what_comes_of_it_shown_before() {
+    let Some(browser) = Browser::start().await else {
+        return;
+    };
+    let directory = tempfile::tempdir().expect("a folder");
+    let running = Running::start(directory.path()).await;
+    let told = || vec![name("Wilhelmina", "Oberholzer"), email("wilma@gmx.at")];
+    let mut ids = Vec::new();
+    for (signal, key) in [("a", "pos/1"), ("b", "pos/2"), ("c", "shop/a/3")] {
+        let ack = submit(&running, update(signal, key, told())).await;
+        ids.push(ack.expect("accepted").identity_id);
+    }
+    let address = format!("/console/identities/{}", ids[2]);
+    sign_in(&browser, &running).await;
+    goto(&browser, &running, &address).await;
+    choose(&browser, "record", &[2]).await;
+    browser
+        .until("document.querySelectorAll('#split .become section').length === 2")
+        .await;
+    browser.look("split").await;
+    press_button(&browser, "#split button").await;
+    browser
+        .until("document.querySelectorAll('input[name=record]').length === 2")
+        .await;
+
+    // The split is taken back with a key, and made again.
+    browser.press('u').await;
+    browser
+        .until("document.querySelectorAll('input[name=record]').length === 3")
+        .await;
+    choose(&browser, "record", &[2]).await;
+    press_button(&browser, "#split button").await;
+    browser
+        .until("document.querySelectorAll('input[name=record]').length === 2")
+        .await;
+
+    goto(&browser, &running, "/console/search").await;
+    for letter in "wilhelmina".chars() {
+        browser.press(letter).await;
+    }
+    browser
+        .until("document.querySelectorAll('#results a.id').length === 2")
+        .await;
+    choose(&browser, "identity", &[0, 1]).await;
+    browser
+        .until("document.querySelector('#merge .become section')")
+        .await;
+    browser.look("merge").await;
+    press_button(&browser, "#merge button").await;
+    browser
+        .until("document.querySelectorAll('input[name=record]').length === 3")
+        .await;
+    browser.close().await;
+    running.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dead_letter_is_sent_again_from_its_page() {
     let Some(browser) = Browser::start().await else {
@@ -248,22 +320,89 @@ async fn a_dead_letter_is_sent_again_from_its_page() {
     running.stop().await;
 }
 
-const TOKENS: [(Role, &str); 2] = [
-    (Role::Viewer, "the-token-of-a-viewer"),
-    (Role::Steward, "the-token-of-a-steward"),
+const TOKENS: [(&str, Role, &str); 3] = [
+    ("vera", Role::Viewer, "the-token-of-a-viewer"),
+    ("ann", Role::Steward, "the-token-of-a-steward"),
+    ("bob", Role::Lead, "the-token-of-a-lead"),
 ];
 
-fn config_with_principals(directory: &Path) -> Config {
-    let principal = |(role, token): (Role, &str)| Principal {
-        name: role.as_str().to_owned(),
+/// A service with principals over what one without has taken in.
+async fn with_principals(directory: &Path, pairs: usize) -> Running {
+    let open = Running::start(directory).await;
+    doubtful(&open, pairs).await;
+    open.stop().await;
+    let principal = |(name, role, token): (&str, Role, &str)| Principal {
+        name: name.to_owned(),
         token: token.to_owned(),
         tenants: vec![tenant()],
         role,
     };
-    Config {
+    Running::start_with(Config {
         principals: TOKENS.map(principal).to_vec(),
         ..config(directory)
+    })
+    .await
+}
+
+async fn sign_in_with(browser: &Browser, running: &Running, token: &str) {
+    goto(browser, running, "/console/queue").await;
+    browser
+        .until("location.pathname === '/console/sign-in'")
+        .await;
+    let field = browser.client.find(Locator::Css("input[name=token]")).await;
+    let field = field.expect("a field");
+    field.send_keys(token).await.expect("typed");
+    let button = browser
+        .client
+        .find(Locator::Css("button[type=submit]"))
+        .await;
+    button.expect("a button").click().await.expect("pressed");
+    browser
+        .until("location.pathname === '/console/queue'")
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_stewards_at_one_queue_never_work_at_the_same_task() {
+    let (Some(ann), Some(bob)) = (Browser::start().await, Browser::start().await) else {
+        return;
+    };
+    let directory = tempfile::tempdir().expect("a folder");
+    let running = with_principals(directory.path(), 3).await;
+    sign_in_with(&ann, &running, "the-token-of-a-steward").await;
+    sign_in_with(&bob, &running, "the-token-of-a-lead").await;
+    let task = "document.getElementById('task').dataset.task";
+    let (of_ann, of_bob) = (ann.value_of(task).await, bob.value_of(task).await);
+    assert_ne!(of_ann, of_bob);
+    bob.look("queue-shared").await;
+    assert!(
+        bob.text().await.contains("ann"),
+        "it is said who works at a task"
+    );
+
+    // Not even where its address is known.
+    let address = format!("/console/tasks/{}", of_ann.as_str().expect("an id"));
+    goto(&bob, &running, &address).await;
+    bob.until("document.querySelector('p.claimed')").await;
+    assert_eq!(
+        bob.value_of("document.querySelectorAll('form.decision').length")
+            .await,
+        json!(0)
+    );
+    bob.look("task-of-another").await;
+
+    // The task that bob left is free again: ann gets all three.
+    for _ in 0..3 {
+        let open = ann.value_of(task).await;
+        ann.press('m').await;
+        ann.until(&format!("{task} !== {open}")).await;
     }
+    assert!(ann.text().await.contains("Nothing waits for you"));
+    goto(&bob, &running, "/console/queue").await;
+    assert!(bob.text().await.contains("Nothing waits for you"));
+    ann.close().await;
+    bob.close().await;
+    running.stop().await;
 }
 
 /// Someone without a browser.
@@ -408,45 +547,62 @@ async fn nobody_gets_in_unasked_and_nothing_is_done_for_other_sites() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_viewer_sees_values_masked_and_decides_nothing() {
     let directory = tempfile::tempdir().expect("a folder");
-    let running = Running::start_with(config_with_principals(directory.path())).await;
+    let running = with_principals(directory.path(), 2).await;
     assert_eq!(running.service.console_address(), None);
-    let mut steward = Visitor::new(&running);
-    let mut viewer = Visitor::new(&running);
+    let (mut steward, mut viewer) = (Visitor::new(&running), Visitor::new(&running));
+    for wrong in [
+        "token=guessed&tenant=default",
+        "token=the-token-of-a-viewer&tenant=other",
+        "token=&tenant=",
+        "link=",
+    ] {
+        assert_eq!(
+            viewer.sign_in(wrong).await,
+            StatusCode::FORBIDDEN,
+            "{wrong}"
+        );
+    }
+    for (visitor, token) in [
+        (&mut viewer, "the-token-of-a-viewer"),
+        (&mut steward, "the-token-of-a-steward"),
+    ] {
+        let signed_in = visitor
+            .sign_in(&format!("token={token}&tenant=default"))
+            .await;
+        assert_eq!(signed_in, StatusCode::SEE_OTHER);
+    }
+    let page = async |visitor: &Visitor, path: &str| {
+        let answer = visitor.get(path).await;
+        answer.text().await.expect("text")
+    };
+    let seen = page(&viewer, "/console/queue").await;
+    assert!(seen.contains("&lt;•••") && !seen.contains("Lindqvist") && !seen.contains("gmx"));
+    assert!(!seen.contains("<form class=\"decision\""));
+    let seen = page(&steward, "/console/queue").await;
+    assert!(seen.contains("Lindqvist") && seen.contains("<form class=\"decision\""));
+    // The list is narrowed down.
+    for (query, is_there) in [
+        ("reason=uncertain", true),
+        ("reason=conflict", false),
+        ("source=pos&reason=", true),
+        ("source=erp", false),
+        ("from=0.2&to=0.3", true),
+        ("from=0.5", false),
+        ("to=0.1", false),
+    ] {
+        let seen = page(&steward, &format!("/console/queue?{query}")).await;
+        assert_eq!(seen.contains("Lindqvist"), is_there, "{query}");
+    }
     assert_eq!(
-        viewer.sign_in("token=guessed&tenant=default").await,
-        StatusCode::FORBIDDEN
+        steward.get("/console/queue?from=much").await.status(),
+        StatusCode::BAD_REQUEST
     );
-    assert_eq!(
-        viewer
-            .sign_in("token=the-token-of-a-viewer&tenant=other")
-            .await,
-        StatusCode::FORBIDDEN
-    );
-    assert_eq!(
-        viewer
-            .sign_in("token=the-token-of-a-viewer&tenant=default")
-            .await,
-        StatusCode::SEE_OTHER
-    );
-    assert_eq!(
-        steward
-            .sign_in("token=the-token-of-a-steward&tenant=default")
-            .await,
-        StatusCode::SEE_OTHER
-    );
+
     assert_eq!(
         viewer.get("/console/audit").await.status(),
         StatusCode::FORBIDDEN
     );
     let token = viewer.csrf_token().await;
-    let decided = viewer
-        .post("/console/undo", &[("x-csrf-token", &token)], "")
-        .await;
-    assert_eq!(
-        decided.status(),
-        StatusCode::OK,
-        "there is nothing to take back"
-    );
     let undone = viewer
         .post("/console/decisions/1/undo", &[("x-csrf-token", &token)], "")
         .await;

@@ -24,6 +24,8 @@ const RESTRICTED: [(&[Role], &[&str]); 4] = [
         &[Role::Steward, Role::Lead, Role::Administrator],
         &[
             "DecideReviewTask",
+            "ClaimReviewTask",
+            "ReleaseReviewTask",
             "MergeIdentities",
             "SplitIdentity",
             "SetOverride",

@@ -2,7 +2,8 @@
 "use strict";
 (() => {
   const pane = () => document.getElementById("task");
-  const links = () => [...document.querySelectorAll("#tasks a[data-task]")];
+  // Those at which somebody else works are passed over.
+  const links = () => [...document.querySelectorAll("#tasks a[data-task]:not([data-claimed])")];
   const isWorking = () => pane()?.contains(document.activeElement) ?? false;
   const isTyping = (element) => element.matches("input:not([type=radio]):not([type=checkbox]), textarea, select");
   let focusPane = false;
@@ -64,6 +65,10 @@
   document.addEventListener("click", (event) => {
     if (event.target.closest("[data-help]")) help();
     if (event.target.closest("[data-skip]")) go(1);
+  });
+
+  document.addEventListener("change", (event) => {
+    event.target.closest("form[data-submit-on-change]")?.requestSubmit();
   });
 
   // The task after the one that is decided, as the list shows it.

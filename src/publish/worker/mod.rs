@@ -37,6 +37,9 @@ const MAX_UNSTORED: usize = 2_048;
 const MAX_MEMBERS: usize = 100_000;
 /// Events that may be kept beside the cursor; then the sink reads no further until some are delivered or discarded.
 const MAX_STORED: usize = 100_000;
+/// How long the sink rests once it has read all there is: what comes meanwhile goes out together. An event after a longer silence does
+/// not wait.
+const REST: Duration = Duration::from_millis(20);
 /// How often the cursor is written while events go out.
 const SAVE_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -91,6 +94,8 @@ pub(super) struct Worker {
     /// Records of their identities.
     members: usize,
     last_read: u64,
+    /// Until when nothing is read.
+    rests_until: Instant,
     /// What an earlier run could not deliver, of events that are not read yet.
     beyond: FxHashMap<u64, StoredDelivery>,
     snapshot_until: u64,
@@ -145,6 +150,7 @@ impl Worker {
             events: FxHashMap::default(),
             members: 0,
             last_read: saved.cursor,
+            rests_until: now,
             beyond: FxHashMap::default(),
             snapshot_until: saved.snapshot_until,
             last_snapshot: saved.last_snapshot,
@@ -224,7 +230,7 @@ impl Worker {
                     // Nobody may wait for the answer.
                     let _ = reply.send(self.obey(command));
                 }
-                goes_on = self.durable.changed() => if !goes_on { break },
+                goes_on = self.durable.changed(), if self.rests_until <= now => if !goes_on { break },
                 () = wake => {}
             }
         }
@@ -255,6 +261,7 @@ impl Worker {
         }
         let has_changes = !self.unsaved.is_empty() || self.progress() != self.saved;
         let save = has_changes.then_some(self.save_due);
+        let rested = Some(self.rests_until).filter(|until| *until > now);
         // Where nothing more may be on its way, the next answer wakes us; where nobody is there, whoever comes.
         let open = on_their_way.len() + self.unacknowledged();
         let has_room = open < self.breaker.most(self.settings.parallel) && self.target.is_there();
@@ -265,6 +272,7 @@ impl Worker {
         });
         Ok(save
             .into_iter()
+            .chain(rested)
             .chain(due)
             .chain(self.awaited.next_deadline())
             .min())

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::{MAX_MEMBERS, MAX_STORED, READ_AT_ONCE, Worker};
+use super::{MAX_MEMBERS, MAX_STORED, READ_AT_ONCE, REST, Worker};
 use crate::store::{EventKind, IdentityId, StoreError, StoredDelivery, StoredEvent};
 
 impl Worker {
@@ -14,7 +14,7 @@ impl Worker {
         let has_room = self.lines.unstored() + READ_AT_ONCE <= self.max_unstored()
             && self.lines.stored() < MAX_STORED
             && self.members <= MAX_MEMBERS;
-        if self.last_read >= durable || !has_room {
+        if self.last_read >= durable || !has_room || now < self.rests_until {
             return Ok(false);
         }
         let first = self.last_read + 1;
@@ -28,6 +28,9 @@ impl Worker {
             } else if self.wants(&event)? {
                 self.enter(event, now);
             }
+        }
+        if self.last_read == durable {
+            self.rests_until = now + REST;
         }
         Ok(self.last_read >= first)
     }

@@ -1,0 +1,209 @@
+//! The review queue: which tasks wait, and who works at which. A claim is a promise of a while, kept in memory: it ends when its time is
+//! over, when its holder lets go or has decided, and with the process.
+
+use parking_lot::Mutex;
+use rustc_hash::FxHashMap;
+
+use super::engine::Engine;
+use super::error::EngineError;
+use crate::store::{ReviewReason, StoredReviewTask, Tenant};
+
+/// How long a claim holds without being renewed, milliseconds.
+const CLAIM_MS: i64 = 5 * 60 * 1_000;
+/// Tasks that one principal may work at at once.
+const MAX_CLAIMS: usize = 100;
+/// Tasks read for one page at most: where few fit, the rest is for the next page.
+const MAX_READ: usize = 10_000;
+/// Tasks read at once.
+const BATCH: usize = 500;
+
+/// That somebody works at a task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// Who.
+    pub principal: String,
+    /// Until when, milliseconds since the Unix epoch.
+    pub until_ms: i64,
+}
+
+/// Who works at which task.
+#[derive(Default)]
+pub struct Claims(Mutex<FxHashMap<(Tenant, String), Claim>>);
+
+impl Claims {
+    /// Claims a task, or renews a claim.
+    ///
+    /// # Errors
+    /// Where somebody else works at it, or the principal has claimed too many.
+    pub fn claim(
+        &self,
+        tenant: &Tenant,
+        task_id: &str,
+        principal: &str,
+        now_ms: i64,
+    ) -> Result<Claim, EngineError> {
+        let mut held = self.0.lock();
+        held.retain(|_, claim| claim.until_ms > now_ms);
+        let key = (tenant.clone(), task_id.to_owned());
+        match held.get(&key) {
+            Some(claim) if claim.principal != principal => {
+                return Err(EngineError::Claimed(claim.clone()));
+            }
+            Some(_) => {}
+            None => {
+                let own = |((of, _), claim): &(&(Tenant, String), &Claim)| {
+                    of == tenant && claim.principal == principal
+                };
+                if held.iter().filter(own).count() >= MAX_CLAIMS {
+                    return Err(EngineError::Refused {
+                        field: "review_task_id",
+                        problem: "too many tasks are claimed already; release some",
+                    });
+                }
+            }
+        }
+        let claim = Claim {
+            principal: principal.to_owned(),
+            until_ms: now_ms + CLAIM_MS,
+        };
+        held.insert(key, claim.clone());
+        Ok(claim)
+    }
+
+    /// Lets a task go; whether the principal had claimed it.
+    pub fn release(&self, tenant: &Tenant, task_id: &str, principal: &str) -> bool {
+        let mut held = self.0.lock();
+        let key = (tenant.clone(), task_id.to_owned());
+        let is_own = held
+            .get(&key)
+            .is_some_and(|claim| claim.principal == principal);
+        is_own && held.remove(&key).is_some()
+    }
+
+    /// Who works at a task.
+    pub fn of(&self, tenant: &Tenant, task_id: &str, now_ms: i64) -> Option<Claim> {
+        let held = self.0.lock();
+        let claim = held.get(&(tenant.clone(), task_id.to_owned()));
+        claim.filter(|claim| claim.until_ms > now_ms).cloned()
+    }
+
+    /// Fails where somebody else than the principal works at a task.
+    pub fn check(
+        &self,
+        tenant: &Tenant,
+        task_id: &str,
+        principal: &str,
+        now_ms: i64,
+    ) -> Result<(), EngineError> {
+        match self.of(tenant, task_id, now_ms) {
+            Some(claim) if claim.principal != principal => Err(EngineError::Claimed(claim)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Which tasks are wanted.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TaskFilter {
+    /// Those that wait for this reason; none: for any.
+    pub reason: Option<ReviewReason>,
+    /// Those with a record of one of these sources; empty: of any.
+    pub sources: Vec<String>,
+    /// Those of at least this match probability.
+    pub min_probability: f64,
+    /// Those of at most this match probability; none: of any.
+    pub max_probability: Option<f64>,
+}
+
+impl TaskFilter {
+    fn takes(&self, task: &StoredReviewTask) -> bool {
+        let probability = task.score.probability().0;
+        let is_of = |source: &String| *source == task.left.source || *source == task.right.source;
+        self.reason.is_none_or(|reason| reason == task.reason)
+            && (self.sources.is_empty() || self.sources.iter().any(is_of))
+            && probability >= self.min_probability
+            && self.max_probability.is_none_or(|most| probability <= most)
+    }
+}
+
+/// Some of the tasks that wait.
+#[derive(Debug)]
+pub struct TaskPage {
+    /// The tasks, strongest first.
+    pub tasks: Vec<StoredReviewTask>,
+    /// The place to go on from; none on the last page.
+    pub next: Option<Vec<u8>>,
+}
+
+impl Engine {
+    /// Tasks that a filter takes, after a place, at most `limit`; those that `wants` refuses are left out. A page may have fewer and yet
+    /// not be the last.
+    pub fn review_tasks(
+        &self,
+        tenant: &Tenant,
+        after: Option<Vec<u8>>,
+        limit: usize,
+        filter: &TaskFilter,
+        wants: impl Fn(&StoredReviewTask) -> bool,
+    ) -> Result<TaskPage, EngineError> {
+        let (mut after, mut read, mut tasks) = (after, 0, Vec::new());
+        while tasks.len() < limit && read < MAX_READ {
+            let batch = limit.clamp(BATCH / 5, BATCH);
+            let found = self.store.review_tasks(tenant, after.as_deref(), batch)?;
+            let is_last = found.len() < batch;
+            for (place, task) in found {
+                // The strongest come first: none of those that follow is strong enough.
+                if task.score.probability().0 < filter.min_probability {
+                    return Ok(TaskPage { tasks, next: None });
+                }
+                read += 1;
+                after = Some(place);
+                if filter.takes(&task) && wants(&task) {
+                    tasks.push(task);
+                    if tasks.len() == limit {
+                        return Ok(TaskPage { tasks, next: after });
+                    }
+                }
+            }
+            if is_last {
+                return Ok(TaskPage { tasks, next: None });
+            }
+        }
+        Ok(TaskPage { tasks, next: after })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_claim_holds_against_others_for_a_while() {
+        let (claims, tenant) = (Claims::default(), Tenant::default_tenant());
+        let claim = |task: &str, principal: &str, now_ms| {
+            claims.claim(&tenant, task, principal, now_ms).is_ok()
+        };
+        assert!(claim("a", "ann", 0));
+        assert!(claim("a", "ann", 1_000), "a claim can be renewed");
+        assert!(!claim("a", "bob", 1_000));
+        assert!(claim("b", "bob", 1_000));
+        assert!(claims.check(&tenant, "a", "ann", 2_000).is_ok());
+        assert!(claims.check(&tenant, "a", "bob", 2_000).is_err());
+        assert!(!claims.release(&tenant, "a", "bob"), "it is not theirs");
+        assert!(claim("a", "bob", 1_000 + CLAIM_MS), "its time is over");
+        assert!(claims.release(&tenant, "a", "bob"));
+        assert_eq!(claims.of(&tenant, "a", 1_000 + CLAIM_MS), None);
+    }
+
+    #[test]
+    fn nobody_claims_everything() {
+        let (claims, tenant) = (Claims::default(), Tenant::default_tenant());
+        for task in 0..MAX_CLAIMS {
+            let claimed = claims.claim(&tenant, &task.to_string(), "ann", 0);
+            assert!(claimed.is_ok());
+        }
+        assert!(claims.claim(&tenant, "one more", "ann", 0).is_err());
+        assert!(claims.claim(&tenant, "1", "ann", 0).is_ok(), "it is theirs");
+        assert!(claims.claim(&tenant, "one more", "bob", 0).is_ok());
+    }
+}
