@@ -10,7 +10,7 @@ use super::error::Refused;
 use super::layout::{self, Place};
 use super::request::{Form, Nothing};
 use super::session::{Session, secret};
-use super::values;
+use super::values::{self, Shown};
 use super::{Console, texts};
 use crate::api::Right;
 
@@ -34,6 +34,7 @@ pub(super) async fn show(
     let listed = services.list_overrides(calls.request(asked)).await?;
     let listed = listed.into_inner();
     let may_undo = session.caller.may(Right::Decide);
+    let shown = Shown::to(session.caller.role());
     let content = html! {
         article.wide {
             h1 { (texts::DECISIONS) }
@@ -41,7 +42,7 @@ pub(super) async fn show(
             @else {
                 table.listing {
                     thead { tr { th scope="col" { "Number" } th scope="col" { "Records" } th scope="col" { "Decided by" } th scope="col" { "On" } th scope="col" { "Note" } th scope="col" { "State" } th scope="col" { span.unseen { "Actions" } } } }
-                    tbody { @for made in &listed.overrides { (row(made, may_undo)) } }
+                    tbody { @for made in &listed.overrides { (row(made, may_undo, shown)) } }
                 }
             }
             @if !listed.next_page_token.is_empty() {
@@ -57,7 +58,7 @@ pub(super) async fn show(
     ))
 }
 
-fn row(made: &v1::Override, may_undo: bool) -> Markup {
+fn row(made: &v1::Override, may_undo: bool, shown: Shown) -> Markup {
     let is_undone = made.state() == v1::OverrideState::Undone;
     html! {
         tr {
@@ -65,16 +66,16 @@ fn row(made: &v1::Override, may_undo: bool) -> Markup {
             td {
                 @for (index, group) in made.groups.iter().enumerate() {
                     @if index > 0 { span.apart { (texts::APART) } }
-                    ul.chips { @for record in &group.records { li { (values::record_key(Some(record))) } } }
+                    ul.chips { @for record in &group.records { li { (shown.record_key(Some(record))) } } }
                 }
             }
             td { (made.principal) }
             td { (values::moment(made.decided_at_ms)) }
-            td { (made.note) @if is_undone { span.cause { " undone by " (made.undone_by) " " (made.undo_note) } } }
+            td { (shown.text(&made.note)) @if is_undone { span.cause { " undone by " (made.undone_by) " " (shown.text(&made.undo_note)) } } }
             td { (texts::override_state(made.state())) }
             td {
                 @if may_undo && !is_undone {
-                    button type="button" hx-post={ "/console/decisions/" (made.override_number) "/undo" } hx-swap="none" { (texts::UNDO) }
+                    button type="button" hx-post={ "/console/decisions/" (made.override_number) "/undo" } hx-target="#notice" hx-swap="innerHTML" { (texts::UNDO) }
                 }
             }
         }

@@ -49,7 +49,7 @@ impl IntoResponse for Refused {
                 )
                     .into_response()
             }
-            // A page is left for the sign-in, a piece of one takes its page along.
+            // The first for pages, the second for pieces of one.
             Self::SignedOut => {
                 let headers = [
                     ("location", "/console/sign-in"),

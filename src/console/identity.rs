@@ -68,10 +68,10 @@ async fn living(
             section { h2 { (texts::GOLDEN_RECORD) } (golden(identity, shown)) }
             section {
                 h2 { (texts::RECORDS) }
-                (members(identity, session.caller.may(Right::Decide)))
+                (members(identity, session))
             }
             @if !explained.pairs.is_empty() {
-                section { h2 { (texts::PAIRS) } (pairs(&explained.pairs)) }
+                section { h2 { (texts::PAIRS) } (pairs(&explained.pairs, shown)) }
             }
             section { h2 { (texts::TIMELINE) } (events(&explained.events, shown)) }
         }
@@ -79,25 +79,27 @@ async fn living(
 }
 
 /// The records; whoever may decide can choose some to split off.
-fn members(identity: &v1::Identity, may_decide: bool) -> Markup {
-    let is_divisible = may_decide && identity.members.len() > 1;
-    let preview = format!("{}/split/preview", address(&identity.identity_id));
+fn members(identity: &v1::Identity, session: &Session) -> Markup {
+    let shown = Shown::to(session.caller.role());
+    let is_divisible = session.caller.may(Right::Decide) && identity.members.len() > 1;
+    let split = format!("{}/split", address(&identity.identity_id));
     html! {
         @if is_divisible {
-            form hx-post=(preview) hx-trigger="change from:find fieldset" hx-target="#split" {
+            form method="post" action=(split) hx-post={ (split) "/preview" } hx-trigger="change from:find fieldset" hx-target="#split" {
+                (layout::csrf_field(session))
                 input type="hidden" name="version" value=(identity.version);
                 fieldset {
                     legend.hint { (texts::CHOOSE_TO_SPLIT) }
                     ul.chips {
                         @for member in &identity.members {
-                            li { label { input type="checkbox" name="record" value=(record_text(member)); " " (values::record_key(Some(member))) } }
+                            li { label { input type="checkbox" name="record" value=(record_text(member)); " " (shown.record_key(Some(member))) } }
                         }
                     }
                 }
-                div #split aria-live="polite" {}
+                div #split {}
             }
         } @else {
-            ul.chips { @for member in &identity.members { li { (values::record_key(Some(member))) } } }
+            ul.chips { @for member in &identity.members { li { (shown.record_key(Some(member))) } } }
         }
     }
 }
@@ -112,7 +114,7 @@ pub(super) fn golden(identity: &v1::Identity, shown: Shown) -> Markup {
                     tr {
                         th scope="row" { (texts::slot(&value.slot)) }
                         td { (shown.attribute(value.attribute.as_ref())) }
-                        td { (values::record_key(value.record.as_ref())) }
+                        td { (shown.record_key(value.record.as_ref())) }
                         td { (values::day(value.stated_at_ms)) }
                         td { (texts::criterion(value.criterion())) }
                     }
@@ -122,7 +124,7 @@ pub(super) fn golden(identity: &v1::Identity, shown: Shown) -> Markup {
     }
 }
 
-fn pairs(pairs: &[v1::ExplainedPair]) -> Markup {
+fn pairs(pairs: &[v1::ExplainedPair], shown: Shown) -> Markup {
     html! {
         table.listing {
             thead { tr { th scope="col" { "Record" } th scope="col" { "Record" } th scope="col" { "Weight" } th scope="col" { "Probability" } th scope="col" { "Decided by" } } }
@@ -130,8 +132,8 @@ fn pairs(pairs: &[v1::ExplainedPair]) -> Markup {
                 @for pair in pairs {
                     @if let Some(explanation) = &pair.explanation {
                         tr {
-                            td { (values::record_key(pair.left.as_ref())) }
-                            td { (values::record_key(pair.right.as_ref())) }
+                            td { (shown.record_key(pair.left.as_ref())) }
+                            td { (shown.record_key(pair.right.as_ref())) }
                             td.number { (number::weight(explanation.match_weight)) }
                             td.number { (number::probability(explanation.match_probability)) }
                             td {
@@ -159,8 +161,8 @@ fn events(events: &[v1::IdentityEvent], shown: Shown) -> Markup {
                         (shown.title(event.identity.as_ref())) ", version " (event.identity.as_ref().map_or(0, |identity| identity.version))
                         @for id in &event.merged_identity_ids { " · took in " (values::identity_link(id)) }
                         @for id in &event.split_into_identity_ids { " · gave records to " (values::identity_link(id)) }
-                        @for record in &event.moved_records { " · " (values::record_key(Some(record))) }
-                        span.cause { " · " (event.cause) }
+                        @for record in &event.moved_records { " · " (shown.record_key(Some(record))) }
+                        span.cause { " · " (shown.cause(&event.cause)) }
                     }
                 }
             }

@@ -8,7 +8,7 @@ use super::texts;
 use crate::api::Right;
 
 /// htmx without what a strict content security policy forbids; an error is shown in the notice, not in the place of what was there.
-const HTMX: &str = r##"{"includeIndicatorStyles":false,"allowEval":false,"selfRequestsOnly":true,"historyCacheSize":0,"responseHandling":[{"code":"204","swap":false},{"code":"[23]..","swap":true},{"code":"[45]..","swap":true,"error":true,"target":"#notice"}]}"##;
+const HTMX: &str = r##"{"includeIndicatorStyles":false,"allowEval":false,"selfRequestsOnly":true,"historyCacheSize":0,"responseHandling":[{"code":"204","swap":false},{"code":"[23]..","swap":true},{"code":"[45]..","swap":true,"error":true,"target":"#notice","swapOverride":"innerHTML","select":".refused","ignoreTitle":true}]}"##;
 
 /// Where a page belongs.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -84,7 +84,7 @@ pub(super) fn page(session: &Session, place: Place, title: &str, content: Markup
                         span.principal { (caller.principal) " · " (caller.role().as_str()) }
                         button.quiet type="button" data-help data-key="?" aria-keyshortcuts="?" { (texts::HELP) " " kbd { "?" } }
                         form method="post" action="/console/sign-out" {
-                            input type="hidden" name="csrf_token" value=(session.csrf_token);
+                            (csrf_field(session))
                             button.quiet type="submit" { (texts::SIGN_OUT) }
                         }
                     }
@@ -122,7 +122,12 @@ fn keys() -> Markup {
     }
 }
 
-/// A message in the notice; with a button that takes back what was done, where it can be.
+/// What a form that changes something carries.
+pub(super) fn csrf_field(session: &Session) -> Markup {
+    html! { input type="hidden" name="csrf_token" value=(session.csrf_token); }
+}
+
+/// A message in the notice.
 pub(super) fn notice(is_problem: bool, text: &str) -> Markup {
     html! { p.notice.problem[is_problem] { (text) } }
 }

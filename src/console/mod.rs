@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::Request;
-use axum::http::{HeaderMap, HeaderValue, Method, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
@@ -134,10 +134,15 @@ async fn guard(
     next: Next,
 ) -> Response {
     let checked = check(&console, request.method(), request.headers());
+    let is_of_htmx = request.headers().contains_key("hx-request");
     let mut response = match checked {
         Ok(()) => next.run(request).await,
         Err(status) => Refused::from(status).into_response(),
     };
+    // A script follows a redirection unseen: it is told to take the page along.
+    if is_of_htmx && response.headers_mut().remove(header::LOCATION).is_some() {
+        *response.status_mut() = StatusCode::UNAUTHORIZED;
+    }
     let headers = response.headers_mut();
     for (name, value) in [
         (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),

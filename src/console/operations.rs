@@ -90,7 +90,8 @@ pub(super) async fn dead_letters(
             p.hint { (texts::DEAD_LETTERS_WAIT) }
             @if listed.dead_letters.is_empty() { p { (texts::NO_DEAD_LETTERS) } }
             @else {
-                form.actions hx-post=(act("redrive")) hx-swap="none" {
+                form.actions method="post" action=(act("redrive")) hx-post=(act("redrive")) hx-target="#notice" hx-swap="innerHTML" {
+                    (layout::csrf_field(&session))
                     button.primary type="submit" { (texts::REDRIVE_ALL) }
                 }
                 table.listing {
@@ -105,11 +106,13 @@ pub(super) async fn dead_letters(
                                 td { (values::moment(letter.failed_at_ms)) }
                                 td { (letter.reason) }
                                 td.row-actions {
-                                    form hx-post=(act("redrive")) hx-swap="none" {
+                                    form method="post" action=(act("redrive")) hx-post=(act("redrive")) hx-target="#notice" hx-swap="innerHTML" {
+                                        (layout::csrf_field(&session))
                                         input type="hidden" name="sequence" value=(letter.sequence);
                                         button type="submit" { (texts::REDRIVE) }
                                     }
-                                    form hx-post=(act("discard")) hx-swap="none" hx-confirm=(texts::REALLY_DISCARD) {
+                                    form method="post" action=(act("discard")) hx-post=(act("discard")) hx-target="#notice" hx-swap="innerHTML" hx-confirm=(texts::REALLY_DISCARD) {
+                                        (layout::csrf_field(&session))
                                         input type="hidden" name="sequence" value=(letter.sequence);
                                         button.quiet type="submit" { (texts::DISCARD) }
                                     }

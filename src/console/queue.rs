@@ -21,7 +21,7 @@ use crate::report::number;
 const PAGE_SIZE: u32 = 40;
 
 /// Which tasks are listed, as the address says it.
-#[derive(Clone, Default, Deserialize, Serialize)]
+#[derive(Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default)]
 pub(super) struct Filter {
     /// "uncertain", "conflict", or empty.
@@ -90,6 +90,7 @@ pub(super) async fn show(
     session: Session,
     Query(filter): Query<Filter>,
 ) -> Result<Markup, Refused> {
+    console.sessions.set_filter(&session, filter.clone());
     page(&console, &session, None, &filter).await
 }
 
@@ -107,7 +108,10 @@ pub(super) async fn page(
     let open = open.or_else(|| first.map(|task| task.review_task_id.as_str()));
     let pane = match open {
         Some(id) => task::pane(console, session, id).await?,
-        None => task::nothing_to_do(),
+        None => {
+            let is_all = listed.tasks.is_empty() && listed.next_page_token.is_empty();
+            task::nothing_to_do(!is_all || *filter != Filter::default())
+        }
     };
     let asked = calls.request(v1::ListSourcesRequest {});
     let sources = calls.operations().list_sources(asked).await?;
@@ -132,7 +136,7 @@ fn choices(filter: &Filter, sources: &[v1::Source]) -> Markup {
         ("conflict", texts::reason(ReviewReason::Conflict)),
     ];
     html! {
-        form.filter method="get" action="/console/queue" data-submit-on-change {
+        form.filter method="get" action="/console/queue" {
             label { span.unseen { (texts::REASON) }
                 select name="reason" { @for (value, text) in reasons { option value=(value) selected[filter.reason == value] { (text) } } }
             }
@@ -146,6 +150,7 @@ fn choices(filter: &Filter, sources: &[v1::Source]) -> Markup {
             }
             label { (texts::PROBABILITY_FROM) " " input type="number" name="from" min="0" max="1" step="any" value=(filter.from); }
             label { (texts::PROBABILITY_TO) " " input type="number" name="to" min="0" max="1" step="any" value=(filter.to); }
+            button type="submit" { (texts::SHOW) }
         }
     }
 }
@@ -169,6 +174,7 @@ pub(super) async fn more(
 /// The task after one that is decided: the one that was wanted, where nobody else works at it, or else the first of all.
 pub(super) async fn next(
     calls: &Calls,
+    filter: &Filter,
     decided: &str,
     wanted: &str,
 ) -> Result<Option<String>, Refused> {
@@ -187,8 +193,9 @@ pub(super) async fn next(
     }
     let asked = v1::ListReviewTasksRequest {
         page_size: 2,
+        include_identities: false,
         leave_out_claimed: true,
-        ..v1::ListReviewTasksRequest::default()
+        ..filter.asked()?
     };
     let answer = services.list_review_tasks(calls.request(asked)).await?;
     let tasks = answer.into_inner().review_tasks.into_iter();
@@ -214,7 +221,7 @@ fn items(session: &Session, listed: &Listed, filter: &Filter, open: Option<&str>
             @let right = shown.title(listed.identities.get(&task.right_identity_id));
             @let claimed_by = claimed_by_another(session, task);
             li id={ "item-" (id) } {
-                a href=(address) hx-get=(address) hx-target="#task" hx-swap="outerHTML" hx-push-url="true"
+                a href=(address) hx-get=(address) hx-target="#task" hx-swap="outerHTML" hx-push-url="true" hx-sync="#tasks:replace"
                     data-task=(id) data-claimed[claimed_by.is_some()] aria-current=[(open == Some(id)).then_some("true")] {
                     span.names {
                         span { (left) }

@@ -172,11 +172,13 @@ fn done(
     page: String,
 ) -> Response {
     let override_number = (outcome.r#override.as_ref()).map_or(0, |made| made.override_number);
-    let decided = Decided {
-        override_number,
-        page: page.clone(),
-    };
-    console.sessions.decided(session, decided);
+    if override_number > 0 {
+        let decided = Decided {
+            override_number,
+            page: page.clone(),
+        };
+        console.sessions.decided(session, decided);
+    }
     [("hx-redirect", page)].into_response()
 }
 
@@ -204,8 +206,8 @@ fn preview(
         }
         div.deed {
             input type="hidden" name="idempotency_key" value=(key);
-            label.note { (texts::NOTE) input type="text" name="note" maxlength="1000" autocomplete="off"; }
-            button.primary type="button" hx-post=(address) hx-include="closest form" hx-swap="none" { (deed) }
+            label.note { (texts::NOTE) input type="text" name="note" maxlength="340" autocomplete="off"; }
+            button.primary type="button" hx-post=(address) hx-include="closest form" hx-target="#notice" hx-swap="innerHTML" { (deed) }
         }
     })
 }

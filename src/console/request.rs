@@ -20,7 +20,7 @@ const CSRF_HEADER: &str = "x-csrf-token";
 
 /// Whether a piece of a page is asked for, not a page.
 pub(super) fn wants_piece(headers: &HeaderMap) -> bool {
-    headers.contains_key("hx-request") && !headers.contains_key("hx-boosted")
+    headers.contains_key("hx-request") && !headers.contains_key("hx-history-restore-request")
 }
 
 impl FromRequestParts<Console> for Session {

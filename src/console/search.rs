@@ -19,11 +19,12 @@ pub(super) async fn show(session: Session) -> Markup {
     let content = html! {
         article.wide {
             h1 { (texts::SEARCH) }
-            form.search hx-post="/console/search" hx-target="#results" hx-trigger="input changed delay:100ms from:find input, submit" hx-sync="this:replace" {
+            form.search method="post" action="/console/search" hx-post="/console/search" hx-target="#results" hx-trigger="input changed delay:100ms from:find input, submit" hx-sync="this:replace" {
+                (layout::csrf_field(&session))
                 label { span.unseen { (texts::SEARCH_FOR) }
                     input type="search" name="query" maxlength="256" autocomplete="off" autofocus placeholder=(texts::SEARCH_FOR); }
             }
-            div #results aria-live="polite" {}
+            div #results {}
         }
     };
     layout::page(&session, Place::Search, texts::SEARCH, content)
@@ -56,7 +57,9 @@ pub(super) async fn results(
     Ok(html! {
         @if found.is_empty() { p.hint { (texts::NOTHING_FOUND) } }
         @else {
-            form hx-post="/console/merge/preview" hx-trigger="change from:find table" hx-target="#merge" {
+            form method="post" action="/console/merge" hx-post="/console/merge/preview" hx-trigger="change from:find table" hx-target="#merge" {
+            (layout::csrf_field(&session))
+            p.hint role="status" { (texts::found(found.len())) }
             table.listing {
                 thead { tr {
                     @if may_decide { th scope="col" { span.unseen { (texts::CHOOSE) } } }
@@ -65,7 +68,7 @@ pub(super) async fn results(
                     @for identity in &found {
                         tr {
                             @if may_decide {
-                                td { input type="checkbox" name="identity" value={ (identity.identity_id) ":" (identity.version) } aria-label=(texts::CHOOSE); }
+                                td { input type="checkbox" name="identity" value={ (identity.identity_id) ":" (identity.version) } aria-label={ (texts::CHOOSE) " " (shown.title(Some(identity))) }; }
                             }
                             td { (values::identity_link(&identity.identity_id)) }
                             td { strong { (shown.title(Some(identity))) } }
@@ -78,7 +81,7 @@ pub(super) async fn results(
                     }
                 }
             }
-            div #merge aria-live="polite" { @if may_decide { p.hint { (texts::CHOOSE_TO_MERGE) } } }
+            div #merge { @if may_decide { p.hint { (texts::CHOOSE_TO_MERGE) } } }
             }
         }
     })

@@ -7,6 +7,7 @@ use rustc_hash::FxHashMap;
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
+use super::queue::Filter;
 use crate::api::Caller;
 use crate::clock;
 
@@ -43,6 +44,8 @@ struct Open {
     decided: Vec<Decided>,
     /// The task that is claimed for the session.
     working_at: Option<String>,
+    /// How the queue was narrowed down last.
+    filter: Filter,
 }
 
 impl Open {
@@ -119,6 +122,7 @@ impl Sessions {
             last_seen: now,
             decided: Vec::new(),
             working_at: None,
+            filter: Filter::default(),
         };
         open.insert(key, new);
         Ok(secret)
@@ -137,8 +141,9 @@ impl Sessions {
         Some(found.session.clone())
     }
 
-    pub(super) fn close(&self, session: &Session) {
-        self.open.lock().remove(&session.key);
+    /// Ends a session; the task at which it worked.
+    pub(super) fn close(&self, session: &Session) -> Option<String> {
+        self.open.lock().remove(&session.key)?.working_at
     }
 
     /// Notes a decision, so that a key takes it back.
@@ -166,6 +171,16 @@ impl Sessions {
     pub(super) fn work_at(&self, session: &Session, task_id: &str) -> Option<String> {
         let now = Some(task_id.to_owned());
         self.with(session, |open| std::mem::replace(&mut open.working_at, now))?
+    }
+
+    /// How the session narrowed the queue down last.
+    pub(super) fn filter(&self, session: &Session) -> Filter {
+        let filter = self.with(session, |open| open.filter.clone());
+        filter.unwrap_or_default()
+    }
+
+    pub(super) fn set_filter(&self, session: &Session, filter: Filter) {
+        self.with(session, |open| open.filter = filter);
     }
 
     fn with<T>(&self, session: &Session, change: impl FnOnce(&mut Open) -> T) -> Option<T> {

@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum_extra::extract::cookie::{Cookie, CookieJar, SameSite};
 use maud::{Markup, html};
 use serde::Deserialize;
+use veridem_proto::v1;
 
 use super::error::Refused;
 use super::request::{COOKIE, Form, Nothing, read_form};
@@ -71,9 +72,6 @@ pub(super) async fn sign_in(
         let page = page(&console, "", Some(problem));
         Ok((StatusCode::FORBIDDEN, page).into_response())
     };
-    if console.authenticator.is_open() && !console.sessions.take_link(&given.link) {
-        return refused(texts::LINK_USED);
-    }
     let tenant = match given.tenant.as_str() {
         "" => Ok(Tenant::default_tenant()),
         name => Tenant::try_from(name.to_owned()),
@@ -85,6 +83,9 @@ pub(super) async fn sign_in(
     let Some(caller) = caller else {
         return refused(texts::NOT_KNOWN);
     };
+    if console.authenticator.is_open() && !console.sessions.take_link(&given.link) {
+        return refused(texts::LINK_USED);
+    }
     tracing::info!(principal = caller.principal, "signed in to the console");
     let secret = console.sessions.open(caller)?;
     let cookie = Cookie::build((COOKIE, secret))
@@ -99,8 +100,12 @@ pub(super) async fn sign_out(
     State(console): State<Console>,
     cookies: CookieJar,
     form: Form<Nothing>,
-) -> Response {
-    console.sessions.close(&form.session);
+) -> Result<Response, Refused> {
+    let calls = console.calls(&form.session);
+    if let Some(review_task_id) = console.sessions.close(&form.session) {
+        let asked = calls.request(v1::ReleaseReviewTaskRequest { review_task_id });
+        calls.stewardship().release_review_task(asked).await?;
+    }
     let gone = Cookie::build((COOKIE, "")).path("/").secure(true);
-    (cookies.remove(gone), Redirect::to("/console/sign-in")).into_response()
+    Ok((cookies.remove(gone), Redirect::to("/console/sign-in")).into_response())
 }

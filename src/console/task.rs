@@ -34,7 +34,8 @@ pub(super) async fn show(
     if wants_piece(&headers) {
         return pane(&console, &session, &id).await;
     }
-    queue::page(&console, &session, Some(&id), &Filter::default()).await
+    let filter = console.sessions.filter(&session);
+    queue::page(&console, &session, Some(&id), &filter).await
 }
 
 /// The task on its side of the page; where it is settled already, that. Whoever may decide works at it from now on.
@@ -86,8 +87,12 @@ async fn claim(
     }
 }
 
-pub(super) fn nothing_to_do() -> Markup {
-    message(texts::NOTHING_TO_REVIEW, texts::NOTHING_TO_REVIEW_MORE)
+/// `narrowed`: there may be tasks that are not listed, or at which others work.
+pub(super) fn nothing_to_do(narrowed: bool) -> Markup {
+    match narrowed {
+        true => message(texts::NOTHING_TO_REVIEW, texts::NOTHING_LISTED),
+        false => message(texts::NOTHING_TO_REVIEW, texts::NOTHING_TO_REVIEW_MORE),
+    }
 }
 
 fn message(title: &str, more: &str) -> Markup {
@@ -127,7 +132,7 @@ fn content(
                     th scope="col" { "Attribute" }
                     @for (record, identity) in sides {
                         th scope="col" {
-                            (values::record_key(record.and_then(|record| record.record.as_ref())))
+                            (shown.record_key(record.and_then(|record| record.record.as_ref())))
                             @if let Some(identity) = identity {
                                 span.of { "of " (values::identity_link(&identity.identity_id)) ", " (texts::records(identity.members.len())) }
                             }
@@ -140,7 +145,7 @@ fn content(
                 section.why { h2 { "What would change this" } p { (answer.why_not) } }
             }
             section.weights { h2 { "Weights" } (waterfall::of(explanation)) }
-            @if may_decide { (decisions(answer, id)?) }
+            @if may_decide { (decisions(session, answer, id)?) }
             @else if let Some(claim) = &task.claim {
                 @if claim.principal != session.caller.principal { p.claimed { (texts::works_at_it(&claim.principal)) } }
             }
@@ -183,13 +188,13 @@ fn stated(record: &Option<v1::SourceRecord>) -> Vec<&v1::StatedValue> {
     record.iter().flat_map(|record| &record.values).collect()
 }
 
+fn attribute_of(side: Option<&v1::StatedValue>) -> Option<&v1::Attribute> {
+    side.and_then(|value| value.attribute.as_ref())
+}
+
 fn row_of(row: &Row<'_>, shown: Shown) -> Markup {
-    let text = |side: Option<&v1::StatedValue>| {
-        side.map(|value| values::text_of(value.attribute.as_ref()))
-            .unwrap_or_default()
-    };
     let [left, right] = row.sides;
-    let (left_text, right_text) = shown.pair(&text(left), &text(right));
+    let (left_text, right_text) = shown.pair(attribute_of(left), attribute_of(right));
     let normalised = |side: Option<&v1::StatedValue>| {
         side.map_or("", |value| value.normalised.as_str())
             .to_owned()
@@ -203,7 +208,7 @@ fn row_of(row: &Row<'_>, shown: Shown) -> Markup {
                     @if let Some(side) = side {
                         span.value { (text) }
                         span.stated {
-                            @if !side.normalised.is_empty() { span.normalised title="As it is compared" { (shown.text(&side.normalised)) } " " }
+                            @if !shown.normalised(&side.normalised).is_empty() { span.normalised title="As it is compared" { (side.normalised) } " " }
                             (values::day(side.stated_at_ms))
                         }
                     } @else { span.absent { "–" } }
@@ -214,7 +219,12 @@ fn row_of(row: &Row<'_>, shown: Shown) -> Markup {
 }
 
 /// The two decisions, each with what it would do.
-fn decisions(answer: &v1::GetReviewTaskResponse, id: &str) -> Result<Markup, Refused> {
+fn decisions(
+    session: &Session,
+    answer: &v1::GetReviewTaskResponse,
+    id: &str,
+) -> Result<Markup, Refused> {
+    let decide = format!("{}/decision", address(id));
     let identities = [&answer.left_identity, &answer.right_identity];
     let versions = identities.into_iter().flatten();
     let versions: Vec<String> = versions
@@ -226,7 +236,8 @@ fn decisions(answer: &v1::GetReviewTaskResponse, id: &str) -> Result<Markup, Ref
         (StewardDecision::DifferentPersons, "different", "d", "k d"),
     ];
     Ok(html! {
-        form.decision hx-post={ (address(id)) "/decision" } hx-target="#task" hx-swap="outerHTML" {
+        form.decision method="post" action=(decide) hx-post=(decide) hx-target="#task" hx-swap="outerHTML" {
+            (layout::csrf_field(session))
             @for version in &versions { input type="hidden" name="version" value=(version); }
             input type="hidden" name="idempotency_key" value=(key);
             input type="hidden" name="next" value="" data-next;
@@ -240,7 +251,7 @@ fn decisions(answer: &v1::GetReviewTaskResponse, id: &str) -> Result<Markup, Ref
                     }
                 }
             }
-            label.note { (texts::NOTE) input type="text" name="note" maxlength="1000" autocomplete="off"; }
+            label.note { (texts::NOTE) input type="text" name="note" maxlength="340" autocomplete="off"; }
             button.quiet type="button" data-skip data-key="s" aria-keyshortcuts="s" { (texts::SKIP) " " kbd { "s" } }
         }
     })
@@ -328,7 +339,7 @@ pub(super) async fn decide(
     State(console): State<Console>,
     Path(id): Path<String>,
     form: Form<Decision>,
-) -> Result<Markup, Refused> {
+) -> Result<Response, Refused> {
     let Form { session, fields } = form;
     let decision = decision_named(&fields.decision)?;
     let versions = fields.version.iter().map(|text| values::version_of(text));
@@ -353,23 +364,26 @@ pub(super) async fn decide(
         };
         console.sessions.decided(&session, decided);
     }
-    let next = queue::next(&calls, &id, &fields.next).await?;
+    let filter = console.sessions.filter(&session);
+    let next = queue::next(&calls, &filter, &id, &fields.next).await?;
     let pane = match &next {
         Some(next) => pane(&console, &session, next).await?,
-        None => nothing_to_do(),
+        None => nothing_to_do(filter != Filter::default()),
     };
-    Ok(html! {
+    let page = next.map_or_else(|| "/console/queue".to_owned(), |next| address(&next));
+    let pieces = html! {
         (pane)
         li id={ "item-" (id) } hx-swap-oob="delete" {}
         div #notice hx-swap-oob="innerHTML" {
             p.notice {
                 (texts::decision(decision)) ". "
-                button.quiet type="button" hx-post="/console/undo" hx-swap="none" data-key="u" aria-keyshortcuts="u" {
+                button.quiet type="button" hx-post="/console/undo" hx-target="#notice" hx-swap="innerHTML" data-key="u" aria-keyshortcuts="u" {
                     (texts::UNDO) " " kbd { "u" }
                 }
             }
         }
-    })
+    };
+    Ok(([("hx-push-url", page)], pieces).into_response())
 }
 
 /// Takes the last decision of the session back, and goes to where it was made.
@@ -394,7 +408,11 @@ pub(super) async fn undo(
         .undo_override(calls.request(asked))
         .await;
     // One that somebody else took back is done with, too.
-    console.sessions.undone(&session, &last);
+    let is_over =
+        |status: &Status| matches!(status.code(), Code::NotFound | Code::FailedPrecondition);
+    if answer.as_ref().map_or_else(is_over, |_| true) {
+        console.sessions.undone(&session, &last);
+    }
     answer?;
     Ok([("hx-redirect", last.page)].into_response())
 }

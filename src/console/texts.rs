@@ -29,6 +29,8 @@ pub(super) const SKIP_TO_CONTENT: &str = "Skip to content";
 pub(super) const NOTHING_TO_REVIEW: &str = "Nothing waits for you";
 pub(super) const NOTHING_TO_REVIEW_MORE: &str =
     "Every doubtful pair is decided. New ones come as signals do.";
+pub(super) const NOTHING_LISTED: &str =
+    "What is left does not fit the filter, or others work at it.";
 pub(super) const TASK_GONE: &str =
     "This task is settled: a decision or later evidence has answered it.";
 pub(super) const MORE: &str = "More";
@@ -38,6 +40,7 @@ pub(super) const SOURCE: &str = "Source";
 pub(super) const ANY_SOURCE: &str = "Any source";
 pub(super) const PROBABILITY_FROM: &str = "Probability from";
 pub(super) const PROBABILITY_TO: &str = "to";
+pub(super) const SHOW: &str = "Show";
 
 pub(super) const SAME_PERSON: &str = "Same person";
 pub(super) const DIFFERENT_PERSONS: &str = "Different persons";
@@ -85,16 +88,12 @@ pub(super) const NO_SOURCES: &str = "No source is registered: any may send any a
 pub(super) const AUDIT_IS_CHAINED: &str = "Each entry holds the hash of the one before: `veridem audit verify` shows that none was changed.";
 
 /// Keys with what they do.
-pub(super) const KEYS: [(&str, &str); 9] = [
+pub(super) const KEYS: [(&str, &str); 8] = [
     ("j / k", "next or previous task of the list"),
     ("Enter", "work at the task; Esc goes back to the list"),
-    ("m", "same person: merge"),
-    (
-        "k",
-        "while working at a task: different persons, keep apart",
-    ),
-    ("d", "different persons, also from the list"),
-    ("s", "skip: the next task, this one stays"),
+    ("m", "at a task: same person, merge"),
+    ("k or d", "at a task: different persons, keep apart"),
+    ("s", "at a task: skip it, it stays"),
     ("u", "undo the last decision"),
     ("/", "search"),
     ("?", "this list"),
@@ -164,6 +163,13 @@ pub(super) fn slot(slot: &str) -> String {
         .map(|letter| letter.to_uppercase().to_string());
     let rest = letters.as_str().replace('_', " ");
     first.unwrap_or_default() + &rest
+}
+
+pub(super) fn found(count: usize) -> String {
+    match count {
+        1 => "1 identity".to_owned(),
+        count => format!("{count} identities"),
+    }
 }
 
 pub(super) fn records(count: usize) -> String {

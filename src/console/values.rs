@@ -35,16 +35,50 @@ impl Shown {
     }
 
     pub(super) fn attribute(self, attribute: Option<&v1::Attribute>) -> String {
-        self.text(&text_of(attribute))
+        let value = attribute.and_then(|attribute| attribute.value.as_ref());
+        match value {
+            // Their first letter would tell all, or much.
+            Some(Value::Gender(_) | Value::BirthDate(_)) if self.is_masked => MASK.to_owned(),
+            _ => self.text(&text_of(attribute)),
+        }
     }
 
     /// What two sides say of the same thing, with the differences marked; with nothing marked where values are masked.
-    pub(super) fn pair(self, left: &str, right: &str) -> (Markup, Markup) {
-        if self.is_masked || left.is_empty() || right.is_empty() {
-            return (html!((self.text(left))), html!((self.text(right))));
+    pub(super) fn pair(
+        self,
+        left: Option<&v1::Attribute>,
+        right: Option<&v1::Attribute>,
+    ) -> (Markup, Markup) {
+        if self.is_masked || left.is_none() || right.is_none() {
+            return (
+                html!((self.attribute(left))),
+                html!((self.attribute(right))),
+            );
         }
-        let (left, right) = difference::pieces(left, right);
+        let (left, right) = difference::pieces(&text_of(left), &text_of(right));
         (marked(&left), marked(&right))
+    }
+
+    /// The form in which a value is compared.
+    pub(super) fn normalised(self, text: &str) -> &str {
+        if self.is_masked { "" } else { text }
+    }
+
+    /// A source record's key; what a source calls a customer may be an e-mail address.
+    pub(super) fn record_key(self, key: Option<&v1::RecordKey>) -> Markup {
+        html! {
+            @if let Some(key) = key {
+                span.source { (key.source) } " " span.record { (self.text(&key.record_id)) }
+            }
+        }
+    }
+
+    /// What caused an event.
+    pub(super) fn cause(self, cause: &str) -> &str {
+        match cause.split_once(' ') {
+            Some((kind, _)) if self.is_masked => kind,
+            _ => cause,
+        }
     }
 
     /// How an identity is called: its name, or whatever else tells people most.
@@ -52,7 +86,8 @@ impl Shown {
         let golden = identity.map_or(&[][..], |identity| &identity.golden_record);
         let of_kind = |kind: &str| {
             let found = golden.iter().find(|value| value.slot.starts_with(kind));
-            found.map(|value| text_of(value.attribute.as_ref()))
+            let text = found.map(|value| text_of(value.attribute.as_ref()));
+            text.filter(|text| !text.is_empty())
         };
         let kinds = ["name", "email", "phone", "identifier"];
         let title = kinds.into_iter().find_map(of_kind).unwrap_or_default();
@@ -103,15 +138,6 @@ pub(super) fn text_of(attribute: Option<&v1::Attribute>) -> String {
     }
 }
 
-/// A source record's key.
-pub(super) fn record_key(key: Option<&v1::RecordKey>) -> Markup {
-    html! {
-        @if let Some(key) = key {
-            span.source { (key.source) } " " span.record { (key.record_id) }
-        }
-    }
-}
-
 /// An identity's id, short; the whole as a title.
 pub(super) fn identity_link(id: &str) -> Markup {
     let short: String = id.chars().take(8).collect();
@@ -159,6 +185,13 @@ mod tests {
         v1::Attribute { value: Some(value) }
     }
 
+    fn custom(text: &str) -> v1::CustomAttribute {
+        v1::CustomAttribute {
+            name: "nickname".to_owned(),
+            value: text.to_owned(),
+        }
+    }
+
     #[test]
     fn values_stand_in_one_line_and_are_masked_for_viewers() {
         let address = attribute(Value::Address(v1::PostalAddress {
@@ -177,7 +210,10 @@ mod tests {
         let masked = Shown::to(Role::Viewer);
         assert_eq!(masked.attribute(Some(&address)), "H•••");
         assert_eq!(masked.attribute(None), "");
-        let (left, right) = masked.pair("Anna Berg", "Anna Burg");
+        let birth_date = attribute(Value::BirthDate("1980-02-03".to_owned()));
+        assert_eq!(masked.attribute(Some(&birth_date)), "•••");
+        let name = |text: &str| attribute(Value::Custom(custom(text)));
+        let (left, right) = masked.pair(Some(&name("Anna Berg")), Some(&name("Anna Burg")));
         assert_eq!(
             (left.into_string(), right.into_string()),
             ("A•••".to_owned(), "A•••".to_owned())
@@ -187,7 +223,12 @@ mod tests {
     #[test]
     fn hostile_values_are_text() {
         let all = Shown::to(Role::Steward);
-        let (left, _) = all.pair("<script>alert(1)</script>", "<script>alert(2)</script>");
+        let hostile = |number| {
+            attribute(Value::Custom(custom(&format!(
+                "<script>alert({number})</script>"
+            ))))
+        };
+        let (left, _) = all.pair(Some(&hostile(1)), Some(&hostile(2)));
         assert!(!left.into_string().contains("<script"));
     }
 }

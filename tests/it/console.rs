@@ -44,6 +44,9 @@ async fn doubtful(running: &Running, pairs: usize) {
     assert!(open >= pairs, "{open} of {pairs}");
 }
 
+/// Both previews of the task are there.
+const SHOWN: &str = "document.querySelectorAll('#task .preview > *').length >= 2";
+
 async fn open_tasks(running: &Running) -> usize {
     let asked = v1::ListReviewTasksRequest {
         page_size: 1_000,
@@ -117,6 +120,7 @@ async fn a_steward_clears_ten_tasks_by_keyboard_and_takes_one_back() {
     for decision in 0..10 {
         browser.press('\u{e007}').await;
         browser.until("document.activeElement.id === 'task'").await;
+        browser.until(SHOWN).await;
         let open = browser.value_of(task).await;
         browser
             .press(if decision % 2 == 0 { 'm' } else { 'k' })
@@ -393,6 +397,8 @@ async fn two_stewards_at_one_queue_never_work_at_the_same_task() {
 
     // The task that bob left is free again: ann gets all three.
     for _ in 0..3 {
+        ann.press('\u{e007}').await;
+        ann.until(SHOWN).await;
         let open = ann.value_of(task).await;
         ann.press('m').await;
         ann.until(&format!("{task} !== {open}")).await;

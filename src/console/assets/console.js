@@ -32,6 +32,7 @@
     const link = neighbour(step);
     if (link) {
       focusPane = isWorking();
+      if (!focusPane) link.focus();
       link.click();
     }
   };
@@ -44,31 +45,44 @@
 
   const help = () => document.getElementById("keys")?.showModal();
 
+  // Nothing is decided before it is shown what it would do.
+  const isShown = () => pane().querySelectorAll(".preview > *").length >= 2;
+
+  const decide = (key) => {
+    if (key === "s" || isShown()) press(key);
+  };
+
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
-    const target = event.target;
-    if (event.key === "Escape") {
-      (links()[place()] ?? document.activeElement)?.focus();
-      return;
-    }
+    const { key, target } = event;
+    // In a note Enter would press the first button of its form.
+    if (key === "Enter" && target.matches("input[name=note]")) return event.preventDefault();
+    if (key === "Escape") return (links()[place()] ?? document.activeElement)?.focus();
     if (isTyping(target)) return;
-    if (event.key === "?") help();
-    else if (event.key === "/") location.assign("/console/search");
-    else if (event.key === "u" && !press("u")) htmx.ajax("POST", "/console/undo", { target: "#notice", swap: "innerHTML" });
-    else if (pane() && event.key === "j") go(1);
-    else if (pane() && event.key === "k" && !isWorking()) go(-1);
-    else if (pane() && event.key === "Enter" && !target.matches("button, input, summary, a:not([data-task])")) pane().focus();
-    else if (!["m", "d", "k", "s"].includes(event.key) || !press(event.key)) return;
+    if (key === "?") help();
+    else if (key === "/") location.assign("/console/search");
+    else if (key === "u") {
+      if (!event.repeat && !press("u")) htmx.ajax("POST", "/console/undo", { target: "#notice", swap: "innerHTML" });
+    } else if (!pane()) return;
+    else if (key === "j") go(1);
+    else if (key === "k" && !isWorking()) go(-1);
+    else if (key === "Enter") {
+      const link = target.closest("a[data-task]");
+      if (link && link.dataset.task !== pane().dataset.task) {
+        focusPane = true;
+        return;
+      }
+      if (target.matches("button, input, summary, a:not([data-task])")) return;
+      pane().focus();
+    } else if ("mdks".includes(key) && isWorking()) {
+      if (!event.repeat) decide(key);
+    } else return;
     event.preventDefault();
   });
 
   document.addEventListener("click", (event) => {
     if (event.target.closest("[data-help]")) help();
     if (event.target.closest("[data-skip]")) go(1);
-  });
-
-  document.addEventListener("change", (event) => {
-    event.target.closest("form[data-submit-on-change]")?.requestSubmit();
   });
 
   // The task after the one that is decided, as the list shows it.
