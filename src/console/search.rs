@@ -19,7 +19,7 @@ pub(super) async fn show(session: Session) -> Markup {
     let content = html! {
         article.wide {
             h1 { (texts::SEARCH) }
-            form.search method="post" action="/console/search" hx-post="/console/search" hx-target="#results" hx-trigger="input changed delay:100ms from:find input, submit" hx-sync="this:replace" {
+            form.search method="post" action="/console/search" hx-post="/console/search" hx-target="#results" hx-trigger="input changed delay:100ms from:find input[type=search], submit" hx-sync="this:replace" {
                 (layout::csrf_field(&session))
                 label { span.unseen { (texts::SEARCH_FOR) }
                     input type="search" name="query" maxlength="256" autocomplete="off" autofocus placeholder=(texts::SEARCH_FOR); }

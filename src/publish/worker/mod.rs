@@ -227,8 +227,11 @@ impl Worker {
                     while let Some(delivered) = on_their_way.join_next_with_id().await {
                         self.take_result(delivered);
                     }
+                    let answer = self.obey(command);
+                    // Whoever asks after the answer sees what came of it.
+                    self.show_state();
                     // Nobody may wait for the answer.
-                    let _ = reply.send(self.obey(command));
+                    let _ = reply.send(answer);
                 }
                 goes_on = self.durable.changed(), if self.rests_until <= now => if !goes_on { break },
                 () = wake => {}
