@@ -183,6 +183,7 @@ impl Worker {
         }
         self.replays += 1;
         self.last_read = first - 1;
+        self.rests_until = clock::instant();
         self.lines = Lines::default();
         self.events.clear();
         self.members = 0;
