@@ -12,8 +12,7 @@ use super::resolution::identity_id;
 use super::{Api, Caller, Right, convert, observe, page, status};
 use crate::clock::{self, Stopwatch};
 use crate::resolver::{
-    EngineError, MAX_OVERRIDDEN_RECORDS, StewardAction, StewardRequest, TaskFilter, answer,
-    validate_id,
+    MAX_OVERRIDDEN_RECORDS, StewardAction, StewardRequest, TaskFilter, answer, validate_id,
 };
 use crate::store::{IdentityId, ReviewReason, StoredIdentity, StoredReviewTask};
 
@@ -83,10 +82,7 @@ impl StewardshipService for Api {
         validate_id("review_task_id", &id).map_err(status::of)?;
         let claims = self.claims.clone();
         let claim = self.ask("ClaimReviewTask", move |engine| {
-            let task = engine.store().review_task(&caller.tenant, &id)?;
-            task.ok_or(EngineError::NotFound {
-                what: "review_task_id",
-            })?;
+            engine.open_task(&caller.tenant, &id)?;
             claims.claim(&caller.tenant, &id, &caller.principal, clock::now_ms())
         });
         Ok(Response::new(v1::ClaimReviewTaskResponse {
@@ -173,10 +169,7 @@ impl StewardshipService for Api {
                 let records = answer.value.records().map(|(key, _)| key.clone());
                 return Ok(records.collect());
             }
-            let task = engine.store().review_task(&tenant, &task_id)?;
-            let task = task.ok_or(EngineError::NotFound {
-                what: "review_task_id",
-            })?;
+            let task = engine.open_task(&tenant, &task_id)?;
             Ok(vec![task.left, task.right])
         });
         let records: Vec<RecordKey> = groups.await?;

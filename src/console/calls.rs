@@ -2,10 +2,13 @@
 
 use tonic::Request;
 use tonic::service::Routes;
+use veridem_proto::v1;
 use veridem_proto::v1::operations_service_client::OperationsServiceClient;
 use veridem_proto::v1::resolution_service_client::ResolutionServiceClient;
 use veridem_proto::v1::stewardship_service_client::StewardshipServiceClient;
 
+use super::error::Refused;
+use super::session::secret;
 use crate::api::Caller;
 
 /// Pages ask for less than what an answer may have.
@@ -36,6 +39,21 @@ impl Calls {
     pub(super) fn stewardship(&self) -> StewardshipServiceClient<Routes> {
         StewardshipServiceClient::new(self.routes.clone())
             .max_decoding_message_size(MAX_ANSWER_BYTES)
+    }
+
+    /// Takes an override back.
+    pub(super) async fn undo(&self, override_number: u64) -> Result<(), Refused> {
+        let asked = v1::UndoOverrideRequest {
+            override_number,
+            call: Some(v1::StewardCall {
+                idempotency_key: secret()?,
+                ..v1::StewardCall::default()
+            }),
+        };
+        self.stewardship()
+            .undo_override(self.request(asked))
+            .await?;
+        Ok(())
     }
 
     pub(super) fn operations(&self) -> OperationsServiceClient<Routes> {

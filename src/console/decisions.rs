@@ -9,7 +9,7 @@ use veridem_proto::v1;
 use super::error::Refused;
 use super::layout::{self, Place};
 use super::request::{Form, Nothing};
-use super::session::{Session, secret};
+use super::session::Session;
 use super::values::{self, Shown};
 use super::{Console, texts};
 use crate::api::Right;
@@ -87,17 +87,6 @@ pub(super) async fn undo(
     Path(number): Path<u64>,
     form: Form<Nothing>,
 ) -> Result<Response, Refused> {
-    let calls = console.calls(&form.session);
-    let asked = v1::UndoOverrideRequest {
-        override_number: number,
-        call: Some(v1::StewardCall {
-            idempotency_key: secret()?,
-            ..v1::StewardCall::default()
-        }),
-    };
-    calls
-        .stewardship()
-        .undo_override(calls.request(asked))
-        .await?;
+    console.calls(&form.session).undo(number).await?;
     Ok([("hx-refresh", "true")].into_response())
 }

@@ -127,6 +127,11 @@ pub(super) fn csrf_field(session: &Session) -> Markup {
     html! { input type="hidden" name="csrf_token" value=(session.csrf_token); }
 }
 
+/// Where one says why. Fewer letters than fit in the note's bytes, whatever the script.
+pub(super) fn note_field() -> Markup {
+    html! { label.note { (texts::NOTE) input type="text" name="note" maxlength="340" autocomplete="off"; } }
+}
+
 /// A message in the notice.
 pub(super) fn notice(is_problem: bool, text: &str) -> Markup {
     html! { p.notice.problem[is_problem] { (text) } }

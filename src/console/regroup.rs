@@ -12,7 +12,7 @@ use super::error::Refused;
 use super::request::Form;
 use super::session::{Decided, Session, secret};
 use super::values::{self, Shown};
-use super::{Console, identity, texts};
+use super::{Console, identity, layout, texts};
 
 /// Records that are chosen, with the identity's version as it was seen.
 #[derive(Deserialize)]
@@ -75,7 +75,7 @@ pub(super) async fn preview_split(
         .split_identity(calls.request(asked))
         .await?;
     let outcome = answer.into_inner().outcome.unwrap_or_default();
-    let address = format!("/console/identities/{id}/split");
+    let address = format!("{}/split", identity::address(&id));
     preview(&outcome, &session, &address, texts::SPLIT_OFF)
 }
 
@@ -206,7 +206,7 @@ fn preview(
         }
         div.deed {
             input type="hidden" name="idempotency_key" value=(key);
-            label.note { (texts::NOTE) input type="text" name="note" maxlength="340" autocomplete="off"; }
+            (layout::note_field())
             button.primary type="button" hx-post=(address) hx-include="closest form" hx-target="#notice" hx-swap="innerHTML" { (deed) }
         }
     })

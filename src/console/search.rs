@@ -68,7 +68,7 @@ pub(super) async fn results(
                     @for identity in &found {
                         tr {
                             @if may_decide {
-                                td { input type="checkbox" name="identity" value={ (identity.identity_id) ":" (identity.version) } aria-label={ (texts::CHOOSE) " " (shown.title(Some(identity))) }; }
+                                td { input type="checkbox" name="identity" value=(values::version_text(identity)) aria-label={ (texts::CHOOSE) " " (shown.title(Some(identity))) }; }
                             }
                             td { (values::identity_link(&identity.identity_id)) }
                             td { strong { (shown.title(Some(identity))) } }

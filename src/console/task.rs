@@ -201,7 +201,7 @@ fn row_of(row: &Row<'_>, shown: Shown) -> Markup {
     };
     let agrees = !normalised(left).is_empty() && normalised(left) == normalised(right);
     html! {
-        tr.agrees[agrees].one-sided[left.is_none() || right.is_none()] {
+        tr.agrees[agrees] {
             th scope="row" { (texts::slot(row.slot)) }
             @for (side, text) in [(left, left_text), (right, right_text)] {
                 td {
@@ -227,9 +227,7 @@ fn decisions(
     let decide = format!("{}/decision", address(id));
     let identities = [&answer.left_identity, &answer.right_identity];
     let versions = identities.into_iter().flatten();
-    let versions: Vec<String> = versions
-        .map(|identity| format!("{}:{}", identity.identity_id, identity.version))
-        .collect();
+    let versions: Vec<String> = versions.map(values::version_text).collect();
     let key = secret()?;
     let choices = [
         (StewardDecision::SamePerson, "same", "m", "m"),
@@ -240,7 +238,7 @@ fn decisions(
             (layout::csrf_field(session))
             @for version in &versions { input type="hidden" name="version" value=(version); }
             input type="hidden" name="idempotency_key" value=(key);
-            input type="hidden" name="next" value="" data-next;
+            input type="hidden" name="next" value="";
             div.choices {
                 @for (decision, name, shown_key, keys) in choices {
                     div.choice {
@@ -251,7 +249,7 @@ fn decisions(
                     }
                 }
             }
-            label.note { (texts::NOTE) input type="text" name="note" maxlength="340" autocomplete="off"; }
+            (layout::note_field())
             button.quiet type="button" data-skip data-key="s" aria-keyshortcuts="s" { (texts::SKIP) " " kbd { "s" } }
         }
     })
@@ -295,7 +293,7 @@ pub(super) async fn preview(
 /// What becomes of which identities.
 pub(super) fn outcome_of(outcome: &v1::StewardOutcome, shown: Shown) -> Markup {
     html! {
-        @if outcome.events.is_empty() { p { "Identities stay as they are; the two are not brought together again." } }
+        @if outcome.events.is_empty() { p { (texts::STAY_APART) } }
         @else {
             ul.outcome {
                 @for event in &outcome.events {
@@ -395,22 +393,10 @@ pub(super) async fn undo(
     let Some(last) = console.sessions.last_decision(&session) else {
         return Ok(layout::notice(true, texts::NOTHING_TO_UNDO).into_response());
     };
-    let calls = console.calls(&session);
-    let asked = v1::UndoOverrideRequest {
-        override_number: last.override_number,
-        call: Some(v1::StewardCall {
-            idempotency_key: secret()?,
-            ..v1::StewardCall::default()
-        }),
-    };
-    let answer = calls
-        .stewardship()
-        .undo_override(calls.request(asked))
-        .await;
+    let answer = console.calls(&session).undo(last.override_number).await;
     // One that somebody else took back is done with, too.
-    let is_over =
-        |status: &Status| matches!(status.code(), Code::NotFound | Code::FailedPrecondition);
-    if answer.as_ref().map_or_else(is_over, |_| true) {
+    let is_over = |refused: &Refused| matches!(refused, Refused::Status(status) if matches!(status.code(), Code::NotFound | Code::FailedPrecondition));
+    if answer.as_ref().map_or_else(is_over, |()| true) {
         console.sessions.undone(&session, &last);
     }
     answer?;

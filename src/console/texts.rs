@@ -68,6 +68,8 @@ pub(super) const CHOOSE_TO_MERGE: &str = "Choose two or more identities to merge
 pub(super) const WHAT_COMES_OF_IT: &str = "What would come of it";
 pub(super) const SPLIT_OFF: &str = "Split off";
 pub(super) const MERGE: &str = "Merge";
+pub(super) const STAY_APART: &str =
+    "Identities stay as they are; the two are not brought together again.";
 pub(super) const NOTHING_CHANGES: &str = "Identities stay as they are.";
 
 pub(super) const SEARCH_FOR: &str = "Name, e-mail, phone or number";

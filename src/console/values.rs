@@ -166,6 +166,11 @@ pub(super) fn moment(milliseconds: i64) -> Markup {
     }
 }
 
+/// An identity as it is seen, as forms carry it: `id:version`.
+pub(super) fn version_text(identity: &v1::Identity) -> String {
+    format!("{}:{}", identity.identity_id, identity.version)
+}
+
 /// An identity as it was seen, from `id:version`.
 pub(super) fn version_of(text: &str) -> Result<v1::IdentityVersion, Refused> {
     let parts = text.split_once(':');

@@ -50,11 +50,8 @@ pub use matcher::Matcher;
 pub use model_change::{ModelChanges, ModelStep};
 pub use model_preview::{IdentityChange, ModelChangePreview};
 pub use prepare::Prepared;
-pub use queue::{Claim, Claims, TaskFilter, TaskPage};
-pub use read::{
-    IdentityExplanation, MatchAnswer, Moment, RankedIdentity, Resolution, ReviewedTask,
-    SourceRecord, SourceValue,
-};
+pub use queue::{Claim, Claims, ReviewedTask, SourceRecord, SourceValue, TaskFilter, TaskPage};
+pub use read::{IdentityExplanation, MatchAnswer, Moment, RankedIdentity, Resolution};
 pub use records::{Records, RecordsBuilder};
 pub use signal::{Signal, SignalKind};
 pub use steward::{

@@ -1,12 +1,17 @@
 //! The review queue: which tasks wait, and who works at which. A claim is a promise of a while, kept in memory: it ends when its time is
 //! over, when its holder lets go or has decided, and with the process.
 
+use std::sync::Arc;
+
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
+use veridem_matchers::normalise::normalised_text;
+use veridem_matchers::{Attribute, RecordKey};
 
 use super::engine::Engine;
 use super::error::EngineError;
-use crate::store::{ReviewReason, StoredReviewTask, Tenant};
+use super::read::MatchAnswer;
+use crate::store::{IdentityId, ReviewReason, StoredIdentity, StoredReviewTask, Tenant};
 
 /// How long a claim holds without being renewed, milliseconds.
 const CLAIM_MS: i64 = 5 * 60 * 1_000;
@@ -14,8 +19,8 @@ const CLAIM_MS: i64 = 5 * 60 * 1_000;
 const MAX_CLAIMS: usize = 100;
 /// Tasks read for one page at most: where few fit, the rest is for the next page.
 const MAX_READ: usize = 10_000;
-/// Tasks read at once.
-const BATCH: usize = 500;
+/// Tasks read at once, at least and at most.
+const BATCH: std::ops::RangeInclusive<usize> = 100..=500;
 
 /// That somebody works at a task.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -135,6 +140,41 @@ pub struct TaskPage {
     pub next: Option<Vec<u8>>,
 }
 
+/// A review task with what a steward has to know.
+#[derive(Clone, Debug)]
+pub struct ReviewedTask {
+    /// The task.
+    pub task: StoredReviewTask,
+    /// Its two records, left and right.
+    pub records: [SourceRecord; 2],
+    /// The identities to which they belong.
+    pub identities: [Option<Arc<StoredIdentity>>; 2],
+    /// What speaks for and against.
+    pub answer: MatchAnswer,
+}
+
+/// What a source states of one customer.
+#[derive(Clone, Debug)]
+pub struct SourceRecord {
+    /// The record.
+    pub key: RecordKey,
+    /// Its values, sorted by slot.
+    pub values: Vec<SourceValue>,
+}
+
+/// A value that a source states.
+#[derive(Clone, Debug)]
+pub struct SourceValue {
+    /// Its slot.
+    pub slot: String,
+    /// As stated.
+    pub attribute: Attribute,
+    /// When, milliseconds since the Unix epoch; 0 where the source does not say.
+    pub stated_at_ms: i64,
+    /// The form in which it is compared.
+    pub normalised: Option<String>,
+}
+
 impl Engine {
     /// Tasks that a filter takes, after a place, at most `limit`; those that `wants` refuses are left out. A page may have fewer and yet
     /// not be the last.
@@ -148,7 +188,7 @@ impl Engine {
     ) -> Result<TaskPage, EngineError> {
         let (mut after, mut read, mut tasks) = (after, 0, Vec::new());
         while tasks.len() < limit && read < MAX_READ {
-            let batch = limit.clamp(BATCH / 5, BATCH);
+            let batch = limit.clamp(*BATCH.start(), *BATCH.end());
             let found = self.store.review_tasks(tenant, after.as_deref(), batch)?;
             let is_last = found.len() < batch;
             for (place, task) in found {
@@ -170,6 +210,59 @@ impl Engine {
             }
         }
         Ok(TaskPage { tasks, next: after })
+    }
+
+    /// A task that waits.
+    pub fn open_task(&self, tenant: &Tenant, id: &str) -> Result<StoredReviewTask, EngineError> {
+        let task = self.store.review_task(tenant, id)?;
+        task.ok_or(EngineError::NotFound {
+            what: "review_task_id",
+        })
+    }
+
+    /// A review task with what both sides state and what speaks for and against it.
+    pub fn review_task(&self, tenant: &Tenant, id: &str) -> Result<ReviewedTask, EngineError> {
+        let task = self.open_task(tenant, id)?;
+        let answer = self.explain_match(tenant, &task.left, &task.right)?;
+        let records = [
+            self.source_record(tenant, &task.left)?,
+            self.source_record(tenant, &task.right)?,
+        ];
+        let identity = |id: Option<IdentityId>| match id {
+            Some(id) => self.store.identity(tenant, &id),
+            None => Ok(None),
+        };
+        let identities = [
+            identity(answer.identities.0)?,
+            identity(answer.identities.1)?,
+        ];
+        Ok(ReviewedTask {
+            task,
+            records,
+            identities,
+            answer,
+        })
+    }
+
+    /// What a source states of one customer.
+    fn source_record(&self, tenant: &Tenant, key: &RecordKey) -> Result<SourceRecord, EngineError> {
+        let record = self.find_record(tenant, key, "record")?;
+        let region = self.tenant(tenant)?.matcher.pack.region();
+        let fold = self.store.fold(tenant, record.number)?;
+        let stated = fold.iter().flat_map(|fold| fold.fold.stated());
+        let mut values: Vec<SourceValue> = stated
+            .map(|(attribute, stated_at_ms)| SourceValue {
+                slot: attribute.slot(),
+                attribute: attribute.clone(),
+                stated_at_ms,
+                normalised: normalised_text(attribute, region),
+            })
+            .collect();
+        values.sort_by(|left, right| left.slot.cmp(&right.slot));
+        Ok(SourceRecord {
+            key: record.key.clone(),
+            values,
+        })
     }
 }
 

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use veridem_matchers::block::BlockingKey;
 use veridem_matchers::cluster::Link;
-use veridem_matchers::normalise::normalised_text;
 use veridem_matchers::{
     Attribute, Decision, NormalisedRecord, PairExplanation, PairScore, Record, RecordKey,
     StatedAttribute,
@@ -16,8 +15,7 @@ use super::engine::{Engine, TenantState};
 use super::error::EngineError;
 use crate::index::query_words;
 use crate::store::{
-    Ended, IdentityId, RecordNumber, StoredEvent, StoredFold, StoredIdentity, StoredRecord,
-    StoredReviewTask, Tenant,
+    Ended, IdentityId, RecordNumber, StoredEvent, StoredFold, StoredIdentity, StoredRecord, Tenant,
 };
 
 /// An identity that attributes may belong to.
@@ -66,41 +64,6 @@ pub struct MatchAnswer {
     pub identities: (Option<IdentityId>, Option<IdentityId>),
     /// Why they are not one identity; empty where they are.
     pub why_not: String,
-}
-
-/// A review task with what a steward has to know.
-#[derive(Clone, Debug)]
-pub struct ReviewedTask {
-    /// The task.
-    pub task: StoredReviewTask,
-    /// Its two records, left and right.
-    pub records: [SourceRecord; 2],
-    /// The identities to which they belong.
-    pub identities: [Option<Arc<StoredIdentity>>; 2],
-    /// What speaks for and against.
-    pub answer: MatchAnswer,
-}
-
-/// What a source states of one customer.
-#[derive(Clone, Debug)]
-pub struct SourceRecord {
-    /// The record.
-    pub key: RecordKey,
-    /// Its values, sorted by slot.
-    pub values: Vec<SourceValue>,
-}
-
-/// A value that a source states.
-#[derive(Clone, Debug)]
-pub struct SourceValue {
-    /// Its slot.
-    pub slot: String,
-    /// As stated.
-    pub attribute: Attribute,
-    /// When, milliseconds since the Unix epoch; 0 where the source does not say.
-    pub stated_at_ms: i64,
-    /// The form in which it is compared.
-    pub normalised: Option<String>,
 }
 
 /// Why an identity is what it is.
@@ -420,54 +383,6 @@ impl Engine {
             word,
             identities,
             why_not,
-        })
-    }
-
-    /// A review task with what both sides state and what speaks for and against it.
-    pub fn review_task(&self, tenant: &Tenant, id: &str) -> Result<ReviewedTask, EngineError> {
-        let task = self.store.review_task(tenant, id)?;
-        let task = task.ok_or(EngineError::NotFound {
-            what: "review_task_id",
-        })?;
-        let answer = self.explain_match(tenant, &task.left, &task.right)?;
-        let records = [
-            self.source_record(tenant, &task.left)?,
-            self.source_record(tenant, &task.right)?,
-        ];
-        let identity = |id: Option<IdentityId>| match id {
-            Some(id) => self.store.identity(tenant, &id),
-            None => Ok(None),
-        };
-        let identities = [
-            identity(answer.identities.0)?,
-            identity(answer.identities.1)?,
-        ];
-        Ok(ReviewedTask {
-            task,
-            records,
-            identities,
-            answer,
-        })
-    }
-
-    /// What a source states of one customer.
-    fn source_record(&self, tenant: &Tenant, key: &RecordKey) -> Result<SourceRecord, EngineError> {
-        let record = self.find_record(tenant, key, "record")?;
-        let region = self.tenant(tenant)?.matcher.pack.region();
-        let fold = self.store.fold(tenant, record.number)?;
-        let stated = fold.iter().flat_map(|fold| fold.fold.stated());
-        let mut values: Vec<SourceValue> = stated
-            .map(|(attribute, stated_at_ms)| SourceValue {
-                slot: attribute.slot(),
-                attribute: attribute.clone(),
-                stated_at_ms,
-                normalised: normalised_text(attribute, region),
-            })
-            .collect();
-        values.sort_by(|left, right| left.slot.cmp(&right.slot));
-        Ok(SourceRecord {
-            key: record.key.clone(),
-            values,
         })
     }
 
