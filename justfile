@@ -30,7 +30,7 @@ advisories:
     cargo deny --all-features check advisories
 
 bench-compile:
-    cargo bench --no-run --profile dev
+    cargo bench --all-features --no-run --profile dev
 
 # Quality of `dedupe` without flags on every set below a folder (<set>/*.csv and truth.csv).
 quality DATA OUT="benches/runs":

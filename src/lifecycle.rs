@@ -137,6 +137,7 @@ impl Service {
             intake,
             authenticator: authenticator.clone(),
             questions: Arc::default(),
+            stewardship: Arc::new(config.stewardship.clone()),
             claims: Arc::default(),
             sinks: Arc::new(running),
             stop: stop.clone(),

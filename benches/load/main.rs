@@ -20,6 +20,7 @@ mod drive;
 mod nats_server;
 mod server;
 mod sinks;
+mod steward;
 mod workload;
 
 use std::path::{Path, PathBuf};
@@ -32,6 +33,7 @@ use veridem_proto::v1;
 use drive::{Measured, call_in_turn, drive, drive_count, histogram, stream};
 use server::{Server, copy_all, write_config};
 use sinks::Sinks;
+use steward::{Steward, typed};
 use workload::{prepare, worst_signals};
 
 /// As the service: what is measured is not the system's allocator.
@@ -297,6 +299,22 @@ async fn main() -> anyhow::Result<()> {
             let measured = drive(rate, seconds, get).await?;
             rows.add(&server, "GetIdentity", rate, measured);
         }
+    }
+
+    let console = [
+        "console: queue page",
+        "console: search",
+        "console: decision to next task",
+    ];
+    if console.iter().any(|name| rows.wants(name)) {
+        let steward = Steward::sign_in(&server.console_link).await?;
+        let typed = typed(questions);
+        let measured = call_in_turn(seconds, |_| async { steward.queue().await.map(drop) });
+        rows.add(&server, console[0], 0.0, measured.await?);
+        let measured = call_in_turn(seconds, |index| steward.search(&typed[index % typed.len()]));
+        rows.add(&server, console[1], 0.0, measured.await?);
+        let measured = call_in_turn(seconds, |_| steward.decide());
+        rows.add(&server, console[2], 0.0, measured.await?);
     }
 
     let submit = |signals: Vec<v1::Signal>| {

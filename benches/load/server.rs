@@ -33,6 +33,8 @@ pub struct Server {
     directory: PathBuf,
     pub start_seconds: f64,
     pub records: u64,
+    /// What opens a session at the console.
+    pub console_link: String,
 }
 
 impl Server {
@@ -42,6 +44,7 @@ impl Server {
             .arg("serve")
             .arg("--config")
             .arg(config)
+            .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()?;
         let stderr = child
@@ -59,6 +62,11 @@ impl Server {
             }
         };
         std::thread::spawn(move || log.for_each(drop));
+        let stdout = child.stdout.take();
+        let stdout = stdout.ok_or_else(|| anyhow::anyhow!("no output"))?;
+        let mut said = String::new();
+        BufReader::new(stdout).read_line(&mut said)?;
+        let console_link = said.split_whitespace().nth(1).unwrap_or_default();
         let endpoint = Channel::from_shared(format!("http://{address}"))?;
         let channel = endpoint.connect().await?;
         let mut clients = Vec::new();
@@ -71,6 +79,7 @@ impl Server {
             clients,
             directory: directory.join("data"),
             records,
+            console_link: console_link.to_owned(),
             start_seconds: started.elapsed().as_secs_f64(),
         })
     }

@@ -16,13 +16,14 @@ use super::status;
 use crate::clock;
 use crate::intake::Incoming;
 use crate::resolver::{
-    Ack, Claim, EngineError, OverrideState, Signal, SignalKind, SourceRecord, StewardAnswer,
-    validate_signal,
+    Ack, Claim, DecidedPair, EngineError, OverrideState, Signal, SignalKind, SourceRecord,
+    StewardAnswer, validate_signal,
 };
 use crate::schema::{CONTRACT, read_json};
 use crate::store::{
-    EventKind, IdentityId, QuarantineContent, QuarantineId, ReviewReason, StoredAuditEntry,
-    StoredEvent, StoredIdentity, StoredOverride, StoredQuarantined, StoredReviewTask,
+    Approval, EventKind, IdentityId, QuarantineContent, QuarantineId, ReviewReason,
+    StoredAuditEntry, StoredEvent, StoredIdentity, StoredOverride, StoredQuarantined,
+    StoredReviewTask,
 };
 
 pub(super) fn record_key(field: &str, message: Option<v1::RecordKey>) -> Result<RecordKey, Status> {
@@ -376,6 +377,8 @@ pub(super) fn review_task(
         match_weight: task.score.weight.0,
         match_probability: task.score.probability().0,
         claim: claim.map(review_claim),
+        opened_at_ms: task.opened_at_ms,
+        priority: task.priority(),
     }
 }
 
@@ -384,7 +387,9 @@ pub(super) fn steward_override(
     state: Option<OverrideState>,
 ) -> v1::Override {
     let state = match state {
+        None if value.approval == Approval::Awaited => v1::OverrideState::AwaitsApproval,
         None => v1::OverrideState::Unspecified,
+        Some(OverrideState::AwaitsApproval) => v1::OverrideState::AwaitsApproval,
         Some(OverrideState::InForce) => v1::OverrideState::InForce,
         Some(OverrideState::WithoutRecords) => v1::OverrideState::WithoutRecords,
         Some(OverrideState::Superseded) => v1::OverrideState::Superseded,
@@ -398,6 +403,14 @@ pub(super) fn steward_override(
             .collect(),
     });
     let undone = value.undone.as_ref();
+    let (approved_by, approved_at_ms, approval_note) = match &value.approval {
+        Approval::NotNeeded | Approval::Awaited => Default::default(),
+        Approval::Given {
+            principal,
+            approved_at_ms,
+            note,
+        } => (principal.clone(), *approved_at_ms, note.clone()),
+    };
     v1::Override {
         override_number: value.number,
         groups: groups.collect(),
@@ -410,6 +423,10 @@ pub(super) fn steward_override(
             .unwrap_or_default(),
         undone_at_ms: undone.map(|undone| undone.undone_at_ms).unwrap_or_default(),
         undo_note: undone.map(|undone| undone.note.clone()).unwrap_or_default(),
+        reason: value.reason.clone(),
+        approved_by,
+        approved_at_ms,
+        approval_note,
     }
 }
 
@@ -447,6 +464,18 @@ pub(super) fn review_claim(claim: Claim) -> v1::ReviewClaim {
     v1::ReviewClaim {
         principal: claim.principal,
         until_ms: claim.until_ms,
+    }
+}
+
+/// What a steward says of two records.
+pub(super) fn label(pair: DecidedPair) -> v1::Label {
+    v1::Label {
+        left: Some(record_key_message(&pair.records.0)),
+        right: Some(record_key_message(&pair.records.1)),
+        is_match: pair.is_match,
+        override_number: pair.override_number,
+        match_weight: pair.score.weight.0,
+        decision: decision(pair.score.decision).into(),
     }
 }
 

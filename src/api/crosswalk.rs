@@ -1,5 +1,7 @@
 //! The calls of `OperationsService` about what consumers hold: acknowledgements, cross references, reconciliation.
 
+use std::sync::Arc;
+
 use rustc_hash::FxHashSet;
 use tokio::sync::mpsc;
 use tokio_stream::StreamExt;
@@ -13,11 +15,14 @@ use super::resolution::identity_id;
 use super::{Api, Caller, Right, convert, status};
 use crate::clock;
 use crate::publish::{Filter, Told};
-use crate::resolver::{AuditSubject, EngineError, Moment, validate_id};
+use crate::resolver::{AuditSubject, Engine, EngineError, Moment, validate_id};
 use crate::store::{
-    EventKind, IdentityId, Store, StoreError, StoredIdentity, StoredReference, Tenant, Write,
+    EventKind, IdentityId, Store, StoreError, StoredEvent, StoredIdentity, StoredReference, Tenant,
+    Write,
 };
 
+/// Events of an identity that are looked at to tell how far sinks are with it.
+const MAX_EVENTS: usize = 100;
 /// What a consumer calls one person, at most.
 const MAX_REFERENCES: usize = 1_000;
 const MAX_REASON_BYTES: usize = 1_024;
@@ -31,6 +36,51 @@ const READ_AT_ONCE: usize = 10_000;
 const REPAIRED_AT_ONCE: usize = 1_000;
 /// Answers that wait for a slow reader.
 const MAX_ANSWERS: usize = 256;
+
+/// How far a sink is with an identity of some events.
+fn delivery(
+    engine: &Engine,
+    tenant: &Tenant,
+    events: &[Arc<StoredEvent>],
+    sink: &str,
+    filter: &Filter,
+    cursor: u64,
+) -> Result<v1::Delivery, EngineError> {
+    let store = engine.store().as_ref();
+    let mut delivery = v1::Delivery {
+        sink: sink.to_owned(),
+        ..v1::Delivery::default()
+    };
+    let mut state = v1::DeliveryState::LeftOut;
+    for event in events {
+        if !filter.takes(store, tenant, event)? {
+            continue;
+        }
+        let sequence = event.sequence;
+        delivery.sequence = sequence;
+        let failed = store.deliveries(tenant, sink, sequence - 1, 1)?;
+        let failed = failed.into_iter().find(|(number, _)| *number == sequence);
+        // What failed first holds up what follows.
+        let is_held_up = matches!(
+            state,
+            v1::DeliveryState::Retrying | v1::DeliveryState::DeadLetter
+        );
+        match failed {
+            Some((_, failed)) if !is_held_up => {
+                delivery.last_error = failed.last_error;
+                state = match failed.is_dead {
+                    true => v1::DeliveryState::DeadLetter,
+                    false => v1::DeliveryState::Retrying,
+                };
+            }
+            None if !is_held_up && sequence > cursor => state = v1::DeliveryState::Waiting,
+            None if !is_held_up => state = v1::DeliveryState::Delivered,
+            _ => {}
+        }
+    }
+    delivery.state = state.into();
+    Ok(delivery)
+}
 
 impl Api {
     pub(super) async fn answer_ack_delivery(
@@ -84,6 +134,38 @@ impl Api {
         };
         let awaited = sink.acknowledge(sequence, outcome).await.map_err(refused)?;
         Ok(Response::new(v1::AckDeliveryResponse { awaited }))
+    }
+
+    pub(super) async fn answer_list_deliveries(
+        &self,
+        request: Request<v1::ListDeliveriesRequest>,
+    ) -> Result<Response<v1::ListDeliveriesResponse>, Status> {
+        let caller = self.caller(&request, Right::Read)?;
+        let id = identity_id(request.into_inner().identity_id)?;
+        let own = self.sinks.iter();
+        let own = own.filter(|sink| sink.settings.tenant == caller.tenant);
+        let sinks: Vec<_> = own
+            .map(|sink| {
+                let (settings, cursor) = (&sink.settings, sink.state().cursor);
+                (settings.name.clone(), settings.filter.clone(), cursor)
+            })
+            .collect();
+        let deliveries = self.ask("ListDeliveries", move |engine| {
+            let identity = engine.store().identity(&caller.tenant, &id)?;
+            let identity = identity.ok_or(EngineError::NotFound {
+                what: "identity_id",
+            })?;
+            let events = engine.events_of(&caller.tenant, &identity, MAX_EVENTS)?;
+            let sinks = sinks.iter();
+            sinks
+                .map(|(name, filter, cursor)| {
+                    delivery(engine, &caller.tenant, &events, name, filter, *cursor)
+                })
+                .collect()
+        });
+        Ok(Response::new(v1::ListDeliveriesResponse {
+            deliveries: deliveries.await?,
+        }))
     }
 
     pub(super) async fn answer_list_cross_references(

@@ -8,6 +8,7 @@ mod operations;
 mod page;
 mod privacy;
 mod quarantine;
+mod records;
 mod resolution;
 mod status;
 mod stewardship;
@@ -28,6 +29,7 @@ use tonic::{Request, Status};
 use veridem_proto::v1;
 
 use crate::clock::{self, Stopwatch};
+use crate::config::StewardshipSettings;
 use crate::executor::available_threads;
 use crate::intake::Intake;
 use crate::publish::Sink;
@@ -110,6 +112,8 @@ pub struct Api {
     pub models: Arc<ModelChanges>,
     /// The share of identities that a model change may end or split where the call does not say.
     pub model_change_limit: f64,
+    /// What holds for the decisions of stewards.
+    pub stewardship: Arc<StewardshipSettings>,
     /// Who works at which review task.
     pub claims: Arc<Claims>,
     /// Running sinks.
@@ -197,12 +201,24 @@ impl Api {
         call: &'static str,
         subjects: Vec<AuditSubject>,
     ) -> Result<(), Status> {
+        self.audit_because(caller, call, subjects, String::new())
+            .await
+    }
+
+    /// [`Api::audit`] with what the caller said why.
+    async fn audit_because(
+        &self,
+        caller: &Caller,
+        call: &'static str,
+        subjects: Vec<AuditSubject>,
+        note: String,
+    ) -> Result<(), Status> {
         let (engine, tenant) = (self.engine.clone(), caller.tenant.clone());
         let call = AuditedCall {
             principal: caller.principal.clone(),
             call,
             subjects,
-            note: String::new(),
+            note,
         };
         let written =
             tokio::task::spawn_blocking(move || engine.audit(&tenant, call, clock::now_ms()));

@@ -208,6 +208,22 @@ impl OperationsService for Api {
         Ok(Response::new(v1::ActivateModelResponse { fingerprint }))
     }
 
+    async fn get_model(
+        &self,
+        request: Request<v1::GetModelRequest>,
+    ) -> Result<Response<v1::GetModelResponse>, Status> {
+        let caller = self.caller(&request, Right::Operate)?;
+        let stored = self.ask("GetModel", move |engine| {
+            engine.model_in_force(&caller.tenant)
+        });
+        let stored = stored.await?;
+        Ok(Response::new(v1::GetModelResponse {
+            fingerprint: stored.fingerprint,
+            model: stored.model,
+            rules: stored.pack,
+        }))
+    }
+
     async fn get_model_status(
         &self,
         request: Request<v1::GetModelStatusRequest>,
@@ -292,6 +308,13 @@ impl OperationsService for Api {
         request: Request<v1::AckDeliveryRequest>,
     ) -> Result<Response<v1::AckDeliveryResponse>, Status> {
         self.answer_ack_delivery(request).await
+    }
+
+    async fn list_deliveries(
+        &self,
+        request: Request<v1::ListDeliveriesRequest>,
+    ) -> Result<Response<v1::ListDeliveriesResponse>, Status> {
+        self.answer_list_deliveries(request).await
     }
 
     async fn list_cross_references(

@@ -19,6 +19,7 @@ pub(super) fn parts(error: &EngineError) -> (Code, &'static str, &str) {
         EngineError::NotFound { what } => (Code::NotFound, "NOT_FOUND", what),
         EngineError::Stale => (Code::Aborted, "STALE_VERSION", "expected_versions"),
         EngineError::Refused { field, .. } => (Code::FailedPrecondition, "REFUSED", field),
+        EngineError::Closed(_) => (Code::NotFound, "CLOSED", "review_task_id"),
         EngineError::Claimed(_) => (Code::FailedPrecondition, "CLAIMED", "review_task_id"),
         EngineError::Quarantined { .. } => (Code::FailedPrecondition, "QUARANTINED", "signal"),
         EngineError::Overloaded => (Code::ResourceExhausted, "OVERLOADED", ""),

@@ -14,9 +14,9 @@ use crate::clock::{self, Stopwatch};
 use crate::resolver::{
     MAX_OVERRIDDEN_RECORDS, StewardAction, StewardRequest, TaskFilter, answer, validate_id,
 };
-use crate::store::{IdentityId, ReviewReason, StoredIdentity, StoredReviewTask};
+use crate::store::{IdentityId, ReviewReason, StoredIdentity, StoredReviewTask, Tenant};
 
-const MAX_NOTE_BYTES: usize = 1_024;
+pub(super) const MAX_NOTE_BYTES: usize = 1_024;
 const MAX_SOURCES: usize = 100;
 
 #[tonic::async_trait]
@@ -34,7 +34,7 @@ impl StewardshipService for Api {
         };
         let size = page::size(request.page_size, 100, most)?;
         let after = page::place(&request.page_token)?;
-        let filter = task_filter(&request)?;
+        let filter = self.task_filter(&caller.tenant, &request)?;
         let claims = self.claims.clone();
         let response = self.ask("ListReviewTasks", move |engine| {
             let (tenant, now_ms) = (&caller.tenant, clock::now_ms());
@@ -153,7 +153,7 @@ impl StewardshipService for Api {
                 "must be same person or different persons",
             ));
         };
-        let call = Call::check(request.call)?;
+        let call = self.call(request.call)?;
         let (tenant, task_id) = (caller.tenant.clone(), request.review_task_id);
         let decided = (!call.preview).then(|| (caller.clone(), task_id.clone()));
         if !call.preview {
@@ -199,7 +199,7 @@ impl StewardshipService for Api {
         let ids = request.identity_ids;
         at_most_a_thousand("identity_ids", ids.len())?;
         let ids = ids.into_iter().map(identity_id).collect::<Result<_, _>>()?;
-        let (action, call) = (StewardAction::Merge(ids), Call::check(request.call)?);
+        let (action, call) = (StewardAction::Merge(ids), self.call(request.call)?);
         let outcome = self.decide("MergeIdentities", caller, action, call).await?;
         Ok(Response::new(v1::MergeIdentitiesResponse {
             outcome: Some(outcome),
@@ -214,10 +214,7 @@ impl StewardshipService for Api {
         let request = request.into_inner();
         let id = identity_id(request.identity_id)?;
         let records = record_keys("records", request.records)?;
-        let (action, call) = (
-            StewardAction::Split(id, records),
-            Call::check(request.call)?,
-        );
+        let (action, call) = (StewardAction::Split(id, records), self.call(request.call)?);
         let outcome = self.decide("SplitIdentity", caller, action, call).await?;
         Ok(Response::new(v1::SplitIdentityResponse {
             outcome: Some(outcome),
@@ -235,7 +232,7 @@ impl StewardshipService for Api {
         let groups = groups
             .map(|(index, group)| record_keys(&format!("groups[{index}].records"), group.records))
             .collect::<Result<_, _>>()?;
-        let (action, call) = (StewardAction::Override(groups), Call::check(request.call)?);
+        let (action, call) = (StewardAction::Override(groups), self.call(request.call)?);
         let outcome = self.decide("SetOverride", caller, action, call).await?;
         Ok(Response::new(v1::SetOverrideResponse {
             outcome: Some(outcome),
@@ -249,11 +246,58 @@ impl StewardshipService for Api {
         let caller = self.caller(&request, Right::Decide)?;
         let request = request.into_inner();
         let action = StewardAction::Undo(request.override_number);
-        let call = Call::check(request.call)?;
+        let call = self.call(request.call)?;
         let outcome = self.decide("UndoOverride", caller, action, call).await?;
         Ok(Response::new(v1::UndoOverrideResponse {
             outcome: Some(outcome),
         }))
+    }
+
+    async fn approve_override(
+        &self,
+        request: Request<v1::ApproveOverrideRequest>,
+    ) -> Result<Response<v1::ApproveOverrideResponse>, Status> {
+        let caller = self.caller(&request, Right::Decide)?;
+        let request = request.into_inner();
+        let action = StewardAction::Approve(request.override_number);
+        let call = self.call(request.call)?;
+        let outcome = self.decide("ApproveOverride", caller, action, call).await?;
+        Ok(Response::new(v1::ApproveOverrideResponse {
+            outcome: Some(outcome),
+        }))
+    }
+
+    async fn get_stewardship_settings(
+        &self,
+        request: Request<v1::GetStewardshipSettingsRequest>,
+    ) -> Result<Response<v1::GetStewardshipSettingsResponse>, Status> {
+        self.caller(&request, Right::Read)?;
+        let limit = self.stewardship.four_eyes_above;
+        Ok(Response::new(v1::GetStewardshipSettingsResponse {
+            reasons: self.stewardship.reasons.clone(),
+            four_eyes_above: limit.map_or(0, |limit| u32::try_from(limit).unwrap_or(u32::MAX)),
+        }))
+    }
+
+    async fn list_source_records(
+        &self,
+        request: Request<v1::ListSourceRecordsRequest>,
+    ) -> Result<Response<v1::ListSourceRecordsResponse>, Status> {
+        self.answer_list_source_records(request).await
+    }
+
+    async fn reveal_identity(
+        &self,
+        request: Request<v1::RevealIdentityRequest>,
+    ) -> Result<Response<v1::RevealIdentityResponse>, Status> {
+        self.answer_reveal_identity(request).await
+    }
+
+    async fn list_labels(
+        &self,
+        request: Request<v1::ListLabelsRequest>,
+    ) -> Result<Response<v1::ListLabelsResponse>, Status> {
+        self.answer_list_labels(request).await
     }
 
     async fn list_overrides(
@@ -266,7 +310,8 @@ impl StewardshipService for Api {
         let after = page::number(&request.page_token)?.unwrap_or_default();
         let overrides = self
             .ask("ListOverrides", move |engine| {
-                engine.list_overrides(&caller.tenant, after, size)
+                let only_awaited = request.awaiting_approval;
+                engine.list_overrides(&caller.tenant, after, size, only_awaited)
             })
             .await?;
         let next = overrides
@@ -304,6 +349,50 @@ impl StewardshipService for Api {
     }
 }
 
+impl Api {
+    fn task_filter(
+        &self,
+        tenant: &Tenant,
+        request: &v1::ListReviewTasksRequest,
+    ) -> Result<TaskFilter, Status> {
+        let mut filter = task_filter(request)?;
+        if !request.brands.is_empty() {
+            let known = self.intake.registry().sources(tenant).into_iter();
+            let of_brand = known.filter(|source| {
+                let brand = source.brand.as_ref();
+                brand.is_some_and(|brand| request.brands.contains(brand))
+            });
+            let of_brand: Vec<String> = of_brand.map(|source| source.name.clone()).collect();
+            if of_brand.is_empty() {
+                return Err(status::invalid("brands", "no source serves any of them"));
+            }
+            match filter.sources.is_empty() {
+                true => filter.sources = of_brand,
+                false => filter.sources.retain(|source| of_brand.contains(source)),
+            }
+            if filter.sources.is_empty() {
+                return Err(status::invalid(
+                    "sources",
+                    "none of them serves one of the brands",
+                ));
+            }
+        }
+        Ok(filter)
+    }
+
+    /// What goes with a decision, checked.
+    fn call(&self, message: Option<v1::StewardCall>) -> Result<Call, Status> {
+        let call = Call::check(message)?;
+        if !call.reason.is_empty() && !self.stewardship.reasons.contains(&call.reason) {
+            return Err(status::invalid(
+                "call.reason",
+                "is none of the reasons that GetStewardshipSettings lists",
+            ));
+        }
+        Ok(call)
+    }
+}
+
 fn task_filter(request: &v1::ListReviewTasksRequest) -> Result<TaskFilter, Status> {
     let reason = match v1::ReviewReason::try_from(request.reason) {
         Ok(v1::ReviewReason::Unspecified) => None,
@@ -311,8 +400,10 @@ fn task_filter(request: &v1::ListReviewTasksRequest) -> Result<TaskFilter, Statu
         Ok(v1::ReviewReason::Conflict) => Some(ReviewReason::Conflict),
         Err(_) => return Err(status::invalid("reason", "is none that is known")),
     };
-    if request.sources.len() > MAX_SOURCES {
-        return Err(status::invalid("sources", "has more than 100 entries"));
+    for (field, names) in [("sources", &request.sources), ("brands", &request.brands)] {
+        if names.len() > MAX_SOURCES {
+            return Err(status::invalid(field, "has more than 100 entries"));
+        }
     }
     for (field, probability) in [
         ("min_probability", request.min_probability),
@@ -327,11 +418,14 @@ fn task_filter(request: &v1::ListReviewTasksRequest) -> Result<TaskFilter, Statu
         sources: request.sources.clone(),
         min_probability: request.min_probability,
         max_probability: Some(request.max_probability).filter(|most| *most > 0.0),
+        opened_before_ms: Some(request.opened_before_ms).filter(|latest| *latest != 0),
+        min_records: request.min_records as usize,
     })
 }
 
 /// What goes with a decision, checked.
 struct Call {
+    reason: String,
     note: String,
     idempotency_key: String,
     expected_versions: Vec<(IdentityId, u64)>,
@@ -351,6 +445,7 @@ impl Call {
         let versions = call.expected_versions.into_iter();
         let versions = versions.map(|seen| Ok((identity_id(seen.identity_id)?, seen.version)));
         Ok(Self {
+            reason: call.reason,
             note: call.note,
             idempotency_key: call.idempotency_key,
             expected_versions: versions.collect::<Result<_, Status>>()?,
@@ -374,7 +469,9 @@ impl Api {
             expected_versions: call.expected_versions,
             call: name,
             principal: caller.principal,
+            reason: call.reason,
             note: call.note,
+            four_eyes_above: self.stewardship.four_eyes_above,
             idempotency_key: call.idempotency_key,
             preview: call.preview,
         };

@@ -5,8 +5,10 @@ mod consumers;
 mod drops;
 mod sinks;
 mod sources;
+mod stewardship;
 
 pub use sinks::mapping_named;
+pub use stewardship::StewardshipSettings;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -27,6 +29,7 @@ use consumers::WrittenConsumer;
 use drops::WrittenDrop;
 use sinks::WrittenSink;
 use sources::WrittenSource;
+use stewardship::WrittenStewardship;
 
 /// The variable that names the configuration file where `--config` does not.
 pub const CONFIG_VARIABLE: &str = "VERIDEM_CONFIG";
@@ -52,6 +55,7 @@ struct WrittenConfig {
     sources: Vec<WrittenSource>,
     consumers: Vec<WrittenConsumer>,
     drops: Vec<WrittenDrop>,
+    stewardship: WrittenStewardship,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -150,6 +154,8 @@ pub struct Config {
     pub consumers: Vec<ConsumerSettings>,
     /// Where files are taken from.
     pub drops: Vec<DropSettings>,
+    /// What holds for the decisions of stewards.
+    pub stewardship: StewardshipSettings,
 }
 
 /// Everything that is wrong with a configuration.
@@ -178,6 +184,7 @@ impl Config {
             sources: Vec::new(),
             consumers: Vec::new(),
             drops: Vec::new(),
+            stewardship: StewardshipSettings::default(),
         }
     }
 
@@ -266,6 +273,7 @@ impl Config {
                 config.sinks.push(sink);
             }
         }
+        config.stewardship = mistakes.stewardship(written.stewardship);
         mistakes.check(&config);
         if mistakes.0.is_empty() {
             Ok(config)

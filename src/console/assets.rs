@@ -7,13 +7,20 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
 
+use crate::report::CHARTS_STYLE;
+
 struct Asset {
     name: &'static str,
     content_type: &'static str,
     bytes: &'static [u8],
 }
 
-const ASSETS: [Asset; 4] = [
+const ASSETS: [Asset; 5] = [
+    Asset {
+        name: "charts.css",
+        content_type: "text/css; charset=utf-8",
+        bytes: CHARTS_STYLE.as_bytes(),
+    },
     Asset {
         name: "console.css",
         content_type: "text/css; charset=utf-8",

@@ -41,6 +41,28 @@ impl Calls {
             .max_decoding_message_size(MAX_ANSWER_BYTES)
     }
 
+    /// The reasons that may be given for a decision.
+    pub(super) async fn reasons(&self) -> Result<Vec<String>, Refused> {
+        let asked = self.request(v1::GetStewardshipSettingsRequest {});
+        let settings = self.stewardship().get_stewardship_settings(asked).await?;
+        Ok(settings.into_inner().reasons)
+    }
+
+    /// Agrees to an override.
+    pub(super) async fn approve(&self, override_number: u64) -> Result<(), Refused> {
+        let asked = v1::ApproveOverrideRequest {
+            override_number,
+            call: Some(v1::StewardCall {
+                idempotency_key: secret()?,
+                ..v1::StewardCall::default()
+            }),
+        };
+        self.stewardship()
+            .approve_override(self.request(asked))
+            .await?;
+        Ok(())
+    }
+
     /// Takes an override back.
     pub(super) async fn undo(&self, override_number: u64) -> Result<(), Refused> {
         let asked = v1::UndoOverrideRequest {

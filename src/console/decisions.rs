@@ -5,6 +5,7 @@ use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
 use serde::Deserialize;
 use veridem_proto::v1;
+use veridem_proto::v1::OverrideState;
 
 use super::error::Refused;
 use super::layout::{self, Place};
@@ -18,6 +19,15 @@ use crate::api::Right;
 pub(super) struct Asked {
     #[serde(default)]
     after: String,
+    /// Only those on which somebody has to agree.
+    #[serde(default)]
+    awaiting: bool,
+}
+
+/// Whether a decision counts only once somebody else agrees.
+pub(super) fn awaits_approval(outcome: &v1::StewardOutcome) -> bool {
+    let made = outcome.r#override.as_ref();
+    made.is_some_and(|made| made.state() == OverrideState::AwaitsApproval)
 }
 
 pub(super) async fn show(
@@ -26,27 +36,32 @@ pub(super) async fn show(
     Query(asked): Query<Asked>,
 ) -> Result<Markup, Refused> {
     let calls = console.calls(&session);
+    let awaiting = asked.awaiting;
     let asked = v1::ListOverridesRequest {
         page_size: 0,
         page_token: asked.after,
+        awaiting_approval: awaiting,
     };
     let mut services = calls.stewardship();
     let listed = services.list_overrides(calls.request(asked)).await?;
     let listed = listed.into_inner();
-    let may_undo = session.caller.may(Right::Decide);
     let shown = Shown::to(session.caller.role());
     let content = html! {
         article.wide {
             h1 { (texts::DECISIONS) }
-            @if listed.overrides.is_empty() { p.hint { (texts::NOTHING_DECIDED) } }
+            p.tabs {
+                a href="/console/decisions" aria-current=[(!awaiting).then_some("true")] { (texts::ALL_DECISIONS) }
+                a href="/console/decisions?awaiting=true" aria-current=[awaiting.then_some("true")] { (texts::AWAITING_APPROVAL) }
+            }
+            @if listed.overrides.is_empty() { p.hint { (if awaiting { texts::NOTHING_AWAITS } else { texts::NOTHING_DECIDED }) } }
             @else {
                 table.listing {
-                    thead { tr { th scope="col" { "Number" } th scope="col" { "Records" } th scope="col" { "Decided by" } th scope="col" { "On" } th scope="col" { "Note" } th scope="col" { "State" } th scope="col" { span.unseen { "Actions" } } } }
-                    tbody { @for made in &listed.overrides { (row(made, may_undo, shown)) } }
+                    thead { tr { th scope="col" { "Number" } th scope="col" { "Records" } th scope="col" { "Decided by" } th scope="col" { "On" } th scope="col" { "Why" } th scope="col" { "State" } th scope="col" { span.unseen { "Actions" } } } }
+                    tbody { @for made in &listed.overrides { (row(made, &session, shown)) } }
                 }
             }
             @if !listed.next_page_token.is_empty() {
-                p { a href={ "/console/decisions?after=" (listed.next_page_token) } { (texts::MORE) } }
+                p { a href={ "/console/decisions?awaiting=" (awaiting) "&after=" (listed.next_page_token) } { (texts::MORE) } }
             }
         }
     };
@@ -58,8 +73,13 @@ pub(super) async fn show(
     ))
 }
 
-fn row(made: &v1::Override, may_undo: bool, shown: Shown) -> Markup {
-    let is_undone = made.state() == v1::OverrideState::Undone;
+fn row(made: &v1::Override, session: &Session, shown: Shown) -> Markup {
+    let is_undone = made.state() == OverrideState::Undone;
+    let may_decide = session.caller.may(Right::Decide);
+    let may_approve = may_decide
+        && made.state() == OverrideState::AwaitsApproval
+        && made.principal != session.caller.principal;
+    let address = format!("/console/decisions/{}", made.override_number);
     html! {
         tr {
             th.number scope="row" { (made.override_number) }
@@ -71,15 +91,34 @@ fn row(made: &v1::Override, may_undo: bool, shown: Shown) -> Markup {
             }
             td { (made.principal) }
             td { (values::moment(made.decided_at_ms)) }
-            td { (shown.text(&made.note)) @if is_undone { span.cause { " undone by " (made.undone_by) " " (shown.text(&made.undo_note)) } } }
+            td {
+                @if !made.reason.is_empty() { span.reason { (made.reason) } " " }
+                (shown.text(&made.note))
+                @if !made.approved_by.is_empty() { span.cause { " agreed by " (made.approved_by) " " (shown.text(&made.approval_note)) } }
+                @if is_undone { span.cause { " undone by " (made.undone_by) " " (shown.text(&made.undo_note)) } }
+            }
             td { (texts::override_state(made.state())) }
             td {
-                @if may_undo && !is_undone {
-                    button type="button" hx-post={ "/console/decisions/" (made.override_number) "/undo" } hx-target="#notice" hx-swap="innerHTML" { (texts::UNDO) }
+                @if may_approve {
+                    button.primary type="button" hx-post={ (address) "/approval" } hx-target="#notice" hx-swap="innerHTML" { (texts::APPROVE) }
+                    " "
+                }
+                @if may_decide && !is_undone {
+                    button type="button" hx-post={ (address) "/undo" } hx-target="#notice" hx-swap="innerHTML" { (texts::UNDO) }
                 }
             }
         }
     }
+}
+
+/// Agrees to a decision of somebody else.
+pub(super) async fn approve(
+    State(console): State<Console>,
+    Path(number): Path<u64>,
+    form: Form<Nothing>,
+) -> Result<Response, Refused> {
+    console.calls(&form.session).approve(number).await?;
+    Ok([("hx-refresh", "true")].into_response())
 }
 
 pub(super) async fn undo(

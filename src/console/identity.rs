@@ -1,17 +1,21 @@
 //! One identity: what survives of what was stated, its records, and how it came to be.
 
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
+use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
+use serde::Deserialize;
 use tonic::Status;
 use veridem_proto::v1;
+use veridem_proto::v1::DeliveryState;
 
 use super::calls::Calls;
 use super::error::Refused;
 use super::layout::{self, Place};
 use super::regroup::record_text;
+use super::request::Form;
 use super::session::Session;
 use super::values::{self, Shown};
-use super::{Console, texts};
+use super::{Console, graph, texts};
 use crate::api::Right;
 use crate::report::number;
 
@@ -26,7 +30,7 @@ pub(super) async fn show(
     Path(id): Path<String>,
 ) -> Result<Markup, Refused> {
     let calls = console.calls(&session);
-    let shown = Shown::to(session.caller.role());
+    let shown = shown_to(&console, &session, &id);
     let asked = v1::GetIdentityRequest {
         identity_id: id.clone(),
         as_of: None,
@@ -37,26 +41,54 @@ pub(super) async fn show(
         .await?;
     let answer = answer.into_inner();
     let content = match answer.identities.as_slice() {
-        [one] if one.identity_id == id => living(&calls, &session, one).await?,
+        [one] if one.identity_id == id => living(&calls, &session, one, shown).await?,
         others => ended(&id, others, &answer.lineage, shown),
     };
     Ok(layout::page(&session, Place::Search, "Identity", content))
+}
+
+/// How the values of an identity are shown: whoever had it revealed sees them.
+fn shown_to(console: &Console, session: &Session, id: &str) -> Shown {
+    match console.sessions.is_revealed(session, id) {
+        true => Shown::unmasked(),
+        false => Shown::to(session.caller.role()),
+    }
+}
+
+/// An identity with the pairs that hold it together and its latest events.
+pub(super) async fn explained(
+    calls: &Calls,
+    id: &str,
+) -> Result<v1::ExplainIdentityResponse, Refused> {
+    let asked = v1::ExplainIdentityRequest {
+        identity_id: id.to_owned(),
+        as_of: None,
+    };
+    let mut services = calls.resolution();
+    let explained = services.explain_identity(calls.request(asked)).await?;
+    Ok(explained.into_inner())
 }
 
 async fn living(
     calls: &Calls,
     session: &Session,
     identity: &v1::Identity,
+    shown: Shown,
 ) -> Result<Markup, Refused> {
-    let shown = Shown::to(session.caller.role());
-    let asked = v1::ExplainIdentityRequest {
+    let explained = explained(calls, &identity.identity_id).await?;
+    let asked = v1::ListSourceRecordsRequest {
         identity_id: identity.identity_id.clone(),
-        as_of: None,
     };
-    let mut services = calls.resolution();
-    let explained = services.explain_identity(calls.request(asked)).await?;
-    let explained = explained.into_inner();
+    let mut services = calls.stewardship();
+    let stated = services.list_source_records(calls.request(asked)).await?;
+    let stated = stated.into_inner().records;
+    let sinks = deliveries(calls, &identity.identity_id).await?;
     let identity = (explained.identity.as_ref()).ok_or_else(|| Status::internal("no identity"))?;
+    let group = graph::Group {
+        records: &identity.members,
+        pairs: &explained.pairs,
+    };
+    let page = address(&identity.identity_id);
     Ok(html! {
         article.wide {
             header.task-head {
@@ -65,22 +97,220 @@ async fn living(
                     code { (identity.identity_id) } " · version " (identity.version) " · " (texts::records(identity.members.len()))
                 }
             }
-            section { h2 { (texts::GOLDEN_RECORD) } (golden(identity, shown)) }
+            @if shown.is_masked() { (reveal(session, &page)) }
+            section {
+                h2 { (texts::GOLDEN_RECORD) }
+                @if explained.events.len() > 1 { (moments(&page, explained.events.len())) }
+                div #golden { (golden(identity, shown)) }
+            }
+            section { h2 { (texts::STATED) } (all_stated(identity, &stated, shown)) }
             section {
                 h2 { (texts::RECORDS) }
-                (members(identity, session))
+                (members(identity, session, shown))
             }
             @if !explained.pairs.is_empty() {
-                section { h2 { (texts::PAIRS) } (pairs(&explained.pairs, shown)) }
+                section { h2 { (texts::PAIRS) } (graph::of(&[group], None, shown)) (pairs(&explained.pairs, shown)) }
             }
+            @if !sinks.is_empty() { section { h2 { (texts::DELIVERIES) } (delivered(&sinks, shown)) } }
             section { h2 { (texts::TIMELINE) } (events(&explained.events, shown)) }
         }
     })
 }
 
+/// Where a viewer has the values shown, and says why.
+fn reveal(session: &Session, page: &str) -> Markup {
+    html! {
+        form.reveal method="post" action={ (page) "/reveal" } hx-post={ (page) "/reveal" } hx-target="#notice" hx-swap="innerHTML" {
+            (layout::csrf_field(session))
+            p.hint { (texts::MASKED) }
+            label.note { (texts::REVEAL_WHY) input type="text" name="note" maxlength="340" required autocomplete="off"; }
+            button type="submit" { (texts::REVEAL) }
+        }
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct Why {
+    note: String,
+}
+
+/// Shows the values of an identity to whoever sees them masked, for as long as the session lasts.
+pub(super) async fn revealed(
+    State(console): State<Console>,
+    Path(id): Path<String>,
+    form: Form<Why>,
+) -> Result<Response, Refused> {
+    let Form { session, fields } = form;
+    let calls = console.calls(&session);
+    let asked = v1::RevealIdentityRequest {
+        identity_id: id.clone(),
+        note: fields.note,
+    };
+    let mut services = calls.stewardship();
+    services.reveal_identity(calls.request(asked)).await?;
+    console.sessions.reveal(&session, id);
+    Ok([("hx-refresh", "true")].into_response())
+}
+
+/// A slider over the latest moments at which an identity changed.
+fn moments(page: &str, count: usize) -> Markup {
+    html! {
+        form.as-of hx-get={ (page) "/golden" } hx-trigger="input delay:50ms" hx-target="#golden" hx-sync="this:replace" {
+            label { (texts::AS_OF) " "
+                input type="range" name="step" min="1" max=(count) value=(count) step="1";
+            }
+        }
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct Step {
+    /// Of the latest events, oldest first, from 1.
+    step: usize,
+}
+
+/// The golden record as it was after one of the latest events.
+pub(super) async fn golden_at(
+    State(console): State<Console>,
+    session: Session,
+    Path(id): Path<String>,
+    Query(asked): Query<Step>,
+) -> Result<Markup, Refused> {
+    let shown = shown_to(&console, &session, &id);
+    let explained = explained(&console.calls(&session), &id).await?;
+    let event = asked.step.checked_sub(1);
+    let event = event.and_then(|at| explained.events.get(at));
+    let event = event.ok_or_else(|| Status::not_found("there is no such event"))?;
+    let identity = event.identity.as_ref();
+    let identity = identity.ok_or_else(|| Status::internal("an event without identity"))?;
+    Ok(html! {
+        p.facts {
+            span.kind { (texts::event(event.kind())) } " " (values::moment(event.occurred_at_ms))
+            " · version " (identity.version) " · " (texts::records(identity.members.len()))
+        }
+        (golden(identity, shown))
+    })
+}
+
+/// One value with the records that state it.
+struct Stated<'a> {
+    slot: &'a str,
+    attribute: Option<&'a v1::Attribute>,
+    stated_at_ms: i64,
+    records: Vec<Option<&'a v1::RecordKey>>,
+    survives: bool,
+}
+
+/// Every value that a source states, what survives before what does not.
+fn all_stated(identity: &v1::Identity, records: &[v1::SourceRecord], shown: Shown) -> Markup {
+    let mut all: Vec<Stated> = Vec::new();
+    for record in records {
+        for value in &record.values {
+            let attribute = value.attribute.as_ref();
+            let known = all
+                .iter_mut()
+                .find(|known| known.slot == value.slot && known.attribute == attribute);
+            if let Some(known) = known {
+                known.records.push(record.record.as_ref());
+                known.stated_at_ms = known.stated_at_ms.max(value.stated_at_ms);
+                continue;
+            }
+            let survives = |golden: &v1::SurvivingValue| {
+                golden.slot == value.slot && golden.attribute.as_ref() == attribute
+            };
+            all.push(Stated {
+                slot: &value.slot,
+                attribute,
+                stated_at_ms: value.stated_at_ms,
+                records: vec![record.record.as_ref()],
+                survives: identity.golden_record.iter().any(survives),
+            });
+        }
+    }
+    all.sort_by_key(|value| (value.slot, !value.survives, -value.stated_at_ms));
+    html! {
+        table.listing {
+            thead { tr { th scope="col" { "Attribute" } th scope="col" { "Value" } th scope="col" { "Stated by" } th scope="col" { "Last on" } th scope="col" { span.unseen { (texts::SURVIVES) } } } }
+            tbody {
+                @for (index, value) in all.iter().enumerate() {
+                    tr.loses[!value.survives] {
+                        @if index == 0 || all[index - 1].slot != value.slot {
+                            th scope="rowgroup" rowspan=(all[index..].iter().take_while(|other| other.slot == value.slot).count()) { (texts::slot(value.slot)) }
+                        }
+                        td { (shown.attribute(value.attribute)) }
+                        td { ul.chips { @for record in &value.records { li { (shown.record_key(*record)) } } } }
+                        td { (values::day(value.stated_at_ms)) }
+                        td { @if value.survives { span.state.good { (texts::SURVIVES) } } }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// How far a sink is, and what its consumer calls the person.
+struct SinkState {
+    delivery: v1::Delivery,
+    references: Vec<v1::CrossReference>,
+}
+
+async fn deliveries(calls: &Calls, id: &str) -> Result<Vec<SinkState>, Refused> {
+    let mut services = calls.operations();
+    let asked = v1::ListDeliveriesRequest {
+        identity_id: id.to_owned(),
+    };
+    let listed = services.list_deliveries(calls.request(asked)).await?;
+    let references = references(calls, id).await?;
+    let of_sink = |delivery: v1::Delivery| SinkState {
+        references: references
+            .iter()
+            .filter(|reference| reference.sink == delivery.sink)
+            .cloned()
+            .collect(),
+        delivery,
+    };
+    Ok(listed
+        .into_inner()
+        .deliveries
+        .into_iter()
+        .map(of_sink)
+        .collect())
+}
+
+/// What consumers call the person of an identity.
+pub(super) async fn references(
+    calls: &Calls,
+    id: &str,
+) -> Result<Vec<v1::CrossReference>, Refused> {
+    let asked = v1::ListCrossReferencesRequest {
+        identity_id: id.to_owned(),
+    };
+    let mut services = calls.operations();
+    let listed = services.list_cross_references(calls.request(asked)).await?;
+    Ok(listed.into_inner().references)
+}
+
+fn delivered(sinks: &[SinkState], shown: Shown) -> Markup {
+    html! {
+        table.listing {
+            thead { tr { th scope="col" { "Sink" } th scope="col" { "State" } th scope="col" { "Event" } th scope="col" { "Consumer's records" } th scope="col" { "Last problem" } } }
+            tbody {
+                @for SinkState { delivery, references } in sinks {
+                    tr {
+                        th scope="row" { a href="/console/sinks" { (delivery.sink) } }
+                        td { span.state.good[delivery.state() == DeliveryState::Delivered].bad[delivery.state() == DeliveryState::DeadLetter] { (texts::delivery_state(delivery.state())) } }
+                        td.number { @if delivery.sequence > 0 { (delivery.sequence) } }
+                        td { ul.chips { @for reference in references { li { (shown.text(&reference.consumer_record_id)) } } } }
+                        td { (delivery.last_error) }
+                    }
+                }
+            }
+        }
+    }
+}
+
 /// The records; whoever may decide can choose some to split off.
-fn members(identity: &v1::Identity, session: &Session) -> Markup {
-    let shown = Shown::to(session.caller.role());
+fn members(identity: &v1::Identity, session: &Session, shown: Shown) -> Markup {
     let is_divisible = session.caller.may(Right::Decide) && identity.members.len() > 1;
     let split = format!("{}/split", address(&identity.identity_id));
     html! {
@@ -150,7 +380,7 @@ fn pairs(pairs: &[v1::ExplainedPair], shown: Shown) -> Markup {
 }
 
 /// Events, the latest first.
-fn events(events: &[v1::IdentityEvent], shown: Shown) -> Markup {
+pub(super) fn events(events: &[v1::IdentityEvent], shown: Shown) -> Markup {
     html! {
         ol.timeline {
             @for event in events.iter().rev() {

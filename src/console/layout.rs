@@ -16,12 +16,14 @@ pub(super) enum Place {
     Queue,
     Search,
     Decisions,
+    Quality,
+    Model,
     Sinks,
     Sources,
     Audit,
 }
 
-const PLACES: [(Place, &str, &str, Right); 6] = [
+const PLACES: [(Place, &str, &str, Right); 8] = [
     (Place::Queue, "/console/queue", texts::QUEUE, Right::Read),
     (Place::Search, "/console/search", texts::SEARCH, Right::Read),
     (
@@ -30,6 +32,13 @@ const PLACES: [(Place, &str, &str, Right); 6] = [
         texts::DECISIONS,
         Right::Read,
     ),
+    (
+        Place::Quality,
+        "/console/quality",
+        texts::QUALITY,
+        Right::Read,
+    ),
+    (Place::Model, "/console/model", texts::MODEL, Right::Operate),
     (Place::Sinks, "/console/sinks", texts::SINKS, Right::Read),
     (
         Place::Sources,
@@ -50,6 +59,7 @@ fn head(title: &str) -> Markup {
             title { (title) " · Veridem" }
             link rel="icon" type="image/svg+xml" href=(assets::address("mark.svg"));
             link rel="stylesheet" href=(assets::address("console.css"));
+            link rel="stylesheet" href=(assets::address("charts.css"));
             script src=(assets::address("htmx.min.js")) defer {}
             script src=(assets::address("console.js")) defer {}
         }
@@ -127,9 +137,19 @@ pub(super) fn csrf_field(session: &Session) -> Markup {
     html! { input type="hidden" name="csrf_token" value=(session.csrf_token); }
 }
 
-/// Where one says why. Fewer letters than fit in the note's bytes, whatever the script.
-pub(super) fn note_field() -> Markup {
-    html! { label.note { (texts::NOTE) input type="text" name="note" maxlength="340" autocomplete="off"; } }
+/// Where one says why: one of the reasons, and a note. Fewer letters than fit in the note's bytes, whatever the script.
+pub(super) fn why_fields(reasons: &[String]) -> Markup {
+    html! {
+        @if !reasons.is_empty() {
+            label.note { (texts::WHY)
+                select name="reason" {
+                    option value="" { (texts::NO_REASON) }
+                    @for reason in reasons { option value=(reason) { (reason) } }
+                }
+            }
+        }
+        label.note { (texts::NOTE) input type="text" name="note" maxlength="340" autocomplete="off"; }
+    }
 }
 
 /// A message in the notice.

@@ -3,12 +3,17 @@
 
 mod assets;
 mod calls;
+mod concerned;
 mod decisions;
 mod difference;
 mod error;
+mod graph;
 mod identity;
 mod layout;
+mod model;
+mod neighbours;
 mod operations;
+mod quality;
 mod queue;
 mod regroup;
 mod request;
@@ -23,7 +28,7 @@ mod waterfall;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::Request;
+use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Redirect, Response};
@@ -75,9 +80,12 @@ pub fn router(
         .route("/queue/more", get(queue::more))
         .route("/tasks/{id}", get(task::show))
         .route("/tasks/{id}/preview", get(task::preview))
+        .route("/tasks/{id}/neighbours", get(neighbours::show))
         .route("/tasks/{id}/decision", post(task::decide))
         .route("/undo", post(task::undo))
         .route("/identities/{id}", get(identity::show))
+        .route("/identities/{id}/golden", get(identity::golden_at))
+        .route("/identities/{id}/reveal", post(identity::revealed))
         .route(
             "/identities/{id}/split/preview",
             post(regroup::preview_split),
@@ -88,6 +96,7 @@ pub fn router(
         .route("/search", get(search::show).post(search::results))
         .route("/decisions", get(decisions::show))
         .route("/decisions/{number}/undo", post(decisions::undo))
+        .route("/decisions/{number}/approval", post(decisions::approve))
         .route("/sinks", get(operations::sinks))
         .route("/sinks/{name}/dead-letters", get(operations::dead_letters))
         .route(
@@ -100,6 +109,19 @@ pub fn router(
         )
         .route("/sources", get(operations::sources))
         .route("/audit", get(operations::audit))
+        .route("/quality", get(quality::show))
+        .route("/quality/thresholds", get(quality::tried))
+        .route("/quality/labels.csv", get(quality::download))
+        .route("/model", get(model::show))
+        .route("/model/status", get(model::status))
+        .route(
+            "/model/preview",
+            post(model::preview).layer(DefaultBodyLimit::max(model::MAX_FORM_BYTES)),
+        )
+        .route(
+            "/model/activate",
+            post(model::activate).layer(DefaultBodyLimit::max(model::MAX_FORM_BYTES)),
+        )
         .fallback(|| std::future::ready(Refused::from(Status::not_found("there is no such page"))))
         .layer(middleware::from_fn_with_state(console.clone(), guard))
         .with_state(console);

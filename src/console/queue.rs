@@ -1,6 +1,7 @@
 //! The review queue: the tasks on one side, the one that is worked at on the other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::str::FromStr;
 
 use axum::extract::{Query, State};
 use maud::{Markup, html};
@@ -15,10 +16,12 @@ use super::layout::{self, Place};
 use super::session::Session;
 use super::values::Shown;
 use super::{Console, task, texts};
+use crate::clock;
 use crate::report::number;
 
 /// Tasks that are listed at once.
 const PAGE_SIZE: u32 = 40;
+const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
 
 /// Which tasks are listed, as the address says it.
 #[derive(Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -27,33 +30,54 @@ pub(super) struct Filter {
     /// "uncertain", "conflict", or empty.
     reason: String,
     source: String,
+    brand: String,
     from: String,
     to: String,
+    /// Waiting for so many days, at least.
+    days: String,
+    /// Of two identities with so many records together, at least.
+    records: String,
+}
+
+fn number_in<T: FromStr + Default>(field: &str, text: &str) -> Result<T, Refused> {
+    match text {
+        "" => Ok(T::default()),
+        text => text.parse().map_err(|_| {
+            Refused::from(Status::invalid_argument(format!(
+                "{field} must be a number"
+            )))
+        }),
+    }
+}
+
+/// A choice of a name, if one is made.
+fn chosen(name: &str) -> Vec<String> {
+    let chosen = Some(name.to_owned()).filter(|name| !name.is_empty());
+    chosen.into_iter().collect()
 }
 
 impl Filter {
     fn asked(&self) -> Result<v1::ListReviewTasksRequest, Refused> {
-        let probability = |field: &str, text: &str| match text {
-            "" => Ok(0.0),
-            text => text.parse().map_err(|_| {
-                Refused::from(Status::invalid_argument(format!(
-                    "{field} must be a number"
-                )))
-            }),
+        let days: u32 = number_in("waiting days", &self.days)?;
+        let opened_before_ms = match days {
+            0 => 0,
+            days => clock::now_ms() - i64::from(days) * DAY_MS,
         };
         let reason = match self.reason.as_str() {
             "uncertain" => ReviewReason::Uncertain,
             "conflict" => ReviewReason::Conflict,
             _ => ReviewReason::Unspecified,
         };
-        let source = Some(self.source.clone()).filter(|source| !source.is_empty());
         Ok(v1::ListReviewTasksRequest {
             page_size: PAGE_SIZE,
             include_identities: true,
             reason: reason.into(),
-            sources: source.into_iter().collect(),
-            min_probability: probability("from", &self.from)?,
-            max_probability: probability("to", &self.to)?,
+            sources: chosen(&self.source),
+            brands: chosen(&self.brand),
+            min_probability: number_in("from", &self.from)?,
+            max_probability: number_in("to", &self.to)?,
+            opened_before_ms,
+            min_records: number_in("records", &self.records)?,
             ..v1::ListReviewTasksRequest::default()
         })
     }
@@ -135,6 +159,13 @@ fn choices(filter: &Filter, sources: &[v1::Source]) -> Markup {
         ("uncertain", texts::reason(ReviewReason::Uncertain)),
         ("conflict", texts::reason(ReviewReason::Conflict)),
     ];
+    let brands: BTreeSet<&str> = sources.iter().map(|source| source.brand.as_str()).collect();
+    let brands: Vec<&str> = brands
+        .into_iter()
+        .filter(|brand| !brand.is_empty())
+        .collect();
+    let narrow = [&filter.from, &filter.to, &filter.days, &filter.records];
+    let is_narrow = narrow.into_iter().any(|text| !text.is_empty());
     html! {
         form.filter method="get" action="/console/queue" {
             label { span.unseen { (texts::REASON) }
@@ -148,8 +179,21 @@ fn choices(filter: &Filter, sources: &[v1::Source]) -> Markup {
                     }
                 }
             }
-            label { (texts::PROBABILITY_FROM) " " input type="number" name="from" min="0" max="1" step="any" value=(filter.from); }
-            label { (texts::PROBABILITY_TO) " " input type="number" name="to" min="0" max="1" step="any" value=(filter.to); }
+            @if !brands.is_empty() {
+                label { span.unseen { (texts::BRAND) }
+                    select name="brand" {
+                        option value="" { (texts::ANY_BRAND) }
+                        @for brand in brands { option value=(brand) selected[filter.brand == brand] { (brand) } }
+                    }
+                }
+            }
+            details open[is_narrow] {
+                summary { (texts::MORE_FILTERS) }
+                label { (texts::PROBABILITY_FROM) " " input type="number" name="from" min="0" max="1" step="any" value=(filter.from); }
+                label { (texts::PROBABILITY_TO) " " input type="number" name="to" min="0" max="1" step="any" value=(filter.to); }
+                label { (texts::WAITING_DAYS) " " input type="number" name="days" min="0" step="1" value=(filter.days); }
+                label { (texts::LEAST_RECORDS) " " input type="number" name="records" min="0" step="1" value=(filter.records); }
+            }
             button type="submit" { (texts::SHOW) }
         }
     }
@@ -191,16 +235,24 @@ pub(super) async fn next(
             return Ok(Some(wanted.to_owned()));
         }
     }
-    let asked = v1::ListReviewTasksRequest {
+    let mut asked = v1::ListReviewTasksRequest {
         page_size: 2,
         include_identities: false,
         leave_out_claimed: true,
         ..filter.asked()?
     };
-    let answer = services.list_review_tasks(calls.request(asked)).await?;
-    let tasks = answer.into_inner().review_tasks.into_iter();
-    let mut ids = tasks.map(|task| task.review_task_id);
-    Ok(ids.find(|other| other != decided))
+    // A page on which nothing fits the filter is not the last one.
+    loop {
+        let answer = services.list_review_tasks(calls.request(asked.clone()));
+        let answer = answer.await?.into_inner();
+        let tasks = answer.review_tasks.into_iter();
+        let mut ids = tasks.map(|task| task.review_task_id);
+        let found = ids.find(|other| other != decided);
+        if found.is_some() || answer.next_page_token.is_empty() {
+            return Ok(found);
+        }
+        asked.page_token = answer.next_page_token;
+    }
 }
 
 /// Who works at a task, where that is somebody else.
@@ -229,6 +281,7 @@ fn items(session: &Session, listed: &Listed, filter: &Filter, open: Option<&str>
                     }
                     span.facts {
                         (number::probability(task.match_probability)) " · " (texts::reason(task.reason()))
+                        " · " (texts::records(records_of(listed, task)))
                         " · " (source_of(task.left.as_ref())) "–" (source_of(task.right.as_ref()))
                         @if let Some(principal) = claimed_by { " · " span.claimed { (principal) } }
                     }
@@ -242,6 +295,13 @@ fn items(session: &Session, listed: &Listed, filter: &Filter, open: Option<&str>
             }
         }
     }
+}
+
+/// The records of both identities of a task.
+fn records_of(listed: &Listed, task: &v1::ReviewTask) -> usize {
+    let ids = [&task.left_identity_id, &task.right_identity_id];
+    let identities = ids.into_iter().filter_map(|id| listed.identities.get(id));
+    identities.map(|identity| identity.members.len()).sum()
 }
 
 fn source_of(key: Option<&v1::RecordKey>) -> &str {

@@ -8,11 +8,13 @@ use serde::Deserialize;
 use tonic::Status;
 use veridem_proto::v1;
 
+use super::calls::Calls;
+use super::decisions::awaits_approval;
 use super::error::Refused;
 use super::request::Form;
 use super::session::{Decided, Session, secret};
 use super::values::{self, Shown};
-use super::{Console, identity, layout, texts};
+use super::{Console, concerned, identity, layout, texts};
 
 /// Records that are chosen, with the identity's version as it was seen.
 #[derive(Deserialize)]
@@ -22,6 +24,8 @@ pub(super) struct Chosen {
     version: u64,
     #[serde(default)]
     idempotency_key: String,
+    #[serde(default)]
+    reason: String,
     #[serde(default)]
     note: String,
 }
@@ -47,6 +51,7 @@ fn split_of(id: &str, chosen: &Chosen, preview: bool) -> Result<v1::SplitIdentit
         identity_id: id.to_owned(),
         records: records.collect::<Result<_, _>>()?,
         call: Some(v1::StewardCall {
+            reason: chosen.reason.clone(),
             note: chosen.note.clone(),
             idempotency_key: chosen.idempotency_key.clone(),
             expected_versions: vec![v1::IdentityVersion {
@@ -76,7 +81,7 @@ pub(super) async fn preview_split(
         .await?;
     let outcome = answer.into_inner().outcome.unwrap_or_default();
     let address = format!("{}/split", identity::address(&id));
-    preview(&outcome, &session, &address, texts::SPLIT_OFF)
+    preview(&calls, &outcome, &session, &address, texts::SPLIT_OFF).await
 }
 
 pub(super) async fn split(
@@ -104,6 +109,8 @@ pub(super) struct Several {
     #[serde(default)]
     idempotency_key: String,
     #[serde(default)]
+    reason: String,
+    #[serde(default)]
     note: String,
 }
 
@@ -116,6 +123,7 @@ fn merge_of(chosen: &Several, preview: bool) -> Result<v1::MergeIdentitiesReques
             .map(|seen| seen.identity_id.clone())
             .collect(),
         call: Some(v1::StewardCall {
+            reason: chosen.reason.clone(),
             note: chosen.note.clone(),
             idempotency_key: chosen.idempotency_key.clone(),
             expected_versions: versions,
@@ -140,7 +148,7 @@ pub(super) async fn preview_merge(
         .merge_identities(calls.request(asked))
         .await?;
     let outcome = answer.into_inner().outcome.unwrap_or_default();
-    preview(&outcome, &session, "/console/merge", texts::MERGE)
+    preview(&calls, &outcome, &session, "/console/merge", texts::MERGE).await
 }
 
 pub(super) async fn merge(
@@ -183,7 +191,8 @@ fn done(
 }
 
 /// The identities as they would be, side by side, and what does it.
-fn preview(
+async fn preview(
+    calls: &Calls,
     outcome: &v1::StewardOutcome,
     session: &Session,
     address: &str,
@@ -191,7 +200,9 @@ fn preview(
 ) -> Result<Markup, Refused> {
     let shown = Shown::to(session.caller.role());
     let key = secret()?;
+    let reasons = calls.reasons().await?;
     Ok(html! {
+        @if awaits_approval(outcome) { p.hint { (texts::SOMEBODY_HAS_TO_AGREE) } }
         @if outcome.events.is_empty() { p.hint { (texts::NOTHING_CHANGES) } }
         h2 { (texts::WHAT_COMES_OF_IT) }
         div.become {
@@ -204,9 +215,10 @@ fn preview(
                 }
             }
         }
+        (concerned::of(calls, outcome, shown).await?)
         div.deed {
             input type="hidden" name="idempotency_key" value=(key);
-            (layout::note_field())
+            (layout::why_fields(&reasons))
             button.primary type="button" hx-post=(address) hx-include="closest form" hx-target="#notice" hx-swap="innerHTML" { (deed) }
         }
     })

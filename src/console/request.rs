@@ -34,6 +34,23 @@ impl FromRequestParts<Console> for Session {
     }
 }
 
+/// Fails unless a request carries its session's token, in a header or in its form.
+pub(super) fn check_token(
+    session: &Session,
+    headers: &HeaderMap,
+    in_form: &str,
+) -> Result<(), Refused> {
+    let sent = headers.get(CSRF_HEADER);
+    let token = sent.map_or(in_form.as_bytes(), |token| token.as_bytes());
+    match bool::from(token.ct_eq(session.csrf_token.as_bytes())) {
+        true => Ok(()),
+        false => {
+            let problem = "the page is of another session; load it again";
+            Err(Status::permission_denied(problem).into())
+        }
+    }
+}
+
 /// A form of one of our own pages.
 pub(super) struct Form<T> {
     pub(super) session: Session,
@@ -59,18 +76,14 @@ impl<T: DeserializeOwned> FromRequest<Console> for Form<T> {
     async fn from_request(request: Request, console: &Console) -> Result<Self, Refused> {
         let (mut parts, body) = request.into_parts();
         let session = Session::from_request_parts(&mut parts, console).await?;
-        let sent = parts.headers.get(CSRF_HEADER).cloned();
-        let request = Request::from_parts(parts, body);
+        let request = Request::from_parts(parts.clone(), body);
         let body = Bytes::from_request(request, console).await;
         let body = body.map_err(|_| Status::invalid_argument("the form is too large"))?;
-        let token = match &sent {
-            Some(token) => token.as_bytes().to_vec(),
-            None => read_form::<Token>(&body)?.csrf_token.into_bytes(),
+        let in_form = match parts.headers.contains_key(CSRF_HEADER) {
+            true => String::new(),
+            false => read_form::<Token>(&body)?.csrf_token,
         };
-        if !bool::from(token.ct_eq(session.csrf_token.as_bytes())) {
-            let problem = "the page is of another session; load it again";
-            return Err(Status::permission_denied(problem).into());
-        }
+        check_token(&session, &parts.headers, &in_form)?;
         let fields = read_form(&body)?;
         Ok(Self { session, fields })
     }

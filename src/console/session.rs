@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
@@ -46,6 +46,8 @@ struct Open {
     working_at: Option<String>,
     /// How the queue was narrowed down last.
     filter: Filter,
+    /// Identities whose values are shown though they are masked for the role.
+    revealed: FxHashSet<String>,
 }
 
 impl Open {
@@ -123,6 +125,7 @@ impl Sessions {
             decided: Vec::new(),
             working_at: None,
             filter: Filter::default(),
+            revealed: FxHashSet::default(),
         };
         open.insert(key, new);
         Ok(secret)
@@ -181,6 +184,16 @@ impl Sessions {
 
     pub(super) fn set_filter(&self, session: &Session, filter: Filter) {
         self.with(session, |open| open.filter = filter);
+    }
+
+    /// Whether the values of an identity are shown though they are masked for the role.
+    pub(super) fn is_revealed(&self, session: &Session, id: &str) -> bool {
+        let revealed = self.with(session, |open| open.revealed.contains(id));
+        revealed.unwrap_or_default()
+    }
+
+    pub(super) fn reveal(&self, session: &Session, id: String) {
+        self.with(session, |open| open.revealed.insert(id));
     }
 
     fn with<T>(&self, session: &Session, change: impl FnOnce(&mut Open) -> T) -> Option<T> {

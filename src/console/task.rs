@@ -10,12 +10,13 @@ use veridem_proto::v1;
 use veridem_proto::v1::StewardDecision;
 
 use super::calls::Calls;
+use super::decisions::awaits_approval;
 use super::error::Refused;
 use super::queue::Filter;
 use super::request::{Form, Nothing, wants_piece};
 use super::session::{Decided, Session, secret};
 use super::values::{self, Shown};
-use super::{Console, layout, queue, texts, waterfall};
+use super::{Console, concerned, layout, queue, texts, waterfall};
 use crate::api::Right;
 use crate::report::number;
 
@@ -54,8 +55,16 @@ pub(super) async fn pane(
     };
     let mut services = calls.stewardship();
     match services.get_review_task(calls.request(asked)).await {
-        Ok(answer) => content(session, &answer.into_inner(), may_decide),
-        Err(status) if status.code() == Code::NotFound => Ok(message(texts::TASK_GONE, "")),
+        Ok(answer) => {
+            let reasons = match may_decide {
+                true => calls.reasons().await?,
+                false => Vec::new(),
+            };
+            content(session, &answer.into_inner(), may_decide, &reasons)
+        }
+        Err(status) if status.code() == Code::NotFound => {
+            Ok(message(texts::TASK_CLOSED, status.message()))
+        }
         Err(status) => Err(status.into()),
     }
 }
@@ -103,6 +112,7 @@ fn content(
     session: &Session,
     answer: &v1::GetReviewTaskResponse,
     may_decide: bool,
+    reasons: &[String],
 ) -> Result<Markup, Refused> {
     let missing = || Status::internal("the answer lacks a part");
     let task = answer.review_task.as_ref().ok_or_else(missing)?;
@@ -145,10 +155,11 @@ fn content(
                 section.why { h2 { "What would change this" } p { (answer.why_not) } }
             }
             section.weights { h2 { "Weights" } (waterfall::of(explanation)) }
-            @if may_decide { (decisions(session, answer, id)?) }
+            @if may_decide { (decisions(session, answer, id, reasons)?) }
             @else if let Some(claim) = &task.claim {
                 @if claim.principal != session.caller.principal { p.claimed { (texts::works_at_it(&claim.principal)) } }
             }
+            div.around hx-get={ (address(id)) "/neighbours" } hx-target="this" hx-swap="innerHTML" hx-trigger="load delay:150ms" {}
         }
     })
 }
@@ -223,6 +234,7 @@ fn decisions(
     session: &Session,
     answer: &v1::GetReviewTaskResponse,
     id: &str,
+    reasons: &[String],
 ) -> Result<Markup, Refused> {
     let decide = format!("{}/decision", address(id));
     let identities = [&answer.left_identity, &answer.right_identity];
@@ -249,7 +261,7 @@ fn decisions(
                     }
                 }
             }
-            (layout::note_field())
+            (layout::why_fields(reasons))
             button.quiet type="button" data-skip data-key="s" aria-keyshortcuts="s" { (texts::SKIP) " " kbd { "s" } }
         }
     })
@@ -287,12 +299,15 @@ pub(super) async fn preview(
     let mut services = calls.stewardship();
     let answer = services.decide_review_task(calls.request(asked));
     let outcome = answer.await?.into_inner().outcome.unwrap_or_default();
-    Ok(outcome_of(&outcome, Shown::to(session.caller.role())))
+    let shown = Shown::to(session.caller.role());
+    let concerned = concerned::of(&calls, &outcome, shown).await?;
+    Ok(html! { (outcome_of(&outcome, shown)) (concerned) })
 }
 
 /// What becomes of which identities.
 pub(super) fn outcome_of(outcome: &v1::StewardOutcome, shown: Shown) -> Markup {
     html! {
+        @if awaits_approval(outcome) { p.hint { (texts::SOMEBODY_HAS_TO_AGREE) } }
         @if outcome.events.is_empty() { p { (texts::STAY_APART) } }
         @else {
             ul.outcome {
@@ -326,6 +341,8 @@ pub(super) struct Decision {
     version: Vec<String>,
     idempotency_key: String,
     #[serde(default)]
+    reason: String,
+    #[serde(default)]
     note: String,
     /// The task to show next.
     #[serde(default)]
@@ -346,6 +363,7 @@ pub(super) async fn decide(
         review_task_id: id.clone(),
         decision: decision.into(),
         call: Some(v1::StewardCall {
+            reason: fields.reason,
             note: fields.note,
             idempotency_key: fields.idempotency_key,
             expected_versions: versions.collect::<Result<_, _>>()?,
@@ -375,6 +393,7 @@ pub(super) async fn decide(
         div #notice hx-swap-oob="innerHTML" {
             p.notice {
                 (texts::decision(decision)) ". "
+                @if awaits_approval(&outcome) { (texts::AWAITS_APPROVAL) ". " }
                 button.quiet type="button" hx-post="/console/undo" hx-target="#notice" hx-swap="innerHTML" data-key="u" aria-keyshortcuts="u" {
                     (texts::UNDO) " " kbd { "u" }
                 }

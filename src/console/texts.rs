@@ -1,7 +1,8 @@
 //! What the console says, in one place.
 
 use veridem_proto::v1::{
-    IdentityEventKind, OverrideState, ReviewReason, StewardDecision, SurvivorshipCriterion,
+    DeliveryState, IdentityEventKind, ModelPhase, OverrideState, ReviewReason, StewardDecision,
+    SurvivorshipCriterion,
 };
 
 pub(super) const SIGN_IN: &str = "Sign in";
@@ -20,6 +21,8 @@ pub(super) const LINK_USED: &str = "That link was used already, or is of an earl
 pub(super) const QUEUE: &str = "Review queue";
 pub(super) const SEARCH: &str = "Search";
 pub(super) const DECISIONS: &str = "Decisions";
+pub(super) const QUALITY: &str = "Quality";
+pub(super) const MODEL: &str = "Model";
 pub(super) const SINKS: &str = "Sinks";
 pub(super) const SOURCES: &str = "Sources";
 pub(super) const AUDIT: &str = "Audit log";
@@ -31,8 +34,7 @@ pub(super) const NOTHING_TO_REVIEW_MORE: &str =
     "Every doubtful pair is decided. New ones come as signals do.";
 pub(super) const NOTHING_LISTED: &str =
     "What is left does not fit the filter, or others work at it.";
-pub(super) const TASK_GONE: &str =
-    "This task is settled: a decision or later evidence has answered it.";
+pub(super) const TASK_CLOSED: &str = "This task is settled";
 pub(super) const MORE: &str = "More";
 pub(super) const REASON: &str = "Reason";
 pub(super) const ANY_REASON: &str = "Any reason";
@@ -40,6 +42,11 @@ pub(super) const SOURCE: &str = "Source";
 pub(super) const ANY_SOURCE: &str = "Any source";
 pub(super) const PROBABILITY_FROM: &str = "Probability from";
 pub(super) const PROBABILITY_TO: &str = "to";
+pub(super) const ANY_BRAND: &str = "Any brand";
+pub(super) const BRAND: &str = "Brand";
+pub(super) const WAITING_DAYS: &str = "Waiting for days";
+pub(super) const LEAST_RECORDS: &str = "Records, at least";
+pub(super) const MORE_FILTERS: &str = "More filters";
 pub(super) const SHOW: &str = "Show";
 
 pub(super) const SAME_PERSON: &str = "Same person";
@@ -48,6 +55,15 @@ pub(super) const SKIP: &str = "Skip";
 pub(super) const UNDO: &str = "Undo";
 pub(super) const NOTHING_TO_UNDO: &str = "There is no decision of this session to take back.";
 pub(super) const NOTE: &str = "Note (in the audit log)";
+pub(super) const WHY: &str = "Reason";
+pub(super) const NO_REASON: &str = "none given";
+pub(super) const SOMEBODY_HAS_TO_AGREE: &str =
+    "This concerns so many records that somebody else has to agree before it counts.";
+pub(super) const AWAITS_APPROVAL: &str = "It counts once somebody else agrees";
+pub(super) const APPROVE: &str = "Agree";
+pub(super) const ALL_DECISIONS: &str = "All";
+pub(super) const AWAITING_APPROVAL: &str = "Waiting for somebody to agree";
+pub(super) const NOTHING_AWAITS: &str = "No decision waits for somebody to agree.";
 
 pub(super) const APART: &str = "apart from";
 pub(super) const NOTHING_DECIDED: &str = "No steward has decided anything yet.";
@@ -61,6 +77,18 @@ pub(super) const LIVES_ON: &str = "What lives on";
 pub(super) const NOTHING_LIVES_ON: &str =
     "Nothing: its person was erased, or its records are gone.";
 pub(super) const LINEAGE: &str = "Steps";
+pub(super) const AS_OF: &str = "As it was after event";
+pub(super) const STATED: &str = "What its sources state";
+pub(super) const SURVIVES: &str = "survives";
+pub(super) const DELIVERIES: &str = "Deliveries";
+pub(super) const REVEAL: &str = "Show values";
+pub(super) const REVEAL_WHY: &str = "Why they have to be seen (in the audit log)";
+pub(super) const MASKED: &str = "Values are masked for viewers.";
+pub(super) const TOO_MANY_TO_DRAW: &str = "Too many records to draw; the table below has them.";
+pub(super) const CONSUMERS_CALL_THEM: &str = "Known downstream as";
+pub(super) const ACCOUNTS: &str = "Accounts and consents";
+pub(super) const NEIGHBOURS: &str = "Neighbours";
+pub(super) const HISTORY: &str = "History of both";
 
 pub(super) const CHOOSE: &str = "Choose";
 pub(super) const CHOOSE_TO_SPLIT: &str = "Choose the records of another person to split them off.";
@@ -74,6 +102,21 @@ pub(super) const NOTHING_CHANGES: &str = "Identities stay as they are.";
 
 pub(super) const SEARCH_FOR: &str = "Name, e-mail, phone or number";
 pub(super) const NOTHING_FOUND: &str = "Nobody is found.";
+
+pub(super) const NO_LABELS: &str = "No steward has decided on a pair yet: what is decided in the queue stands here, held against the model.";
+pub(super) const LABELS_ARE_DOUBTFUL: &str = "Most of these pairs were decided because they were in doubt: among all pairs the model is right more often than here.";
+pub(super) const THRESHOLDS: &str = "Thresholds tried on what was decided";
+pub(super) const TRY_THRESHOLD: &str = "Try a match threshold";
+pub(super) const LABELS: &str = "Labels";
+pub(super) const DOWNLOAD_LABELS: &str = "Download as CSV";
+pub(super) const TRAIN_WITH_LABELS: &str = "for `veridem train --labels`.";
+pub(super) const ANOTHER_MODEL: &str = "Another model";
+pub(super) const MODEL_FILE: &str = "Model (JSON)";
+pub(super) const RULES_FILE: &str = "Rules (TOML)";
+pub(super) const PREVIEW: &str = "Preview";
+pub(super) const ACTIVATE: &str = "Put in force";
+pub(super) const REALLY_ACTIVATE: &str = "Identities are decided anew under this model, and events tell it to every consumer. Put it in force?";
+pub(super) const ACTIVATION_BEGUN: &str = "It is being put in force:";
 
 pub(super) const NO_SINKS: &str = "No sink is configured: identity events go nowhere.";
 pub(super) const UP: &str = "up";
@@ -145,8 +188,59 @@ pub(super) fn override_state(state: OverrideState) -> &'static str {
         OverrideState::Superseded => "superseded",
         OverrideState::Contradicted => "contradicted",
         OverrideState::Undone => "undone",
+        OverrideState::AwaitsApproval => "waits for somebody to agree",
         OverrideState::Unspecified => "",
     }
+}
+
+pub(super) fn delivery_state(state: DeliveryState) -> &'static str {
+    match state {
+        DeliveryState::Delivered => "delivered",
+        DeliveryState::Waiting => "waiting",
+        DeliveryState::Retrying => "tried again",
+        DeliveryState::DeadLetter => "given up",
+        DeliveryState::LeftOut => "not wanted",
+        DeliveryState::Unspecified => "",
+    }
+}
+
+/// What a graph shows, in words.
+pub(super) fn graph(nodes: usize, edges: usize, weak: usize) -> String {
+    let pairs = match edges {
+        1 => "1 pair".to_owned(),
+        edges => format!("{edges} pairs"),
+    };
+    let nodes = records(nodes);
+    match weak {
+        0 => format!("{nodes}, {pairs}"),
+        1 => format!("{nodes}, {pairs}; 1 weak pair alone holds two parts together"),
+        weak => format!("{nodes}, {pairs}; {weak} weak pairs alone hold parts together"),
+    }
+}
+
+pub(super) fn weight_of(weight: &str, is_weak: bool) -> String {
+    match is_weak {
+        true => format!("weight {weight}, alone holds two parts together"),
+        false => format!("weight {weight}"),
+    }
+}
+
+pub(super) fn model_phase(phase: ModelPhase) -> &'static str {
+    match phase {
+        ModelPhase::Weighing => "weighing pairs",
+        ModelPhase::Deciding => "deciding identities",
+        ModelPhase::Removing => "removing what the old model has left",
+        ModelPhase::Done => "in force",
+        ModelPhase::Refused => "refused: it would have changed too much",
+        ModelPhase::Unspecified => "",
+    }
+}
+
+pub(super) fn labels(all: usize, matches: usize, agreed: usize) -> String {
+    format!(
+        "{all} pairs decided by stewards: {matches} the same person, {} different persons. The model in force would have decided {agreed} of them by itself, the same way.",
+        all - matches
+    )
 }
 
 pub(super) fn works_at_it(principal: &str) -> String {

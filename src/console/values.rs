@@ -26,6 +26,15 @@ impl Shown {
         }
     }
 
+    /// For somebody who had the values revealed.
+    pub(super) fn unmasked() -> Self {
+        Self { is_masked: false }
+    }
+
+    pub(super) fn is_masked(self) -> bool {
+        self.is_masked
+    }
+
     /// A text of a person.
     pub(super) fn text(self, text: &str) -> String {
         match text.chars().next() {

@@ -7,7 +7,7 @@ use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 use veridem_matchers::block::BlockingKey;
 
-use super::{CandidateIndex, IndexDocument, IndexError, Indexes, relevance};
+use super::{CandidateIndex, IndexDocument, IndexError, Indexes};
 use crate::store::{Generation, RecordNumber, Tenant};
 
 /// Documents with the numbers of the changes that made them, and their postings.
@@ -58,7 +58,7 @@ impl Documents {
         let relevant = self
             .documents
             .iter()
-            .map(|(number, (_, document))| (*number, relevance(query, &document.words)));
+            .map(|(number, (_, document))| (*number, document.words.relevance(query)));
         relevant.filter(|(_, relevance)| *relevance > 0.0)
     }
 

@@ -5,45 +5,147 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
-use tantivy::collector::DocSetCollector;
+use rustc_hash::FxHashMap;
 use tantivy::columnar::Column;
 use tantivy::directory::MmapDirectory;
 use tantivy::fastfield::AliveBitSet;
 use tantivy::merge_policy::LogMergePolicy;
-use tantivy::query::{BooleanQuery, FuzzyTermQuery, Occur, Query, TermQuery};
+use tantivy::postings::TermInfo;
 use tantivy::schema::{
     FAST, Field, INDEXED, IndexRecordOption, NumericOptions, Schema, TextFieldIndexing, TextOptions,
 };
 use tantivy::{
-    DocSet, Index, IndexReader, IndexWriter, InvertedIndexReader, ReloadPolicy, Searcher,
+    DocId, DocSet, Index, IndexReader, IndexWriter, InvertedIndexReader, ReloadPolicy, Searcher,
     TERMINATED, TantivyDocument, Term,
 };
 use veridem_matchers::block::BlockingKey;
 
 use super::memory_index::{Documents, best};
-use super::{CandidateIndex, IndexDocument, IndexError, Indexes, forgiven_edits, relevance};
+use super::search::{Forgiving, MIN_PREFIX, similarity};
+use super::{CandidateIndex, IndexDocument, IndexError, Indexes};
 use crate::store::{Generation, RecordNumber, Tenant};
 
 /// Memory that tantivy may fill before it writes a segment.
 const WRITER_MEMORY_BYTES: usize = 32 << 20;
 /// Documents that the overlay forgets while others wait for it.
 const FORGOTTEN_AT_ONCE: usize = 64;
-/// Records that a query's words may bring before they are ranked.
-const MAX_SEARCH_CANDIDATES: usize = 2_000;
+/// Words of a dictionary that are looked at for one word of a query, and those of them that are followed: the best.
+const MAX_TERMS_READ: usize = 20_000;
+const MAX_TERMS: usize = 64;
+/// Records of a segment that one word of a query may bring.
+const MAX_SEARCH_CANDIDATES: usize = 100_000;
+/// Letters from which on a word of a query is looked for among e-mail addresses and numbers, and from which on misspelt.
+const MIN_CODE: usize = 4;
+const MIN_MISSPELT_CODE: usize = 6;
 
 #[derive(Clone, Copy)]
 struct Fields {
     number: Field,
     key: Field,
-    word: Field,
-    words: Field,
+    name: Field,
+    code: Field,
 }
 
 /// A segment's parts, opened once: opening a column reads all of its blocks.
 struct Segment {
     keys: Arc<InvertedIndexReader>,
+    names: Arc<InvertedIndexReader>,
+    codes: Arc<InvertedIndexReader>,
     numbers: Column<u64>,
     living: Option<AliveBitSet>,
+}
+
+/// The documents of a segment that answer a word of a query, or all of them, with how well.
+type Answering = FxHashMap<DocId, f64>;
+
+/// The words of a dictionary that answer a word of a query, the best first; of equally good ones the most frequent.
+fn answering_terms(
+    dictionary: &InvertedIndexReader,
+    wanted: &str,
+    automaton: Forgiving,
+) -> Result<Vec<(f64, TermInfo)>, IndexError> {
+    let terms = dictionary.terms().search(automaton);
+    let mut terms = terms.into_stream().map_err(failed)?;
+    let mut found = Vec::new();
+    let mut read = 0;
+    while read < MAX_TERMS_READ && terms.advance() {
+        read += 1;
+        let word = std::str::from_utf8(terms.key()).unwrap_or_default();
+        let similarity = similarity(wanted, word);
+        if similarity > 0.0 {
+            found.push((similarity, terms.value().clone()));
+        }
+    }
+    found.sort_by(|(left, one), (right, other)| {
+        (right.total_cmp(left)).then(other.doc_freq.cmp(&one.doc_freq))
+    });
+    found.truncate(MAX_TERMS);
+    Ok(found)
+}
+
+impl Segment {
+    fn is_alive(&self, document: DocId) -> bool {
+        let living = self.living.as_ref();
+        living.is_none_or(|living| living.is_alive(document))
+    }
+
+    /// The documents that answer a word of a query.
+    fn answering(&self, wanted: &str) -> Result<Answering, IndexError> {
+        let mut terms = Vec::new();
+        let mut add = |dictionary, beginnings| {
+            let automaton = Forgiving::new(wanted, beginnings);
+            let found = answering_terms(dictionary, wanted, automaton)?;
+            terms.extend(
+                found
+                    .into_iter()
+                    .map(|(value, term)| (value, term, dictionary)),
+            );
+            Ok::<_, IndexError>(())
+        };
+        add(&self.names, wanted.len() >= MIN_PREFIX)?;
+        if wanted.len() >= MIN_CODE {
+            add(&self.codes, wanted.len() < MIN_MISSPELT_CODE)?;
+        }
+        terms.sort_by(|(left, ..), (right, ..)| right.total_cmp(left));
+        let mut found = Answering::default();
+        for (similarity, term, dictionary) in terms {
+            let postings = dictionary.read_postings_from_terminfo(&term, IndexRecordOption::Basic);
+            let mut postings = postings.map_err(failed)?;
+            let mut document = postings.doc();
+            while document != TERMINATED && found.len() < MAX_SEARCH_CANDIDATES {
+                if self.is_alive(document) {
+                    // The best word of a document counts: they come best first.
+                    found.entry(document).or_insert(similarity);
+                }
+                document = postings.advance();
+            }
+        }
+        Ok(found)
+    }
+
+    /// The documents that answer every word of a query.
+    fn search(&self, query: &[String]) -> Result<Answering, IndexError> {
+        let mut all: Option<Answering> = None;
+        for wanted in query {
+            let found = self.answering(wanted)?;
+            let both = match all {
+                None => found,
+                Some(mut before) => {
+                    before.retain(|document, sum| {
+                        let similarity = found.get(document);
+                        *sum += similarity.copied().unwrap_or_default();
+                        similarity.is_some()
+                    });
+                    before
+                }
+            };
+            if both.is_empty() {
+                return Ok(both);
+            }
+            all = Some(both);
+        }
+        Ok(all.unwrap_or_default())
+    }
 }
 
 struct State {
@@ -110,11 +212,12 @@ fn schema() -> (Schema, Fields) {
         .set_tokenizer("raw")
         .set_index_option(IndexRecordOption::Basic)
         .set_fieldnorms(false);
+    let text = TextOptions::default().set_indexing_options(raw);
     let fields = Fields {
         number: builder.add_u64_field("number", FAST | INDEXED),
         key: builder.add_u64_field("key", NumericOptions::default().set_indexed()),
-        word: builder.add_text_field("word", TextOptions::default().set_indexing_options(raw)),
-        words: builder.add_text_field("words", tantivy::schema::STORED),
+        name: builder.add_text_field("name", text.clone()),
+        code: builder.add_text_field("code", text),
     };
     (builder.build(), fields)
 }
@@ -125,6 +228,8 @@ fn segments(searcher: &Searcher, fields: Fields) -> Result<Vec<Segment>, IndexEr
         .map(|reader| {
             Ok(Segment {
                 keys: reader.inverted_index(fields.key).map_err(failed)?,
+                names: reader.inverted_index(fields.name).map_err(failed)?,
+                codes: reader.inverted_index(fields.code).map_err(failed)?,
                 numbers: reader.fast_fields().u64("number").map_err(failed)?,
                 living: reader.alive_bitset().cloned(),
             })
@@ -199,10 +304,12 @@ impl TantivyIndex {
         for key in &document.keys {
             indexed.add_u64(self.fields.key, *key);
         }
-        for word in &document.words {
-            indexed.add_text(self.fields.word, word);
+        for name in &document.words.names {
+            indexed.add_text(self.fields.name, name);
         }
-        indexed.add_text(self.fields.words, document.words.join("\n"));
+        for code in &document.words.codes {
+            indexed.add_text(self.fields.code, code);
+        }
         writer.add_document(indexed).map_err(failed)?;
         Ok(())
     }
@@ -234,20 +341,6 @@ impl TantivyIndex {
         }
         Ok(())
     }
-
-    fn query(&self, words: &[String]) -> Box<dyn Query> {
-        let clauses = words.iter().map(|word| {
-            let term = Term::from_field_text(self.fields.word, word);
-            let distance = forgiven_edits(word) as u8;
-            let query: Box<dyn Query> = if distance == 0 {
-                Box::new(TermQuery::new(term, IndexRecordOption::Basic))
-            } else {
-                Box::new(FuzzyTermQuery::new(term, distance, true))
-            };
-            (Occur::Must, query)
-        });
-        Box::new(BooleanQuery::new(clauses.collect()))
-    }
 }
 
 impl CandidateIndex for TantivyIndex {
@@ -265,8 +358,7 @@ impl CandidateIndex for TantivyIndex {
             };
             let mut document = postings.doc();
             while document != TERMINATED && found.len() < limit {
-                let living = segment.living.as_ref();
-                if living.is_none_or(|living| living.is_alive(document))
+                if segment.is_alive(document)
                     && let Some(number) = segment.numbers.first(document)
                     && !state.overlay.contains(number)
                 {
@@ -281,30 +373,14 @@ impl CandidateIndex for TantivyIndex {
     fn search(&self, query: &[String], limit: usize) -> Result<Vec<RecordNumber>, IndexError> {
         let state = self.state.read();
         let mut found: Vec<(RecordNumber, f64)> = state.overlay.search(query).collect();
-        let addresses = state
-            .searcher
-            .search(&self.query(query), &DocSetCollector)
-            .map_err(failed)?;
-        for address in addresses.into_iter().take(MAX_SEARCH_CANDIDATES) {
-            let Some(number) = state.segments[address.segment_ord as usize]
-                .numbers
-                .first(address.doc_id)
-                .filter(|number| !state.overlay.contains(*number))
-            else {
-                continue;
-            };
-            let document: TantivyDocument = state.searcher.doc(address).map_err(failed)?;
-            let words = tantivy::schema::Value::as_str(
-                &document
-                    .get_first(self.fields.words)
-                    .ok_or_else(|| failed("a document without words"))?,
-            )
-            .unwrap_or_default()
-            .to_owned();
-            let words: Vec<String> = words.split('\n').map(str::to_owned).collect();
-            found.push((number, relevance(query, &words)));
+        for segment in &state.segments {
+            let answering = segment.search(query)?;
+            found.extend(answering.into_iter().filter_map(|(document, sum)| {
+                let number = segment.numbers.first(document)?;
+                let is_newer = state.overlay.contains(number);
+                (!is_newer).then_some((number, sum / query.len() as f64))
+            }));
         }
-        found.retain(|(_, relevance)| *relevance > 0.0);
         Ok(best(found, limit))
     }
 

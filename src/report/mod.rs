@@ -14,11 +14,11 @@
 //! megabyte a report and would show nothing where scripts are blocked, as they are in most mail programs.
 
 mod blocking;
-mod calibration;
+pub(crate) mod calibration;
 pub(crate) mod chart;
 mod examples;
 mod identities;
-mod model;
+pub(crate) mod model;
 pub(crate) mod number;
 mod pairs;
 mod summary;
@@ -28,6 +28,9 @@ mod tests;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use veridem_matchers::block::{BlockingRecall, RuleStatistics};
 use veridem_matchers::{Decision, Model, PairExplanation};
+
+/// The style of charts and of the tables that go with them, within an element of the class `charts`.
+pub(crate) const CHARTS_STYLE: &str = include_str!("charts.css");
 
 /// Everything that a report shows.
 #[derive(Clone, Copy, Debug)]
@@ -100,9 +103,9 @@ pub fn render(input: &ReportInput<'_>) -> String {
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
                 title { (title_of(input)) " · Veridem dedupe report" }
-                style { (PreEscaped(include_str!("style.css"))) }
+                style { (PreEscaped(include_str!("style.css"))) (PreEscaped(CHARTS_STYLE)) }
             }
-            body {
+            body.charts {
                 a.skip href="#content" { "Skip to the charts" }
                 (summary::header(input))
                 main #content {

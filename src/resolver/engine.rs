@@ -17,12 +17,12 @@ use super::matcher::Matcher;
 use super::overrides::Overrides;
 use super::prepare::Prepared;
 use super::signal::Signal;
-use super::tasks::{OpenTasks, record_pair};
+use super::tasks::{OpenTask, OpenTasks, TaskChange, record_pair};
 use super::touched::{Touch, Touched};
 use crate::index::{CandidateIndex, IndexDocument, IndexError, Indexes};
 use crate::store::{
     Cause, Generation, IdentityId, ModelPhase, RecordNumber, SignalReceipt, Store, StoreError,
-    Tenant, Write,
+    StoredModel, Tenant, Write,
 };
 
 /// What one tenant needs in memory, of one generation.
@@ -186,6 +186,11 @@ impl Engine {
         Ok(self.tenant(tenant)?.is_deciding())
     }
 
+    /// The model with its rules that decides in a tenant.
+    pub fn model_in_force(&self, tenant: &Tenant) -> Result<StoredModel, EngineError> {
+        Ok(self.tenant(tenant)?.matcher.stored())
+    }
+
     pub(super) fn tenant(&self, tenant: &Tenant) -> Result<Arc<TenantState>, EngineError> {
         if let Some(state) = self.tenants.read().get(tenant) {
             return Ok(state.clone());
@@ -248,8 +253,9 @@ impl Engine {
             let batch = self.store.overrides(tenant, after, BATCH)?;
             let Some(last) = batch.last() else { break };
             after = last.number;
-            let in_force = batch.iter().filter(|value| value.undone.is_none());
-            in_force.for_each(|value| overrides.add(value));
+            for value in &batch {
+                overrides.set(value);
+            }
         }
         let mut open_tasks = OpenTasks::default();
         let mut after = None;
@@ -259,7 +265,7 @@ impl Engine {
             after = Some(last.clone());
             for (_, task) in &tasks {
                 let pair = record_pair(task.records.0, task.records.1);
-                open_tasks.set(pair, Some(task.score));
+                open_tasks.set(pair, TaskChange::Open(OpenTask::of(task)));
             }
         }
         Ok(SharedState {

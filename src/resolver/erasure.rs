@@ -11,8 +11,8 @@ use super::change::Change;
 use super::engine::Engine;
 use super::error::EngineError;
 use crate::store::{
-    Cause, Ended, IdentityId, QuarantineContent, RecordNumber, StoredErasure, StoredEvent,
-    StoredIdentity, StoredOverride, Tenant, Write,
+    Approval, Cause, Ended, IdentityId, QuarantineContent, RecordNumber, StoredErasure,
+    StoredEvent, StoredIdentity, StoredOverride, Tenant, Write,
 };
 
 /// Entries read at once.
@@ -295,6 +295,9 @@ fn erase_word(value: &mut StoredOverride, records: &[RecordNumber]) -> bool {
     }
     if names_one {
         value.note.clear();
+        if let Approval::Given { note, .. } = &mut value.approval {
+            note.clear();
+        }
         if let Some(undone) = &mut value.undone {
             undone.note.clear();
         }

@@ -38,6 +38,9 @@ pub enum EngineError {
         /// Why not.
         problem: &'static str,
     },
+    /// The review task has closed since the caller saw it.
+    #[error("the task is closed: {0}")]
+    Closed(&'static str),
     /// Somebody else works at the review task.
     #[error("{} works at the task", .0.principal)]
     Claimed(Claim),
@@ -73,6 +76,7 @@ impl EngineError {
             | Self::NotFound { .. }
             | Self::Stale
             | Self::Refused { .. }
+            | Self::Closed(_)
             | Self::Claimed(_)
             | Self::Quarantined { .. } => false,
             Self::Overloaded

@@ -18,11 +18,11 @@ use super::fold::Fold;
 use super::identities::new_identity_id;
 use super::records::Records;
 use super::signal::{Signal, SignalKind};
-use super::tasks::review_task;
+use super::tasks::{OpenTask, review_task};
 use crate::index::{IndexDocument, IndexError};
 use crate::store::{
     Cause, Counters, EventKind, Generation, IdentityId, RecordNumber, StoreError, StoredEvent,
-    StoredFold, StoredIdentity, StoredRecord, Tenant, Write,
+    StoredFold, StoredIdentity, StoredRecord, Tenant, Write, impact_of,
 };
 
 /// Identities that one commit writes.
@@ -304,6 +304,11 @@ impl<'a> Load<'a> {
         }
         let mut pairs: Vec<&ScoredPair> = strongest.into_values().collect();
         pairs.sort_unstable_by_key(|pair| (pair.left, pair.right));
+        let mut sizes: FxHashMap<IdentityId, usize> = FxHashMap::default();
+        for identity in &self.identities {
+            *sizes.entry(*identity).or_default() += 1;
+        }
+        let records_of = |row: u32| sizes[&self.identities[row as usize]];
         for pairs in pairs.chunks(IDENTITIES_AT_ONCE) {
             let tasks = pairs.iter().map(|pair| {
                 let side = |row: u32| {
@@ -311,7 +316,12 @@ impl<'a> Load<'a> {
                     let key = RecordKey::new(source, record_id);
                     (key, number_of(row as usize))
                 };
-                Write::OpenTask(review_task(side(pair.left), side(pair.right), pair.score))
+                let open = OpenTask {
+                    score: pair.score,
+                    impact: impact_of(records_of(pair.left) + records_of(pair.right)),
+                    opened_at_ms: self.now_ms,
+                };
+                Write::OpenTask(review_task(side(pair.left), side(pair.right), open))
             });
             self.commit(tasks.collect())?;
         }

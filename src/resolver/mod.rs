@@ -3,7 +3,7 @@
 //! - [`Signal`], [`Fold`]: what comes in, and what a source's signals add up to
 //! - [`Engine`]: the online engine; [`Ingest`]: its one writer; `prepare`, `touched`: what is made ready before it
 //! - `change`, `identities`, `tasks`: what follows from one signal or override
-//! - `steward`, `overrides`: what stewards decide; `erasure`: persons that are erased; `model_change`: another model on a live store
+//! - `queue`: what waits for stewards; `steward`, `overrides`, `decided`: what they decide; `erasure`: persons that are erased; `model_change`: another model on a live store
 //! - `read`: questions to the engine
 //! - [`resolve_records`]: the bulk job, over the same functions of `veridem_matchers`
 
@@ -11,6 +11,7 @@ mod audit;
 mod bulk;
 mod change;
 mod components;
+mod decided;
 mod engine;
 mod erasure;
 mod error;
@@ -39,6 +40,7 @@ pub use bulk::{
     Abandoned, BulkOptions, BulkResult, Comparables, STAGES, ScoredPair, bulk_identity_id,
     golden_record_of_rows, prepare, resolve_records, trained_model,
 };
+pub use decided::DecidedPair;
 pub use engine::{Ack, Engine};
 pub use erasure::Erasure;
 pub use error::EngineError;

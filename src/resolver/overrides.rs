@@ -1,11 +1,12 @@
 //! Stewards' overrides in force, as deciding asks for them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use rustc_hash::FxHashMap;
 use veridem_matchers::cluster::Link;
 
-use crate::store::{RecordNumber, StoredOverride};
+use crate::store::{Approval, RecordNumber, StoredOverride};
 
 /// Where a record stands in an override.
 #[derive(Clone, Copy)]
@@ -14,16 +15,46 @@ struct Place {
     group: usize,
 }
 
-/// The overrides of a tenant that are not undone.
+/// The overrides of a tenant that are in force.
 #[derive(Clone, Default)]
 pub(super) struct Overrides {
     groups: FxHashMap<u64, Vec<Vec<RecordNumber>>>,
     /// The places of each record, the latest override last.
     places: FxHashMap<RecordNumber, Vec<Place>>,
+    /// The records of those on which somebody else has to agree first.
+    awaited: BTreeMap<u64, Vec<RecordNumber>>,
 }
 
 impl Overrides {
-    pub(super) fn add(&mut self, value: &StoredOverride) {
+    /// Takes an override as it is now; whether that changes what is in force.
+    pub(super) fn set(&mut self, value: &StoredOverride) -> bool {
+        self.awaited.remove(&value.number);
+        if value.undone.is_none() && value.approval == Approval::Awaited {
+            let records = value.records().map(|(_, number)| *number);
+            self.awaited.insert(value.number, records.collect());
+        }
+        let (was, is) = (self.groups.contains_key(&value.number), value.is_in_force());
+        match (was, is) {
+            (false, true) => self.add(value),
+            (true, false) => self.remove(value.number),
+            _ => {}
+        }
+        was != is
+    }
+
+    /// Whether somebody has to agree to what was said of two records.
+    pub(super) fn is_awaited(&self, one: RecordNumber, other: RecordNumber) -> bool {
+        let mut awaited = self.awaited.values();
+        awaited.any(|records| records.contains(&one) && records.contains(&other))
+    }
+
+    /// The numbers of those on which somebody has to agree, after one.
+    pub(super) fn awaited(&self, after: u64) -> impl Iterator<Item = u64> {
+        let following = (Bound::Excluded(after), Bound::Unbounded);
+        self.awaited.range(following).map(|(number, _)| *number)
+    }
+
+    fn add(&mut self, value: &StoredOverride) {
         let groups: Vec<Vec<RecordNumber>> = value
             .groups
             .iter()
@@ -43,7 +74,7 @@ impl Overrides {
         self.groups.insert(value.number, groups);
     }
 
-    pub(super) fn remove(&mut self, number: u64) {
+    fn remove(&mut self, number: u64) {
         for record in self.groups.remove(&number).into_iter().flatten().flatten() {
             if let Some(places) = self.places.get_mut(&record) {
                 places.retain(|place| place.number != number);

@@ -5,13 +5,15 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
+use veridem_matchers::cluster::Link;
 use veridem_matchers::normalise::normalised_text;
 use veridem_matchers::{Attribute, RecordKey};
 
 use super::engine::Engine;
 use super::error::EngineError;
 use super::read::MatchAnswer;
-use crate::store::{IdentityId, ReviewReason, StoredIdentity, StoredReviewTask, Tenant};
+use super::tasks::RecordPair;
+use crate::store::{IdentityId, ReviewReason, StoredIdentity, StoredReviewTask, Tenant, impact_of};
 
 /// How long a claim holds without being renewed, milliseconds.
 const CLAIM_MS: i64 = 5 * 60 * 1_000;
@@ -19,6 +21,8 @@ const CLAIM_MS: i64 = 5 * 60 * 1_000;
 const MAX_CLAIMS: usize = 100;
 /// Tasks read for one page at most: where few fit, the rest is for the next page.
 const MAX_READ: usize = 10_000;
+/// Records of one identity that are shown at once.
+const MAX_SOURCE_RECORDS: usize = 1_000;
 /// Tasks read at once, at least and at most.
 const BATCH: std::ops::RangeInclusive<usize> = 100..=500;
 
@@ -107,7 +111,7 @@ impl Claims {
     }
 }
 
-/// Which tasks are wanted.
+/// Which tasks are wanted; the default: all.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TaskFilter {
     /// Those that wait for this reason; none: for any.
@@ -118,6 +122,10 @@ pub struct TaskFilter {
     pub min_probability: f64,
     /// Those of at most this match probability; none: of any.
     pub max_probability: Option<f64>,
+    /// Those that wait since this time or before, milliseconds since the Unix epoch; none: since any.
+    pub opened_before_ms: Option<i64>,
+    /// Those whose two identities have at least so many records together.
+    pub min_records: usize,
 }
 
 impl TaskFilter {
@@ -128,13 +136,16 @@ impl TaskFilter {
             && (self.sources.is_empty() || self.sources.iter().any(is_of))
             && probability >= self.min_probability
             && self.max_probability.is_none_or(|most| probability <= most)
+            && (self.opened_before_ms).is_none_or(|latest| task.opened_at_ms <= latest)
+            // The exact number is not less than the impact tells; who asks for it looks at the identities.
+            && task.impact >= impact_of(self.min_records)
     }
 }
 
 /// Some of the tasks that wait.
 #[derive(Debug)]
 pub struct TaskPage {
-    /// The tasks, strongest first.
+    /// The tasks, in the order of [`StoredReviewTask::priority`].
     pub tasks: Vec<StoredReviewTask>,
     /// The place to go on from; none on the last page.
     pub next: Option<Vec<u8>>,
@@ -176,8 +187,8 @@ pub struct SourceValue {
 }
 
 impl Engine {
-    /// Tasks that a filter takes, after a place, at most `limit`; those that `wants` refuses are left out. A page may have fewer and yet
-    /// not be the last.
+    /// Tasks that a filter takes, after a place, at most `limit`; those that `wants` refuses are left out, and those decided where
+    /// somebody else has to agree. A page may have fewer and yet not be the last.
     pub fn review_tasks(
         &self,
         tenant: &Tenant,
@@ -186,19 +197,21 @@ impl Engine {
         filter: &TaskFilter,
         wants: impl Fn(&StoredReviewTask) -> bool,
     ) -> Result<TaskPage, EngineError> {
+        let overrides = self.tenant(tenant)?.shared.overrides.read().clone();
         let (mut after, mut read, mut tasks) = (after, 0, Vec::new());
         while tasks.len() < limit && read < MAX_READ {
             let batch = limit.clamp(*BATCH.start(), *BATCH.end());
             let found = self.store.review_tasks(tenant, after.as_deref(), batch)?;
             let is_last = found.len() < batch;
             for (place, task) in found {
-                // The strongest come first: none of those that follow is strong enough.
-                if task.score.probability().0 < filter.min_probability {
-                    return Ok(TaskPage { tasks, next: None });
-                }
                 read += 1;
                 after = Some(place);
-                if filter.takes(&task) && wants(&task) {
+                let (one, other) = task.records;
+                if filter.takes(&task)
+                    && !overrides.is_awaited(one, other)
+                    && wants(&task)
+                    && self.has_records(tenant, &task, filter.min_records)?
+                {
                     tasks.push(task);
                     if tasks.len() == limit {
                         return Ok(TaskPage { tasks, next: after });
@@ -212,11 +225,63 @@ impl Engine {
         Ok(TaskPage { tasks, next: after })
     }
 
-    /// A task that waits.
+    /// Whether the two identities of a task have so many records together.
+    fn has_records(
+        &self,
+        tenant: &Tenant,
+        task: &StoredReviewTask,
+        least: usize,
+    ) -> Result<bool, EngineError> {
+        // Every identity has one.
+        if least <= 2 {
+            return Ok(true);
+        }
+        let mut records = 0;
+        for number in [task.records.0, task.records.1] {
+            if let Some(id) = self.identity_of(tenant, number)? {
+                let identity = self.store.identity(tenant, &id)?;
+                records += identity.map_or(0, |identity| identity.members.len());
+            }
+        }
+        Ok(records >= least)
+    }
+
+    /// A task that waits; where it has closed lately, why.
     pub fn open_task(&self, tenant: &Tenant, id: &str) -> Result<StoredReviewTask, EngineError> {
-        let task = self.store.review_task(tenant, id)?;
-        task.ok_or(EngineError::NotFound {
-            what: "review_task_id",
+        if let Some(task) = self.store.review_task(tenant, id)? {
+            return Ok(task);
+        }
+        let closed = self.tenant(tenant)?.shared.open_tasks.read().closed(id);
+        Err(match closed {
+            Some(pair) => EngineError::Closed(self.why_closed(tenant, pair)?),
+            None => EngineError::NotFound {
+                what: "review_task_id",
+            },
+        })
+    }
+
+    /// What has become of the records of a task.
+    fn why_closed(
+        &self,
+        tenant: &Tenant,
+        (one, other): RecordPair,
+    ) -> Result<&'static str, EngineError> {
+        let state = self.tenant(tenant)?;
+        let ids = (
+            self.identity_of(tenant, one)?,
+            self.identity_of(tenant, other)?,
+        );
+        let (Some(left), Some(right)) = ids else {
+            return Ok("one of its records is deleted");
+        };
+        let word = state.shared.overrides.read().word(one, other);
+        Ok(match word {
+            Some(Link::Must) if left == right => "a steward has said that they are one person",
+            Some(Link::Cannot) => "a steward has said that they are two persons",
+            _ if left == right => "later evidence has made them one identity",
+            _ => {
+                "later evidence has left nothing doubtful between the two records; where their identities are still in doubt, a task about other records of them says so"
+            }
         })
     }
 
@@ -242,6 +307,20 @@ impl Engine {
             identities,
             answer,
         })
+    }
+
+    /// What sources state of the records of an identity, the first [`MAX_SOURCE_RECORDS`] of them.
+    pub fn source_records(
+        &self,
+        tenant: &Tenant,
+        id: &IdentityId,
+    ) -> Result<Vec<SourceRecord>, EngineError> {
+        let identity = self.store.identity(tenant, id)?;
+        let identity = identity.ok_or(EngineError::NotFound {
+            what: "identity_id",
+        })?;
+        let keys = identity.member_keys.iter().take(MAX_SOURCE_RECORDS);
+        keys.map(|key| self.source_record(tenant, key)).collect()
     }
 
     /// What a source states of one customer.

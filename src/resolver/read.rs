@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use veridem_matchers::block::BlockingKey;
 use veridem_matchers::cluster::Link;
+use veridem_matchers::normalise::normalise_phone;
 use veridem_matchers::{
     Attribute, Decision, NormalisedRecord, PairExplanation, PairScore, Record, RecordKey,
     StatedAttribute,
@@ -13,7 +14,7 @@ use veridem_matchers::{
 
 use super::engine::{Engine, TenantState};
 use super::error::EngineError;
-use crate::index::query_words;
+use crate::index::{query_number, query_words};
 use crate::store::{
     Ended, IdentityId, RecordNumber, StoredEvent, StoredFold, StoredIdentity, StoredRecord, Tenant,
 };
@@ -312,9 +313,18 @@ impl Engine {
             return Ok(Vec::new());
         }
         let state = self.tenant(tenant)?;
-        let mut ids: Vec<IdentityId> = Vec::new();
         // Several records of one identity may answer: enough of them for the page.
-        for number in state.index.search(&words, (skip + limit + 1) * 20)? {
+        let most = (skip + limit + 1) * 20;
+        let mut numbers = state.index.search(&words, most)?;
+        // A number may be that of a phone, written as one dials it at home.
+        let region = state.matcher.pack.region();
+        let phone = query_number(query).and_then(|_| normalise_phone(query, region));
+        let phone = phone.map(|phone| phone.trim_start_matches('+').to_owned());
+        if let Some(phone) = phone.filter(|phone| words != [phone.as_str()]) {
+            numbers.extend(state.index.search(&[phone], most)?);
+        }
+        let mut ids: Vec<IdentityId> = Vec::new();
+        for number in numbers {
             if let Some(id) = self
                 .store
                 .record(tenant, state.generation, number)?

@@ -14,8 +14,8 @@ use super::engine::{Engine, hash_of, postcard_bytes};
 use super::error::EngineError;
 use super::overrides::Overrides;
 use crate::store::{
-    Cause, IdentityId, RecordNumber, StoredAnswer, StoredEvent, StoredIdentity, StoredOverride,
-    Tenant, Undone, Write,
+    Approval, Cause, IdentityId, RecordNumber, StoredAnswer, StoredEvent, StoredIdentity,
+    StoredOverride, Tenant, Undone, Write,
 };
 
 /// Records that one override may name.
@@ -32,6 +32,8 @@ pub enum StewardAction {
     Split(IdentityId, Vec<RecordKey>),
     /// An override is to count no more.
     Undo(u64),
+    /// An override on which somebody else has to agree is agreed on.
+    Approve(u64),
 }
 
 impl StewardAction {
@@ -46,8 +48,12 @@ impl StewardAction {
     }
 
     /// Half of SHA-256 over what is wanted and said.
-    pub fn content_hash(&self, note: &str) -> [u8; 16] {
-        hash_of(&postcard_bytes(&(self, note)))
+    pub fn content_hash(&self, reason: &str, note: &str) -> [u8; 16] {
+        // Before there were reasons there was none in it.
+        match reason {
+            "" => hash_of(&postcard_bytes(&(self, note))),
+            reason => hash_of(&postcard_bytes(&(self, note, reason))),
+        }
     }
 }
 
@@ -62,12 +68,27 @@ pub struct StewardRequest {
     pub call: &'static str,
     /// Who wants it.
     pub principal: String,
+    /// Why, as one of the reasons that are known; empty where none is given.
+    pub reason: String,
     /// The note.
     pub note: String,
+    /// A decision over identities of more records than these counts once somebody else agrees; none: every decision counts at once.
+    pub four_eyes_above: Option<usize>,
     /// The caller's id of the call.
     pub idempotency_key: String,
     /// Only tell what would come of it.
     pub preview: bool,
+}
+
+impl StewardRequest {
+    /// Whether what changes is more than one pair of eyes may decide.
+    fn needs_approval(&self, change: &Change<'_>) -> bool {
+        let Some(limit) = self.four_eyes_above else {
+            return false;
+        };
+        let records = change.events().flat_map(|event| &event.identity.members);
+        records.collect::<BTreeSet<_>>().len() > limit
+    }
 }
 
 /// What came of a steward's call, or would come of it.
@@ -88,6 +109,8 @@ pub struct StewardAnswer {
 pub enum OverrideState {
     /// Identities are as it says.
     InForce,
+    /// Somebody else has to agree first.
+    AwaitsApproval,
     /// Fewer than two of its records are left.
     WithoutRecords,
     /// Later overrides say otherwise of all its records.
@@ -107,7 +130,7 @@ impl Engine {
         now_ms: i64,
     ) -> Result<StewardAnswer, EngineError> {
         let _writer = self.writer.lock();
-        let content_hash = request.action.content_hash(&request.note);
+        let content_hash = (request.action).content_hash(&request.reason, &request.note);
         if !request.preview
             && let Some(answer) = self.store.answer(tenant, &request.idempotency_key)?
         {
@@ -133,10 +156,21 @@ impl Engine {
             groups,
             principal: request.principal.clone(),
             decided_at_ms: now_ms,
+            reason: request.reason.clone(),
             note: request.note.clone(),
+            approval: Approval::NotNeeded,
             undone: None,
         };
+        let is_new = !matches!(
+            request.action,
+            StewardAction::Undo(_) | StewardAction::Approve(_)
+        );
         let (mut value, cause) = match &request.action {
+            StewardAction::Approve(number) => {
+                let value = self.override_to_approve(tenant, *number, request, now_ms)?;
+                let cause = Cause::Override(value.principal.clone());
+                (value, cause)
+            }
             StewardAction::Undo(number) => {
                 let undone = Undone {
                     principal: request.principal.clone(),
@@ -151,12 +185,21 @@ impl Engine {
                 (said(groups), Cause::Override(request.principal.clone()))
             }
         };
-        if value.undone.is_none() {
-            change.counters.override_numbers += 1;
-            value.number = change.counters.override_numbers;
+        if is_new {
+            value.number = change.counters.override_numbers + 1;
+            change.counters.override_numbers = value.number;
         }
         change.set_override(&value);
         change.settle(&cause, now_ms)?;
+        if is_new && request.needs_approval(&change) {
+            value.approval = Approval::Awaited;
+            if !request.preview {
+                change = Change::begin(self, tenant, &state)?;
+                change.counters.override_numbers = value.number;
+                change.set_override(&value);
+                change.settle(&cause, now_ms)?;
+            }
+        }
         let identities = value
             .records()
             .map(|(_, number)| change.identity_of(*number))
@@ -168,7 +211,7 @@ impl Engine {
             sequence: change.counters.last_sequence,
         };
         if request.preview {
-            if answer.value.undone.is_none() {
+            if is_new {
                 answer.value.number = 0;
             }
             return Ok(answer);
@@ -233,11 +276,10 @@ impl Engine {
         Ok(identity)
     }
 
-    fn override_to_undo(
+    fn override_numbered(
         &self,
         tenant: &Tenant,
         number: u64,
-        undone: Undone,
     ) -> Result<StoredOverride, EngineError> {
         let unknown = EngineError::NotFound {
             what: "override_number",
@@ -246,9 +288,45 @@ impl Engine {
             return Err(unknown);
         };
         let found = self.store.overrides(tenant, after, 1)?.pop();
-        let Some(mut value) = found.filter(|found| found.number == number) else {
-            return Err(unknown);
+        found.filter(|found| found.number == number).ok_or(unknown)
+    }
+
+    fn override_to_approve(
+        &self,
+        tenant: &Tenant,
+        number: u64,
+        request: &StewardRequest,
+        now_ms: i64,
+    ) -> Result<StoredOverride, EngineError> {
+        let mut value = self.override_numbered(tenant, number)?;
+        let refused = |problem| EngineError::Refused {
+            field: "override_number",
+            problem,
         };
+        if value.undone.is_some() {
+            return Err(refused("it is undone"));
+        }
+        if value.approval != Approval::Awaited {
+            return Err(refused("it waits for nobody"));
+        }
+        if value.principal == request.principal {
+            return Err(refused("somebody else than who decided has to agree"));
+        }
+        value.approval = Approval::Given {
+            principal: request.principal.clone(),
+            approved_at_ms: now_ms,
+            note: request.note.clone(),
+        };
+        Ok(value)
+    }
+
+    fn override_to_undo(
+        &self,
+        tenant: &Tenant,
+        number: u64,
+        undone: Undone,
+    ) -> Result<StoredOverride, EngineError> {
+        let mut value = self.override_numbered(tenant, number)?;
         if value.undone.is_some() {
             return Err(EngineError::Refused {
                 field: "override_number",
@@ -266,7 +344,7 @@ impl Engine {
         action: &StewardAction,
     ) -> Result<Vec<Vec<(RecordKey, RecordNumber)>>, EngineError> {
         let mut groups = match action {
-            StewardAction::Undo(_) => Vec::new(),
+            StewardAction::Undo(_) | StewardAction::Approve(_) => Vec::new(),
             StewardAction::Override(groups) => self.numbered(tenant, groups)?,
             StewardAction::Merge(ids) => {
                 let ids: BTreeSet<_> = ids.iter().collect();
@@ -341,16 +419,25 @@ impl Engine {
             .collect()
     }
 
-    /// Overrides after a number, in the order of their numbers, with what has become of each.
+    /// Overrides after a number, in the order of their numbers, with what has become of each; `only_awaited`: those on which somebody
+    /// has to agree.
     pub fn list_overrides(
         &self,
         tenant: &Tenant,
         after: u64,
         limit: usize,
+        only_awaited: bool,
     ) -> Result<Vec<(StoredOverride, OverrideState)>, EngineError> {
         let state = self.tenant(tenant)?;
         let overrides = state.shared.overrides.read().clone();
-        let listed = self.store.overrides(tenant, after, limit)?;
+        let listed = match only_awaited {
+            true => overrides
+                .awaited(after)
+                .take(limit)
+                .map(|number| self.override_numbered(tenant, number))
+                .collect::<Result<_, _>>()?,
+            false => self.store.overrides(tenant, after, limit)?,
+        };
         let with_state = |value: StoredOverride| {
             let state = self.state_of(tenant, &overrides, &value)?;
             Ok((value, state))
@@ -366,6 +453,9 @@ impl Engine {
     ) -> Result<OverrideState, EngineError> {
         if value.undone.is_some() {
             return Ok(OverrideState::Undone);
+        }
+        if value.approval == Approval::Awaited {
+            return Ok(OverrideState::AwaitsApproval);
         }
         let state = self.tenant(tenant)?;
         let mut identities: BTreeMap<RecordNumber, Option<IdentityId>> = BTreeMap::new();

@@ -2,7 +2,7 @@
 //! said that they are two persons. A pure function of edges, identities and overrides.
 
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use rustc_hash::FxHashMap;
 use veridem_matchers::cluster::Link;
@@ -11,23 +11,61 @@ use veridem_matchers::{Decision, PairScore, RecordKey};
 use super::change::Change;
 use super::engine::hash_of;
 use super::error::EngineError;
-use crate::store::{IdentityId, RecordNumber, ReviewReason, StoredReviewTask};
+use crate::store::{IdentityId, RecordNumber, ReviewReason, StoredReviewTask, impact_of};
 
 type IdentityPair = (IdentityId, IdentityId);
 /// The smaller number first.
 pub(super) type RecordPair = (RecordNumber, RecordNumber);
 
+/// What is known of an open review task without reading it.
+#[derive(Clone, Copy)]
+pub(super) struct OpenTask {
+    pub(super) score: PairScore,
+    pub(super) impact: u8,
+    pub(super) opened_at_ms: i64,
+}
+
+impl OpenTask {
+    pub(super) fn of(task: &StoredReviewTask) -> Self {
+        Self {
+            score: task.score,
+            impact: task.impact,
+            opened_at_ms: task.opened_at_ms,
+        }
+    }
+}
+
+/// What becomes of a task.
+pub(super) enum TaskChange {
+    /// It opens, or changes.
+    Open(OpenTask),
+    /// It closes; its id.
+    Close(String),
+}
+
+/// Closed tasks that are remembered, so that whoever still looks at one learns what became of it.
+const CLOSED_TASKS: usize = 10_000;
+
 /// The open review tasks of a tenant: what is doubtful, by their records.
 #[derive(Default)]
 pub(super) struct OpenTasks {
-    scores: FxHashMap<RecordPair, PairScore>,
+    tasks: FxHashMap<RecordPair, OpenTask>,
     of_record: FxHashMap<RecordNumber, Vec<RecordNumber>>,
+    /// The last ones that closed, the latest last.
+    closed: VecDeque<(String, RecordPair)>,
 }
 
 impl OpenTasks {
-    /// The score that a task is about, where one is open.
-    pub(super) fn score(&self, pair: RecordPair) -> Option<PairScore> {
-        self.scores.get(&pair).copied()
+    /// The task of two records, where one is open.
+    pub(super) fn get(&self, pair: RecordPair) -> Option<OpenTask> {
+        self.tasks.get(&pair).copied()
+    }
+
+    /// The records of a task that closed lately.
+    pub(super) fn closed(&self, id: &str) -> Option<RecordPair> {
+        let mut latest = self.closed.iter().rev();
+        let (_, pair) = latest.find(|(closed, _)| closed == id)?;
+        Some(*pair)
     }
 
     /// The other records of the tasks of a record.
@@ -35,19 +73,30 @@ impl OpenTasks {
         self.of_record.get(&number).cloned().unwrap_or_default()
     }
 
+    /// Remembers none of the closed tasks of some records, which are sorted.
+    pub(super) fn forget_closed(&mut self, records: &[RecordNumber]) {
+        let names = |number: &RecordNumber| records.binary_search(number).is_ok();
+        self.closed
+            .retain(|(_, (one, other))| !names(one) && !names(other));
+    }
+
     /// Opens a task, changes it, or closes it.
-    pub(super) fn set(&mut self, pair: RecordPair, score: Option<PairScore>) {
+    pub(super) fn set(&mut self, pair: RecordPair, change: TaskChange) {
         let sides = [(pair.0, pair.1), (pair.1, pair.0)];
-        match score {
-            Some(score) => {
-                if self.scores.insert(pair, score).is_none() {
+        match change {
+            TaskChange::Open(task) => {
+                if self.tasks.insert(pair, task).is_none() {
                     for (one, other) in sides {
                         self.of_record.entry(one).or_default().push(other);
                     }
                 }
             }
-            None => {
-                self.scores.remove(&pair);
+            TaskChange::Close(id) => {
+                if self.closed.len() == CLOSED_TASKS {
+                    self.closed.pop_front();
+                }
+                self.closed.push_back((id, pair));
+                self.tasks.remove(&pair);
                 for (one, other) in sides {
                     if let Some(others) = self.of_record.get_mut(&one) {
                         others.retain(|known| *known != other);
@@ -67,7 +116,9 @@ pub(super) fn settle_tasks(
     change: &mut Change<'_>,
     affected: &BTreeSet<RecordNumber>,
     mut touched: BTreeSet<IdentityId>,
+    now_ms: i64,
 ) -> Result<(), EngineError> {
+    let sizes = Sizes::of(change, affected)?;
     for number in affected {
         if change.has_new_pairs(*number)? {
             touched.extend(change.identity_of(*number)?);
@@ -118,27 +169,61 @@ pub(super) fn settle_tasks(
             }
         }
     }
-    let wanted: BTreeMap<RecordPair, Doubt> = wanted
+    let wanted: BTreeMap<RecordPair, (Doubt, IdentityPair)> = wanted
         .into_iter()
         .filter(|(pair, _)| !apart.contains(pair))
-        .map(|(_, doubt)| (record_pair(doubt.left, doubt.right), doubt))
+        .map(|(pair, doubt)| (record_pair(doubt.left, doubt.right), (doubt, pair)))
         .collect();
     for pair in looked_at {
         if !wanted.contains_key(&pair) {
             change.close_task(pair)?;
         }
     }
-    for (pair, doubt) in wanted {
-        change.open_task(pair, &doubt);
+    for (pair, (doubt, (one, other))) in wanted {
+        let impact = impact_of(sizes.get(change, &one)? + sizes.get(change, &other)?);
+        let task = OpenTask {
+            score: doubt.score,
+            impact,
+            opened_at_ms: now_ms,
+        };
+        change.open_task(pair, &doubt, task);
     }
     Ok(())
+}
+
+/// How many records identities have.
+struct Sizes(FxHashMap<IdentityId, usize>);
+
+impl Sizes {
+    /// `affected` has every record of each identity that one of them is in.
+    fn of(change: &mut Change<'_>, affected: &BTreeSet<RecordNumber>) -> Result<Self, EngineError> {
+        let mut sizes = FxHashMap::default();
+        for number in affected {
+            // One that is deleted still says in which identity it was.
+            if let Some(id) = change.identity_of(*number)?
+                && change.record(*number).is_alive
+            {
+                *sizes.entry(id).or_default() += 1;
+            }
+        }
+        Ok(Self(sizes))
+    }
+
+    /// Those that nothing happens to are as the store has them.
+    fn get(&self, change: &Change<'_>, id: &IdentityId) -> Result<usize, EngineError> {
+        if let Some(size) = self.0.get(id) {
+            return Ok(*size);
+        }
+        let identity = change.engine.store.identity(change.tenant, id)?;
+        Ok(identity.map_or(1, |identity| identity.members.len()))
+    }
 }
 
 /// A pair that a review task is to be about, in the order of their record keys.
 pub(super) struct Doubt {
     left: RecordNumber,
     right: RecordNumber,
-    pub(super) score: PairScore,
+    score: PairScore,
 }
 
 impl Doubt {
@@ -152,9 +237,9 @@ impl Doubt {
         weight > than || weight == than && keys(self) < keys(other)
     }
 
-    pub(super) fn task(&self, change: &Change<'_>) -> StoredReviewTask {
+    pub(super) fn task(&self, change: &Change<'_>, open: OpenTask) -> StoredReviewTask {
         let side = |number: RecordNumber| (change.record(number).key.clone(), number);
-        review_task(side(self.left), side(self.right), self.score)
+        review_task(side(self.left), side(self.right), open)
     }
 }
 
@@ -184,9 +269,9 @@ fn ordered(
 pub(super) fn review_task(
     (left, left_number): (RecordKey, RecordNumber),
     (right, right_number): (RecordKey, RecordNumber),
-    score: PairScore,
+    open: OpenTask,
 ) -> StoredReviewTask {
-    let reason = if score.decision == Decision::Match {
+    let reason = if open.score.decision == Decision::Match {
         ReviewReason::Conflict
     } else {
         ReviewReason::Uncertain
@@ -197,7 +282,9 @@ pub(super) fn review_task(
         right,
         records: (left_number, right_number),
         reason,
-        score,
+        score: open.score,
+        impact: open.impact,
+        opened_at_ms: open.opened_at_ms,
     }
 }
 

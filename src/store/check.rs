@@ -3,7 +3,10 @@
 use rustc_hash::FxHashMap;
 use veridem_matchers::RecordKey;
 
-use super::{AuditHead, EventKind, IdentityId, RecordNumber, Store, StoreError, Tenant};
+use super::{
+    AuditHead, EventKind, IdentityId, RecordNumber, Store, StoreError, StoredReviewTask, Tenant,
+    impact_of,
+};
 
 /// Entries read at once.
 const BATCH: usize = 10_000;
@@ -13,8 +16,8 @@ const MAX_PROBLEMS: usize = 20;
 /// Reads everything of a tenant and tells what contradicts what, without values of persons; nothing where all is well.
 ///
 /// Every record is in the crosswalk; every living one is a member of a living identity and of no other; edges stand on both sides;
-/// events are numbered without a gap and an identity's latest event shows it as it is; the counters count what there is; no entry of the
-/// audit log was changed, taken out or put between.
+/// events are numbered without a gap and an identity's latest event shows it as it is; the counters count what there is; a review task stands
+/// where what it settles puts it; no entry of the audit log was changed, taken out or put between.
 pub fn check_tenant(store: &dyn Store, tenant: &Tenant) -> Result<Vec<String>, StoreError> {
     let mut check = Check {
         store,
@@ -207,6 +210,30 @@ impl Check<'_> {
         Ok(())
     }
 
+    /// Whether a task stands where what it settles puts it, and is found by its id.
+    fn task(&mut self, task: &StoredReviewTask) -> Result<(), StoreError> {
+        let in_force = self.store.in_force(self.tenant);
+        let mut records = 0;
+        for number in [task.records.0, task.records.1] {
+            let record = self.store.record(self.tenant, in_force, number)?;
+            if let Some(id) = record.and_then(|record| record.identity_id) {
+                let identity = self.store.identity(self.tenant, &id)?;
+                records += identity.map_or(0, |identity| identity.members.len());
+            }
+        }
+        let by_id = self.store.review_task(self.tenant, &task.id)?;
+        if by_id.as_ref() != Some(task) {
+            self.problem(format!("review task {} is not found by its id", task.id));
+        }
+        if task.impact != impact_of(records) {
+            self.problem(format!(
+                "review task {} has impact {}, its identities have {records} records",
+                task.id, task.impact
+            ));
+        }
+        Ok(())
+    }
+
     fn tasks(&mut self) -> Result<(), StoreError> {
         let counters = self.store.counters(self.tenant)?;
         let (mut after, mut open) = (None, 0);
@@ -217,6 +244,9 @@ impl Check<'_> {
             let Some((last, _)) = tasks.last() else { break };
             after = Some(last.clone());
             open += tasks.len() as u64;
+            for (_, task) in &tasks {
+                self.task(task)?;
+            }
         }
         if open != counters.open_review_tasks {
             self.problem(format!(

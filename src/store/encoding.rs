@@ -19,7 +19,7 @@ pub(super) enum Tag {
     Receipt = b's',
     Event = b'v',
     TaskById = b't',
-    TaskByWeight = b'w',
+    TaskByPriority = b'w',
     Override = b'z',
     Answer = b'a',
     InactiveKey = b'x',
@@ -88,9 +88,9 @@ impl Key {
         self
     }
 
-    /// The strongest weight first.
-    pub(super) fn falling(self, weight: f64) -> Self {
-        let bits = weight.to_bits();
+    /// The largest first.
+    pub(super) fn falling(self, number: f64) -> Self {
+        let bits = number.to_bits();
         let rising = if bits >> 63 == 1 {
             !bits
         } else {

@@ -1,18 +1,21 @@
 //! From earlier format versions to the present one. Version 2 knew overrides as words on pairs, one generation, and of the model its
-//! fingerprint only; version 3 knew no erasure, and counted no events of that kind.
+//! fingerprint only; version 3 knew no erasure, and counted no events of that kind; version 4 knew neither reasons of overrides nor that
+//! somebody may have to agree to one, and had review tasks in the order of their weight.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use veridem_matchers::RecordKey;
+use veridem_matchers::{PairScore, RecordKey};
 
 use super::encoding::{FORMAT_KEY, Key, MODEL_KEY, Space, TENANTS_KEY, Tag, decode, encode};
 use super::keyed::{Engine, STORE_FORMAT_VERSION};
 use super::spaces::{Spaces, TenantSpaces};
 use super::{
-    Counters, IdentityId, RecordNumber, StoreError, StoredAnswer, StoredModel, StoredOverride,
-    Tenant,
+    Approval, Counters, IdentityId, RecordNumber, ReviewReason, StoreError, StoredAnswer,
+    StoredIdentity, StoredModel, StoredOverride, StoredRecord, StoredReviewTask, Tenant, Undone,
+    impact_of,
 };
+use crate::clock;
 use crate::resolver::StewardAction;
 
 /// Tags of version 2: words by records, words by record keys, answers to stewards.
@@ -76,24 +79,159 @@ struct DecisionOfVersion2 {
     sequence: u64,
 }
 
+#[derive(Serialize, Deserialize)]
+struct OverrideOfVersion4 {
+    number: u64,
+    groups: Vec<Vec<(RecordKey, RecordNumber)>>,
+    principal: String,
+    decided_at_ms: i64,
+    note: String,
+    undone: Option<Undone>,
+}
+
+impl From<OverrideOfVersion4> for StoredOverride {
+    fn from(old: OverrideOfVersion4) -> Self {
+        Self {
+            number: old.number,
+            groups: old.groups,
+            principal: old.principal,
+            decided_at_ms: old.decided_at_ms,
+            reason: String::new(),
+            note: old.note,
+            approval: Approval::NotNeeded,
+            undone: old.undone,
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct AnswerOfVersion4 {
+    content_hash: [u8; 16],
+    value: OverrideOfVersion4,
+    identities: Vec<Option<IdentityId>>,
+    before_sequence: u64,
+    sequence: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct TaskOfVersion4 {
+    id: String,
+    left: RecordKey,
+    right: RecordKey,
+    records: (RecordNumber, RecordNumber),
+    reason: ReviewReason,
+    score: PairScore,
+}
+
 type Batch = Vec<(Vec<u8>, Option<Vec<u8>>)>;
 
 /// Brings a store of an earlier version to the present one, all at once or not at all.
 pub(super) fn migrate(engine: &dyn Engine, version: u32) -> Result<(), StoreError> {
-    let mut batch = match version {
+    let (spaces, mut batch) = match version {
         2 => from_version_2(engine)?,
-        _ => from_version_3(engine)?,
+        3 => from_version_3(engine)?,
+        _ => (spaces_of(engine)?, Batch::new()),
     };
+    for of_tenant in spaces.tenants.values() {
+        if version > 2 {
+            overrides_of_version_4(engine, of_tenant.own, &mut batch)?;
+        }
+        tasks_of_version_4(engine, of_tenant, &mut batch)?;
+    }
     batch.push((FORMAT_KEY.to_vec(), Some(encode(&STORE_FORMAT_VERSION))));
     engine.write(batch)?;
     engine.sync()
 }
 
-fn from_version_3(engine: &dyn Engine) -> Result<Batch, StoreError> {
-    let Some(bytes) = engine.get(TENANTS_KEY)? else {
-        return Ok(Batch::new());
+fn spaces_of(engine: &dyn Engine) -> Result<Spaces, StoreError> {
+    match engine.get(TENANTS_KEY)? {
+        Some(bytes) => decode("tenants", &bytes),
+        None => Ok(Spaces::default()),
+    }
+}
+
+/// Overrides and the answers to stewards get what version 4 did not know of them.
+fn overrides_of_version_4(
+    engine: &dyn Engine,
+    own: Space,
+    batch: &mut Batch,
+) -> Result<(), StoreError> {
+    for (key, value) in engine.scan(&Key::new(own, Tag::Override).bytes(), None, usize::MAX)? {
+        let old: OverrideOfVersion4 = decode("override", &value)?;
+        batch.push((key, Some(encode(&StoredOverride::from(old)))));
+    }
+    for (key, value) in engine.scan(&Key::new(own, Tag::Answer).bytes(), None, usize::MAX)? {
+        let old: AnswerOfVersion4 = decode("answer", &value)?;
+        let answer = StoredAnswer {
+            content_hash: old.content_hash,
+            value: old.value.into(),
+            identities: old.identities,
+            before_sequence: old.before_sequence,
+            sequence: old.sequence,
+        };
+        batch.push((key, Some(encode(&answer))));
+    }
+    Ok(())
+}
+
+/// Review tasks come into the order of what an answer settles. When they were opened is not known: now.
+fn tasks_of_version_4(
+    engine: &dyn Engine,
+    of_tenant: &TenantSpaces,
+    batch: &mut Batch,
+) -> Result<(), StoreError> {
+    let own = of_tenant.own;
+    let by_place = Key::new(own, Tag::TaskByPriority).bytes();
+    let old = engine.scan(&by_place, None, usize::MAX)?;
+    let generation = of_tenant.generations.get(&of_tenant.in_force);
+    let records_beside = |number: RecordNumber| -> Result<usize, StoreError> {
+        let Some(space) = generation else {
+            return Ok(1);
+        };
+        let key = Key::new(*space, Tag::Record).number(number);
+        let Some(bytes) = engine.get(&key.bytes())? else {
+            return Ok(1);
+        };
+        let record: StoredRecord = decode("source record", &bytes)?;
+        let Some(id) = record.identity_id else {
+            return Ok(1);
+        };
+        let Some(bytes) = engine.get(&Key::new(own, Tag::Identity).id(&id.0).bytes())? else {
+            return Ok(1);
+        };
+        let identity: StoredIdentity = decode("identity", &bytes)?;
+        Ok(identity.members.len())
     };
-    let spaces: Spaces = decode("tenants", &bytes)?;
+    for (key, value) in old {
+        let old: TaskOfVersion4 = decode("review task", &value)?;
+        let records = records_beside(old.records.0)? + records_beside(old.records.1)?;
+        let task = StoredReviewTask {
+            id: old.id,
+            left: old.left,
+            right: old.right,
+            records: old.records,
+            reason: old.reason,
+            score: old.score,
+            impact: impact_of(records),
+            opened_at_ms: clock::now_ms(),
+        };
+        let by_priority = Key::new(own, Tag::TaskByPriority)
+            .falling(task.priority())
+            .text(&task.id)
+            .bytes();
+        let by_id = Key::new(own, Tag::TaskById).text(&task.id);
+        let value = encode(&task);
+        if key != by_priority {
+            batch.push((key, None));
+        }
+        batch.push((by_priority, Some(value.clone())));
+        batch.push((by_id.bytes(), Some(value)));
+    }
+    Ok(())
+}
+
+fn from_version_3(engine: &dyn Engine) -> Result<(Spaces, Batch), StoreError> {
+    let spaces = spaces_of(engine)?;
     let mut batch = Batch::new();
     for of_tenant in spaces.tenants.values() {
         let key = Key::new(of_tenant.own, Tag::Counters).bytes();
@@ -115,10 +253,10 @@ fn from_version_3(engine: &dyn Engine) -> Result<Batch, StoreError> {
         };
         batch.push((key, Some(encode(&counters))));
     }
-    Ok(batch)
+    Ok((spaces, batch))
 }
 
-fn from_version_2(engine: &dyn Engine) -> Result<Batch, StoreError> {
+fn from_version_2(engine: &dyn Engine) -> Result<(Spaces, Batch), StoreError> {
     let read = |key: &[u8]| engine.get(key);
     let tenants: BTreeMap<Tenant, Space> = match read(TENANTS_KEY)? {
         Some(bytes) => decode("tenants", &bytes)?,
@@ -147,7 +285,7 @@ fn from_version_2(engine: &dyn Engine) -> Result<Batch, StoreError> {
     };
     batch.push((TENANTS_KEY.to_vec(), Some(encode(&spaces))));
     batch.push((MODEL_KEY.to_vec(), None));
-    Ok(batch)
+    Ok((spaces, batch))
 }
 
 fn migrate_tenant(engine: &dyn Engine, space: Space, batch: &mut Batch) -> Result<(), StoreError> {
@@ -178,7 +316,7 @@ fn migrate_tenant(engine: &dyn Engine, space: Space, batch: &mut Batch) -> Resul
         let known = |known: &&StoredOverride| known.groups == answered.groups;
         answered.number = overrides.iter().find(known).map_or(0, |known| known.number);
         let answer = StoredAnswer {
-            content_hash: StewardAction::of_groups(&answered).content_hash(&answered.note),
+            content_hash: StewardAction::of_groups(&answered).content_hash("", &answered.note),
             value: answered,
             identities: vec![decision.identities.0, decision.identities.1],
             before_sequence: decision.sequence,
@@ -231,7 +369,9 @@ fn override_of(
         groups,
         principal: word.principal,
         decided_at_ms: word.decided_at_ms,
+        reason: String::new(),
         note: word.note,
+        approval: Approval::NotNeeded,
         undone: None,
     })
 }
@@ -331,7 +471,7 @@ mod tests {
             RecordKey::new("pos", "1"),
             RecordKey::new("pos", "2"),
         ]]);
-        assert_eq!(answer.content_hash, action.content_hash("seen"));
+        assert_eq!(answer.content_hash, action.content_hash("", "seen"));
         let counters = store.counters(&tenant).expect("reads");
         assert_eq!((counters.overrides, counters.override_numbers), (2, 2));
         assert_eq!(

@@ -14,6 +14,7 @@ mod migrate;
 mod sinks;
 mod sled_store;
 mod spaces;
+mod stewardship;
 mod types;
 
 pub use audit::{AuditHash, AuditHead, StoredAuditEntry};
@@ -25,12 +26,14 @@ pub use keyed::KeyedStore;
 pub use memory_store::MemoryStore;
 pub use sinks::{SinkProgress, StoredDelivery, StoredReference};
 pub use sled_store::SledStore;
+pub use stewardship::{
+    Approval, ReviewReason, StoredAnswer, StoredOverride, StoredReviewTask, Undone, impact_of,
+};
 pub use types::{
     Cause, Counters, Ended, EventKind, Generation, IdentityId, ModelPhase, Moved,
-    QuarantineContent, QuarantineId, RecordNumber, ReviewReason, SignalReceipt, StoredAnswer,
-    StoredEdge, StoredErasure, StoredEvent, StoredFold, StoredIdentity, StoredModel,
-    StoredModelChange, StoredOverride, StoredQuarantined, StoredRecord, StoredReviewTask, Tenant,
-    Undone,
+    QuarantineContent, QuarantineId, RecordNumber, SignalReceipt, StoredEdge, StoredErasure,
+    StoredEvent, StoredFold, StoredIdentity, StoredModel, StoredModelChange, StoredQuarantined,
+    StoredRecord, Tenant,
 };
 
 use std::path::Path;
@@ -255,7 +258,7 @@ pub trait Store: Send + Sync + 'static {
         tenant: &Tenant,
         id: &str,
     ) -> Result<Option<StoredReviewTask>, StoreError>;
-    /// Open review tasks, strongest first, after a cursor; each with the cursor behind it.
+    /// Open review tasks in the order of [`StoredReviewTask::priority`], the first the largest, after a cursor; each with the cursor behind it.
     fn review_tasks(
         &self,
         tenant: &Tenant,

@@ -105,6 +105,8 @@ pub fn call(engine: &Engine, turn: usize, call: &OtherCall) {
                 action: StewardAction::Override(groups),
                 expected_versions: Vec::new(),
                 principal: "steward".into(),
+                reason: String::new(),
+                four_eyes_above: None,
                 note: String::new(),
                 idempotency_key: format!("call-{turn}"),
                 preview: false,

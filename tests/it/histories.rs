@@ -10,7 +10,7 @@ use veridem::resolver::{
     BulkOptions, Engine, EngineError, Fold, Matcher, Moment, OverrideState, Records, Signal,
     StewardAction, StewardAnswer, StewardRequest, golden_record_of_rows, resolve_records,
 };
-use veridem::store::{IdentityId, ModelPhase, Store, StoredOverride, check_tenant};
+use veridem::store::{Approval, IdentityId, ModelPhase, Store, StoredOverride, check_tenant};
 use veridem_matchers::cluster::Link;
 use veridem_matchers::{GoldenRecord, Pack, Record, RecordKey};
 
@@ -264,23 +264,36 @@ impl World {
             action: action.clone(),
             expected_versions: Vec::new(),
             principal: "steward".into(),
+            reason: String::new(),
             note: String::new(),
+            four_eyes_above: (self.calls % 3 == 0).then_some(2),
             idempotency_key: format!("call-{}", self.calls),
             preview,
         };
-        let previewed = self
-            .engine
-            .steward(&tenant(), &request(true), EVENT_TIME_MS);
-        let done = self
-            .engine
-            .steward(&tenant(), &request(false), EVENT_TIME_MS);
+        let ask = |request: &StewardRequest| self.engine.steward(&tenant(), request, EVENT_TIME_MS);
+        let previewed = ask(&request(true));
+        let before = self.engine.store().counters(&tenant()).expect("reads");
+        let mut done = ask(&request(false));
+        if let Ok(first) = &done {
+            let again = ask(&request(false)).expect("the first answer");
+            assert_eq!(&again, first);
+            if first.value.approval == Approval::Awaited {
+                assert_eq!(first.events, [], "nothing happens before somebody agrees");
+                let after = self.engine.store().counters(&tenant()).expect("reads");
+                assert_eq!(after.last_sequence, before.last_sequence);
+                assert_eq!(after.overrides, before.overrides);
+                assert_eq!(after.open_review_tasks, before.open_review_tasks);
+                done = ask(&StewardRequest {
+                    action: StewardAction::Approve(first.value.number),
+                    principal: "lead".into(),
+                    idempotency_key: format!("approval-{}", self.calls),
+                    ..request(false)
+                });
+            }
+        }
         if let (Ok(previewed), Ok(done)) = (&previewed, &done) {
             assert_eq!(previewed.events, done.events, "a preview tells what comes");
             assert_eq!(previewed.identities, done.identities);
-            let again = self
-                .engine
-                .steward(&tenant(), &request(false), EVENT_TIME_MS);
-            assert_eq!(&again.expect("the first answer"), done);
         }
         done
     }
@@ -468,7 +481,7 @@ fn history_is_recomputed(steps: Vec<Step>) {
     assert_eq!(problems, Vec::<String>::new());
     let counters = world.store().counters(&tenant()).expect("reads");
     assert_eq!(counters.overrides, world.overrides.len() as u64);
-    let listed = world.engine.list_overrides(&tenant(), 0, usize::MAX);
+    let listed = world.engine.list_overrides(&tenant(), 0, usize::MAX, false);
     for (value, state) in listed.expect("lists") {
         assert_eq!(value.undone.is_some(), state == OverrideState::Undone);
     }

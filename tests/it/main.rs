@@ -38,6 +38,7 @@ mod privacy;
 mod process;
 mod publishing;
 mod quarantine;
+mod queue;
 #[cfg(all(feature = "kafka", feature = "nats", feature = "rabbitmq"))]
 mod rabbitmq_server;
 mod refusals;

@@ -233,6 +233,8 @@ fn a_record_that_goes_to_another_identity_does_so_under_the_model_that_comes() {
         action: StewardAction::Override(vec![vec![key(one), key(other)]]),
         expected_versions: Vec::new(),
         principal: "steward".into(),
+        reason: String::new(),
+        four_eyes_above: None,
         note: String::new(),
         idempotency_key: "one person".into(),
         preview: false,

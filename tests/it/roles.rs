@@ -30,6 +30,7 @@ const RESTRICTED: [(&[Role], &[&str]); 4] = [
             "SplitIdentity",
             "SetOverride",
             "UndoOverride",
+            "ApproveOverride",
         ],
     ),
     (
@@ -38,6 +39,7 @@ const RESTRICTED: [(&[Role], &[&str]); 4] = [
             "ListAuditEntries",
             "ListDeadLetters",
             "ListQuarantine",
+            "GetModel",
             "RedriveDeadLetters",
             "DiscardDeadLetters",
             "ReplaySink",
@@ -58,7 +60,7 @@ const RESTRICTED: [(&[Role], &[&str]); 4] = [
 ];
 
 /// What everybody may do who is known.
-const OPEN: [&str; 18] = [
+const OPEN: [&str; 23] = [
     "Resolve",
     "ResolveStream",
     "GetIdentity",
@@ -72,10 +74,15 @@ const OPEN: [&str; 18] = [
     "ListReviewTasks",
     "GetReviewTask",
     "ListOverrides",
+    "GetStewardshipSettings",
+    "ListSourceRecords",
+    "RevealIdentity",
+    "ListLabels",
     "GetStatistics",
     "GetModelStatus",
     "ListSinks",
     "ListCrossReferences",
+    "ListDeliveries",
     "ListSources",
 ];
 

@@ -326,6 +326,7 @@ fn stores_and_backups_of_every_format_version_open() {
         ("store-2", 480, 442, 0),
         ("store-3", 375, 342, 2),
         ("store-4", 374, 334, 2),
+        ("store-5", 374, 334, 2),
     ] {
         let from = fixtures().join(version);
         let store = directory.path().join(version).join("store");
@@ -368,20 +369,22 @@ fn stores_and_backups_of_every_format_version_open() {
 #[test]
 #[ignore = "writes into tests/fixtures; only where the format is new"]
 fn the_fixture_of_this_format_version() {
-    let directory = fixtures().join("store-4");
+    let directory = fixtures().join("store-5");
     std::fs::create_dir_all(&directory).expect("a directory");
     let open =
         || open_store(&directory.join("fjall"), StoreEngine::Fjall, 16 << 20).expect("it opens");
     let engine = engine_over(open());
     submit_all(&engine, sample_signals().into_iter().take(400));
     let mut calls = 0;
-    let mut steward = |action: StewardAction| {
+    let mut steward = |action: StewardAction, four_eyes_above| {
         calls += 1;
         let request = StewardRequest {
             call: "SetOverride",
             action,
             expected_versions: Vec::new(),
             principal: "steward".into(),
+            reason: "documents seen".into(),
+            four_eyes_above,
             note: "seen the papers".into(),
             idempotency_key: format!("call-{calls}"),
             preview: false,
@@ -401,10 +404,14 @@ fn the_fixture_of_this_format_version() {
         .filter_map(|members| members.first())
         .map(id)
         .collect();
-    steward(StewardAction::Split(id(&large[0]), vec![large[0].clone()]));
-    steward(StewardAction::Merge(alone[..2].to_vec()));
-    let undone = steward(StewardAction::Merge(alone[2..4].to_vec()));
-    steward(StewardAction::Undo(undone.value.number));
+    steward(
+        StewardAction::Split(id(&large[0]), vec![large[0].clone()]),
+        None,
+    );
+    steward(StewardAction::Merge(alone[..2].to_vec()), None);
+    let undone = steward(StewardAction::Merge(alone[2..4].to_vec()), None);
+    steward(StewardAction::Undo(undone.value.number), None);
+    steward(StewardAction::Merge(alone[4..6].to_vec()), Some(1));
     let erasure = engine.find_person(&tenant(), &id(&large[0]), "steward");
     let erased = engine.erase(&tenant(), &erasure.expect("found"), EVENT_TIME_MS);
     assert_eq!(erased.expect("erased").records.len(), 1);

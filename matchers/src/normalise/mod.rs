@@ -18,7 +18,7 @@ pub use identifier::{NormalisedIdentifier, normalise_identifier};
 pub use name::{NameView, NormalisedName, normalise_name};
 pub use phone::{normalise_phone, phone_region};
 pub use rlibphonenumber::Region;
-pub use text::fold;
+pub use text::{compact, fold};
 
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};

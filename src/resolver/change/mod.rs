@@ -11,14 +11,14 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 use veridem_matchers::block::BlockingKey;
-use veridem_matchers::{NormalisedRecord, PairScore, RecordKey};
+use veridem_matchers::{NormalisedRecord, RecordKey};
 
 use super::engine::{Engine, TenantState};
 use super::error::EngineError;
 use super::identities::assign_identities;
 use super::overrides::Overrides;
 use super::prepare::Known;
-use super::tasks::{Doubt, RecordPair, settle_tasks, task_id};
+use super::tasks::{Doubt, OpenTask, RecordPair, TaskChange, settle_tasks, task_id};
 use super::touched::Touch;
 use crate::index::IndexDocument;
 use crate::store::{
@@ -92,8 +92,8 @@ pub(super) struct Change<'a> {
     known: Known,
     /// What it touches besides records.
     touches: Vec<Touch>,
-    /// Review tasks that open, with the score that they are about, and that close.
-    tasks: Vec<(RecordPair, Option<PairScore>)>,
+    /// Review tasks that open, change or close.
+    tasks: Vec<(RecordPair, TaskChange)>,
     /// Keys whose activity changes, and whether they will be inactive.
     activity: BTreeMap<BlockingKey, bool>,
     /// Records whose pairs or constraints change.
@@ -242,19 +242,17 @@ impl<'a> Change<'a> {
         erased.is_some_and(|(_, records)| records.contains(&number))
     }
 
-    /// Puts an override in force, or out of force where it is undone.
+    /// Writes an override down, puts it in force where it was not and out of force where it was: as it says.
     pub(super) fn set_override(&mut self, value: &StoredOverride) {
-        let overrides = Arc::make_mut(&mut self.overrides);
-        if value.undone.is_none() {
-            overrides.add(value);
-            self.counters.overrides += 1;
-        } else {
-            overrides.remove(value.number);
-            self.counters.overrides -= 1;
-        }
         self.overrides_change = true;
-        self.dirty
-            .extend(value.records().map(|(_, number)| *number));
+        if Arc::make_mut(&mut self.overrides).set(value) {
+            match value.is_in_force() {
+                true => self.counters.overrides += 1,
+                false => self.counters.overrides -= 1,
+            }
+            self.dirty
+                .extend(value.records().map(|(_, number)| *number));
+        }
         self.write(Write::Override(value.clone()));
     }
 
@@ -264,15 +262,18 @@ impl<'a> Change<'a> {
     }
 
     /// Opens a review task, or changes the one that is open for the two records.
-    pub(super) fn open_task(&mut self, pair: RecordPair, doubt: &Doubt) {
-        let known = self.state.shared.open_tasks.read().score(pair);
-        if known != Some(doubt.score) {
-            let task = doubt.task(self);
+    pub(super) fn open_task(&mut self, pair: RecordPair, doubt: &Doubt, mut open: OpenTask) {
+        let known = self.state.shared.open_tasks.read().get(pair);
+        if let Some(known) = known {
+            open.opened_at_ms = known.opened_at_ms;
+        }
+        if known.is_none_or(|known| (known.score, known.impact) != (open.score, open.impact)) {
+            let task = doubt.task(self, open);
             match known {
                 Some(_) => self.write(Write::CloseTask(task.id.clone())),
                 None => self.counters.open_review_tasks += 1,
             }
-            self.tasks.push((pair, Some(doubt.score)));
+            self.tasks.push((pair, TaskChange::Open(open)));
             self.write(Write::OpenTask(task));
         }
     }
@@ -284,14 +285,14 @@ impl<'a> Change<'a> {
 
     /// Closes the review task of two records, where one is open.
     pub(super) fn close_task(&mut self, pair: RecordPair) -> Result<(), EngineError> {
-        if self.state.shared.open_tasks.read().score(pair).is_none() {
+        if self.state.shared.open_tasks.read().get(pair).is_none() {
             return Ok(());
         }
         self.load(pair.0)?;
         self.load(pair.1)?;
         let id = task_id(&self.record(pair.0).key, &self.record(pair.1).key);
         self.counters.open_review_tasks -= 1;
-        self.tasks.push((pair, None));
+        self.tasks.push((pair, TaskChange::Close(id.clone())));
         self.write(Write::CloseTask(id));
         Ok(())
     }
@@ -400,7 +401,7 @@ impl<'a> Change<'a> {
             affected, clusters, ..
         } = partition;
         let touched = assign_identities(self, affected, clusters, cause, now_ms)?;
-        settle_tasks(self, affected, touched)
+        settle_tasks(self, affected, touched, now_ms)
     }
 
     /// Whether every identity looked at is made anew.
@@ -470,8 +471,11 @@ impl<'a> Change<'a> {
             .touch(self.changed_records.union(&self.subjects).copied());
         if !self.tasks.is_empty() {
             let mut open_tasks = self.state.shared.open_tasks.write();
-            for (pair, score) in self.tasks {
-                open_tasks.set(pair, score);
+            for (pair, change) in self.tasks {
+                open_tasks.set(pair, change);
+            }
+            if let Some((_, records)) = &self.erased {
+                open_tasks.forget_closed(records);
             }
         }
         if self.overrides_change {

@@ -27,7 +27,7 @@ use crate::store::{
 };
 
 /// The format of what is stored.
-pub(super) const STORE_FORMAT_VERSION: u32 = 4;
+pub(super) const STORE_FORMAT_VERSION: u32 = 5;
 /// The oldest format that is brought to the present one.
 const OLDEST_FORMAT_VERSION: u32 = 2;
 /// The parts of a large value. sled (0.34.7) panicked when it was opened after power loss behind a value of 16 KiB; it takes these.
@@ -408,7 +408,7 @@ impl<E: Engine> Store for KeyedStore<E> {
     ) -> Result<Vec<(Vec<u8>, StoredReviewTask)>, StoreError> {
         self.scan(
             "review task",
-            self.key(tenant, Tag::TaskByWeight).bytes(),
+            self.key(tenant, Tag::TaskByPriority).bytes(),
             after,
             limit,
         )

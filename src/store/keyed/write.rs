@@ -143,8 +143,8 @@ impl<E: Engine> KeyedStore<E> {
             Write::OpenTask(task) => {
                 let value = encode(&task);
                 batch.push((
-                    key(Tag::TaskByWeight)
-                        .falling(task.score.weight.0)
+                    key(Tag::TaskByPriority)
+                        .falling(task.priority())
                         .text(&task.id)
                         .bytes(),
                     Some(value.clone()),
@@ -293,10 +293,10 @@ impl<E: Engine> KeyedStore<E> {
         let by_id = Key::new(own, Tag::TaskById).text(id).bytes();
         let known: Option<StoredReviewTask> = self.get("review task", by_id.clone())?;
         if let Some(task) = known {
-            let by_weight = Key::new(own, Tag::TaskByWeight)
-                .falling(task.score.weight.0)
+            let by_priority = Key::new(own, Tag::TaskByPriority)
+                .falling(task.priority())
                 .text(id);
-            batch.push((by_weight.bytes(), None));
+            batch.push((by_priority.bytes(), None));
             batch.push((by_id, None));
         }
         Ok(())

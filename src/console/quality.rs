@@ -1,0 +1,204 @@
+//! How good decisions are: what stewards have said of pairs, held against what the model says of them.
+
+use axum::extract::{Query, State};
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use maud::{Markup, html};
+use serde::Deserialize;
+use tonic::Status;
+use veridem_matchers::{MatchProbability, MatchWeight};
+use veridem_proto::v1;
+
+use super::calls::Calls;
+use super::error::Refused;
+use super::layout::{self, Place};
+use super::session::Session;
+use super::{Console, texts};
+use crate::report::calibration::{self, share_interval};
+use crate::report::number;
+
+/// Overrides that are looked at; beyond them the page tells so.
+const MAX_PAGES: usize = 100;
+/// Match thresholds that are tried where nobody names one.
+const TRIED: [f64; 6] = [0.5, 0.8, 0.9, 0.95, 0.99, 0.999];
+
+async fn labels(calls: &Calls) -> Result<Vec<v1::Label>, Refused> {
+    let mut labels = Vec::new();
+    let mut asked = v1::ListLabelsRequest::default();
+    for _ in 0..MAX_PAGES {
+        let page = calls.request(asked.clone());
+        let answer = calls.stewardship().list_labels(page).await?.into_inner();
+        labels.extend(answer.labels);
+        if answer.next_page_token.is_empty() {
+            break;
+        }
+        asked.page_token = answer.next_page_token;
+    }
+    Ok(labels)
+}
+
+#[derive(Deserialize)]
+pub(super) struct Tried {
+    /// A match threshold, as a probability.
+    #[serde(default)]
+    threshold: String,
+}
+
+/// The page.
+pub(super) async fn show(
+    State(console): State<Console>,
+    session: Session,
+) -> Result<Markup, Refused> {
+    let labels = labels(&console.calls(&session)).await?;
+    let labelled: Vec<(f64, bool)> = labels
+        .iter()
+        .map(|label| (label.match_weight, label.is_match))
+        .collect();
+    let matches = labels.iter().filter(|label| label.is_match).count();
+    let agreed = labels.iter().filter(|label| is_agreed(label)).count();
+    let content = html! {
+        article.wide.charts {
+            h1 { (texts::QUALITY) }
+            @if labels.is_empty() { p.hint { (texts::NO_LABELS) } }
+            @else {
+                p.facts { (texts::labels(labels.len(), matches, agreed)) }
+                p.hint { (texts::LABELS_ARE_DOUBTFUL) }
+                section {
+                    h2 { (texts::THRESHOLDS) }
+                    form.filter hx-get="/console/quality/thresholds" hx-target="#thresholds" hx-trigger="input changed delay:200ms, submit" {
+                        label { (texts::TRY_THRESHOLD) " " input type="number" name="threshold" min="0" max="1" step="any" placeholder="0.97"; }
+                    }
+                    div #thresholds { (thresholds(&labelled, &TRIED)) }
+                }
+                (calibration::section(&labelled))
+                section {
+                    h2 { (texts::LABELS) }
+                    p { a href="/console/quality/labels.csv" download="labels.csv" { (texts::DOWNLOAD_LABELS) } " " (texts::TRAIN_WITH_LABELS) }
+                }
+            }
+        }
+    };
+    Ok(layout::page(
+        &session,
+        Place::Quality,
+        texts::QUALITY,
+        content,
+    ))
+}
+
+/// Whether the model in force would have decided as the steward did.
+fn is_agreed(label: &v1::Label) -> bool {
+    match label.decision() {
+        v1::Decision::Match => label.is_match,
+        v1::Decision::NonMatch => !label.is_match,
+        _ => false,
+    }
+}
+
+/// What a threshold would have done with the labelled pairs.
+pub(super) async fn tried(
+    State(console): State<Console>,
+    session: Session,
+    Query(asked): Query<Tried>,
+) -> Result<Markup, Refused> {
+    let labels = labels(&console.calls(&session)).await?;
+    let labelled: Vec<(f64, bool)> = labels
+        .iter()
+        .map(|label| (label.match_weight, label.is_match))
+        .collect();
+    let mut tried = TRIED.to_vec();
+    if !asked.threshold.is_empty() {
+        let threshold: f64 = asked
+            .threshold
+            .parse()
+            .ok()
+            .filter(|threshold| (0.0..=1.0).contains(threshold))
+            .ok_or_else(|| Status::invalid_argument("the threshold must be 0 to 1"))?;
+        tried = vec![threshold];
+    }
+    Ok(thresholds(&labelled, &tried))
+}
+
+/// Precision and recall among labelled pairs for some match thresholds.
+fn thresholds(labelled: &[(f64, bool)], tried: &[f64]) -> Markup {
+    html! {
+        table.figures {
+            caption.unseen { (texts::THRESHOLDS) }
+            thead { tr {
+                th.figure scope="col" { "Threshold" } th.figure scope="col" { "Would match" } th.figure scope="col" { "Wrongly" }
+                th.figure scope="col" { "Missed" } th.figure scope="col" { "Precision" } th.figure scope="col" { "Recall" }
+            } }
+            tbody {
+                @for threshold in tried {
+                    @let least = MatchWeight::from(MatchProbability(*threshold)).0;
+                    @let above = |is_match: bool| labelled.iter().filter(|(weight, of)| *weight >= least && *of == is_match).count() as u64;
+                    @let all = labelled.iter().filter(|(_, is_match)| *is_match).count() as u64;
+                    @let (right, wrong) = (above(true), above(false));
+                    tr {
+                        th.figure scope="row" { (number::threshold(*threshold)) }
+                        td.figure { (number::count(right + wrong)) }
+                        td.figure { (number::count(wrong)) }
+                        td.figure { (number::count(all - right)) }
+                        td.figure { (share(right, right + wrong)) }
+                        td.figure { (share(right, all)) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A share with its 95 % interval.
+fn share(seen: u64, of: u64) -> String {
+    if of == 0 {
+        return "–".to_owned();
+    }
+    let (low, high) = share_interval(seen, of);
+    format!(
+        "{} ({}–{})",
+        number::percent(seen as f64, of as f64),
+        number::percent(low.max(0.0), 1.0),
+        number::percent(high.min(1.0), 1.0)
+    )
+}
+
+/// The labels as `veridem train --labels` reads them.
+pub(super) async fn download(
+    State(console): State<Console>,
+    session: Session,
+) -> Result<Response, Refused> {
+    let labels = labels(&console.calls(&session)).await?;
+    let text = labels_csv(&labels).map_err(anyhow::Error::from)?;
+    let headers = [
+        (header::CONTENT_TYPE, "text/csv; charset=utf-8"),
+        (
+            header::CONTENT_DISPOSITION,
+            "attachment; filename=\"labels.csv\"",
+        ),
+    ];
+    Ok((headers, text).into_response())
+}
+
+fn labels_csv(labels: &[v1::Label]) -> Result<Vec<u8>, csv::Error> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    writer.write_record([
+        "left_source",
+        "left_record_id",
+        "right_source",
+        "right_record_id",
+        "match",
+    ])?;
+    for label in labels {
+        let (Some(left), Some(right)) = (&label.left, &label.right) else {
+            continue;
+        };
+        writer.write_record([
+            left.source.as_str(),
+            &left.record_id,
+            &right.source,
+            &right.record_id,
+            if label.is_match { "true" } else { "false" },
+        ])?;
+    }
+    Ok(writer.into_inner().map_err(|cause| cause.into_error())?)
+}

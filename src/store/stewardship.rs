@@ -1,0 +1,139 @@
+//! What stewards are asked, what they decide, and what they were answered.
+
+use serde::{Deserialize, Serialize};
+use veridem_matchers::{PairScore, RecordKey};
+
+use super::{IdentityId, RecordNumber};
+
+/// Why a pair waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ReviewReason {
+    /// The pair's decision is `Review`.
+    Uncertain,
+    /// The pair matches, the identities as wholes do not.
+    Conflict,
+}
+
+/// A pair of identities that waits for a steward.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StoredReviewTask {
+    /// A hash of the two record keys.
+    pub id: String,
+    /// The strongest pair between the two: the smaller key.
+    pub left: RecordKey,
+    /// The larger key.
+    pub right: RecordKey,
+    /// The numbers of the two.
+    pub records: (RecordNumber, RecordNumber),
+    /// Why it waits.
+    pub reason: ReviewReason,
+    /// The pair's score.
+    pub score: PairScore,
+    /// How much an answer settles: the records of both identities as a power of two, 1 for two or three, 2 for four to seven.
+    pub impact: u8,
+    /// Since when it waits, milliseconds since the Unix epoch.
+    pub opened_at_ms: i64,
+}
+
+impl StoredReviewTask {
+    /// Where it stands in the queue: what an answer settles times how uncertain it is, so that the first answers settle the most.
+    ///
+    /// Uncertainty is the entropy of the match probability in bits, as in uncertainty sampling (Settles, Active Learning Literature
+    /// Survey, 2009, section 3.1). Where weight and rule, or pair and identities, contradict each other, nothing is certain: 1.
+    pub fn priority(&self) -> f64 {
+        let is_contradicted = self.reason == ReviewReason::Conflict || self.score.effect.is_some();
+        let uncertainty = match self.score.probability().0 {
+            _ if is_contradicted => 1.0,
+            probability if probability <= 0.0 || probability >= 1.0 => 0.0,
+            probability => {
+                let other = 1.0 - probability;
+                -probability * probability.log2() - other * other.log2()
+            }
+        };
+        f64::from(self.impact) * uncertainty
+    }
+}
+
+/// The records of two identities as [`StoredReviewTask::impact`] counts them.
+pub fn impact_of(records: usize) -> u8 {
+    records.max(2).ilog2() as u8
+}
+
+/// A steward's word on how some records belong together: those of one group are one person, those of two groups are two. Of two
+/// overrides that name the same two records the later counts, unless it is undone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredOverride {
+    /// Its number, from 1.
+    pub number: u64,
+    /// The groups: one or more, each with at least one record, no record twice.
+    pub groups: Vec<Vec<(RecordKey, RecordNumber)>>,
+    /// Who said it.
+    pub principal: String,
+    /// When, milliseconds since the Unix epoch.
+    pub decided_at_ms: i64,
+    /// Why, as one of the reasons that the configuration knows; empty where none was given.
+    pub reason: String,
+    /// The steward's note.
+    pub note: String,
+    /// Whether somebody else has to agree.
+    pub approval: Approval,
+    /// Set once it counts no more.
+    pub undone: Option<Undone>,
+}
+
+/// Whether somebody else than who decided has to agree.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Approval {
+    /// Nobody has to.
+    #[default]
+    NotNeeded,
+    /// Somebody has to; until then the decision changes nothing.
+    Awaited,
+    /// Somebody has.
+    Given {
+        /// Who.
+        principal: String,
+        /// When, milliseconds since the Unix epoch.
+        approved_at_ms: i64,
+        /// Their note.
+        note: String,
+    },
+}
+
+impl StoredOverride {
+    /// Whether it counts.
+    pub fn is_in_force(&self) -> bool {
+        self.undone.is_none() && self.approval != Approval::Awaited
+    }
+
+    /// Its records, group by group.
+    pub fn records(&self) -> impl Iterator<Item = &(RecordKey, RecordNumber)> {
+        self.groups.iter().flatten()
+    }
+}
+
+/// How an override came to its end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Undone {
+    /// Who undid it.
+    pub principal: String,
+    /// When, milliseconds since the Unix epoch.
+    pub undone_at_ms: i64,
+    /// The steward's note.
+    pub note: String,
+}
+
+/// What was answered to a steward's call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredAnswer {
+    /// SHA-256 of the call's content, first half.
+    pub content_hash: [u8; 16],
+    /// The override as the call left it.
+    pub value: StoredOverride,
+    /// The identities of the override's records afterwards.
+    pub identities: Vec<Option<IdentityId>>,
+    /// The event before the first that the call caused.
+    pub before_sequence: u64,
+    /// The latest event when it was answered.
+    pub sequence: u64,
+}
