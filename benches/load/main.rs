@@ -303,18 +303,27 @@ async fn main() -> anyhow::Result<()> {
 
     let console = [
         "console: queue page",
+        "console: queue page, rare tasks",
         "console: search",
         "console: decision to next task",
     ];
     if console.iter().any(|name| rows.wants(name)) {
         let steward = Steward::sign_in(&server.console_link).await?;
+        println!(
+            "{} review tasks wait",
+            steward::open_tasks(&server.channel).await?
+        );
         let typed = typed(questions);
-        let measured = call_in_turn(seconds, |_| async { steward.queue().await.map(drop) });
+        let measured = call_in_turn(seconds, |_| async { steward.queue("").await.map(drop) });
         rows.add(&server, console[0], 0.0, measured.await?);
-        let measured = call_in_turn(seconds, |index| steward.search(&typed[index % typed.len()]));
+        let rare = "?from=0.79";
+        let measured = call_in_turn(seconds, |_| async { steward.queue(rare).await.map(drop) });
         rows.add(&server, console[1], 0.0, measured.await?);
-        let measured = call_in_turn(seconds, |_| steward.decide());
+        let measured = call_in_turn(seconds, |index| steward.search(&typed[index % typed.len()]));
         rows.add(&server, console[2], 0.0, measured.await?);
+        steward.begin().await?;
+        let measured = call_in_turn(seconds, |_| steward.decide());
+        rows.add(&server, console[3], 0.0, measured.await?);
     }
 
     let submit = |signals: Vec<v1::Signal>| {

@@ -6,8 +6,10 @@ use std::sync::Mutex;
 use reqwest::header::{CONTENT_TYPE, COOKIE, SET_COOKIE};
 use reqwest::{Client, RequestBuilder, Response};
 use tonic::Status;
+use tonic::transport::Channel;
 use veridem_proto::v1;
 use veridem_proto::v1::attribute::Value;
+use veridem_proto::v1::operations_service_client::OperationsServiceClient;
 
 /// Somebody who is signed in.
 pub struct Steward {
@@ -45,6 +47,8 @@ impl Steward {
         let (address, secret) = link
             .split_once("/console/sign-in?link=")
             .ok_or_else(|| anyhow::anyhow!("no link to the console"))?;
+        // The client asks for one, also where nothing is encrypted; another one that is there already serves as well.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let client = Client::builder().redirect(reqwest::redirect::Policy::none());
         let mut steward = Self {
             client: client.build()?,
@@ -59,10 +63,16 @@ impl Steward {
         let cookie = cookie.ok_or_else(|| anyhow::anyhow!("not signed in"))?;
         let cookie = cookie.to_str()?.split(';').next().unwrap_or_default();
         steward.cookie = cookie.to_owned();
-        let page = steward.queue().await?;
+        let page = steward.queue("").await?;
         steward.csrf_token = field(&page, "csrf_token")?.to_owned();
-        steward.task = Mutex::new(page);
         Ok(steward)
+    }
+
+    /// Opens the queue to decide its first task.
+    pub async fn begin(&self) -> Result<(), Status> {
+        let page = self.queue("").await?;
+        *self.task.lock().map_err(failed)? = page;
+        Ok(())
     }
 
     fn post(&self, path: &str, form: String) -> RequestBuilder {
@@ -74,9 +84,10 @@ impl Steward {
         request.header(CONTENT_TYPE, form_type).body(form)
     }
 
-    /// The queue's page with its first task.
-    pub async fn queue(&self) -> Result<String, Status> {
-        let request = self.client.get(format!("{}/console/queue", self.address));
+    /// The queue's page with its first task; `query` narrows it down.
+    pub async fn queue(&self, query: &str) -> Result<String, Status> {
+        let address = format!("{}/console/queue{query}", self.address);
+        let request = self.client.get(address);
         text_of(request.header(COOKIE, &self.cookie).send().await).await
     }
 
@@ -106,6 +117,15 @@ impl Steward {
         *self.task.lock().map_err(failed)? = next;
         Ok(())
     }
+}
+
+/// Review tasks that wait.
+pub async fn open_tasks(channel: &Channel) -> anyhow::Result<u64> {
+    let mut operations = OperationsServiceClient::new(channel.clone());
+    let answer = operations
+        .get_statistics(v1::GetStatisticsRequest {})
+        .await?;
+    Ok(answer.into_inner().open_review_tasks)
 }
 
 /// What somebody types who looks for the people of some questions: names and beginnings of names, misspelt ones, e-mail addresses, numbers.

@@ -55,7 +55,7 @@ async fn open_tasks(running: &Running) -> usize {
 }
 
 /// Signs in with the link that the service printed.
-async fn sign_in(browser: &Browser, running: &Running) {
+pub async fn sign_in(browser: &Browser, running: &Running) {
     let link = running.service.console_address().expect("a link");
     browser.client.goto(&link).await.expect("the link opens");
     browser.look("sign-in").await;
@@ -65,7 +65,7 @@ async fn sign_in(browser: &Browser, running: &Running) {
         .await;
 }
 
-async fn goto(browser: &Browser, running: &Running, path: &str) {
+pub async fn goto(browser: &Browser, running: &Running, path: &str) {
     let address = format!("http://{}{path}", running.service.http_address);
     browser.client.goto(&address).await.expect("it opens");
 }
@@ -205,7 +205,7 @@ async fn choose(browser: &Browser, name: &str, places: &[usize]) {
     }
 }
 
-async fn press_button(browser: &Browser, css: &str) {
+pub async fn press_button(browser: &Browser, css: &str) {
     let button = browser.client.wait().for_element(Locator::Css(css)).await;
     button.expect("a button").click().await.expect("pressed");
 }
@@ -328,20 +328,24 @@ pub async fn with_principals(directory: &Path, pairs: usize) -> Running {
     let open = Running::start(directory).await;
     doubtful(&open, pairs).await;
     open.stop().await;
+    Running::start_with(principals(directory)).await
+}
+
+/// A configuration with somebody of each role that works at the console.
+pub fn principals(directory: &Path) -> Config {
     let principal = |(name, role, token): (&str, Role, &str)| Principal {
         name: name.to_owned(),
         token: token.to_owned(),
         tenants: vec![tenant()],
         role,
     };
-    Running::start_with(Config {
+    Config {
         principals: TOKENS.map(principal).to_vec(),
         ..config(directory)
-    })
-    .await
+    }
 }
 
-async fn sign_in_with(browser: &Browser, running: &Running, token: &str) {
+pub async fn sign_in_with(browser: &Browser, running: &Running, token: &str) {
     goto(browser, running, "/console/queue").await;
     browser
         .until("location.pathname === '/console/sign-in'")

@@ -9,6 +9,7 @@ mod browser;
 mod buckets;
 mod bulk;
 mod console;
+mod console_pages;
 mod console_requests;
 mod consumer;
 #[cfg(all(feature = "kafka", feature = "nats", feature = "rabbitmq"))]

@@ -18,7 +18,7 @@ use crate::process::Process;
 use crate::support::*;
 
 /// The retail rules, but more has to speak for a match.
-fn strict_rules() -> String {
+pub fn strict_rules() -> String {
     let rules = include_str!("../../matchers/packs/retail.toml");
     let strict = rules.replace("match_probability = 0.8", "match_probability = 0.99");
     assert_ne!(rules, strict);
