@@ -357,7 +357,7 @@ impl Api {
     ) -> Result<TaskFilter, Status> {
         let mut filter = task_filter(request)?;
         if !request.brands.is_empty() {
-            let known = self.intake.registry().sources(tenant).into_iter();
+            let known = self.intake.registry().sources(tenant);
             let of_brand = known.filter(|source| {
                 let brand = source.brand.as_ref();
                 brand.is_some_and(|brand| request.brands.contains(brand))

@@ -309,7 +309,7 @@ impl Engine {
         })
     }
 
-    /// What sources state of the records of an identity, the first [`MAX_SOURCE_RECORDS`] of them.
+    /// What sources state of the records of an identity, the first 1,000 of them.
     pub fn source_records(
         &self,
         tenant: &Tenant,

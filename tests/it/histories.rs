@@ -266,7 +266,7 @@ impl World {
             principal: "steward".into(),
             reason: String::new(),
             note: String::new(),
-            four_eyes_above: (self.calls % 3 == 0).then_some(2),
+            four_eyes_above: self.calls.is_multiple_of(3).then_some(2),
             idempotency_key: format!("call-{}", self.calls),
             preview,
         };
