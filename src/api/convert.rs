@@ -237,6 +237,7 @@ fn surviving_value(value: &SurvivingValue) -> v1::SurvivingValue {
         Criterion::MostComplete => v1::SurvivorshipCriterion::MostComplete,
         Criterion::RecordOrder => v1::SurvivorshipCriterion::RecordOrder,
         Criterion::OnlyValue => v1::SurvivorshipCriterion::OnlyValue,
+        Criterion::Pinned => v1::SurvivorshipCriterion::Pinned,
     };
     v1::SurvivingValue {
         slot: value.slot.clone(),
@@ -424,6 +425,7 @@ pub(super) fn steward_override(
         undone_at_ms: undone.map(|undone| undone.undone_at_ms).unwrap_or_default(),
         undo_note: undone.map(|undone| undone.note.clone()).unwrap_or_default(),
         reason: value.reason.clone(),
+        pinned_slot: value.pinned_slot.clone(),
         approved_by,
         approved_at_ms,
         approval_note,

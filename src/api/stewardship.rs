@@ -239,6 +239,22 @@ impl StewardshipService for Api {
         }))
     }
 
+    async fn pin_value(
+        &self,
+        request: Request<v1::PinValueRequest>,
+    ) -> Result<Response<v1::PinValueResponse>, Status> {
+        let caller = self.caller(&request, Right::Decide)?;
+        let request = request.into_inner();
+        let record = convert::record_key("record", request.record)?;
+        validate_id("slot", &request.slot).map_err(status::of)?;
+        let action = StewardAction::Pin(record, request.slot);
+        let call = self.call(request.call)?;
+        let outcome = self.decide("PinValue", caller, action, call).await?;
+        Ok(Response::new(v1::PinValueResponse {
+            outcome: Some(outcome),
+        }))
+    }
+
     async fn undo_override(
         &self,
         request: Request<v1::UndoOverrideRequest>,

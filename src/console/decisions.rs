@@ -88,6 +88,7 @@ fn row(made: &v1::Override, session: &Session, shown: Shown) -> Markup {
                     @if index > 0 { span.apart { (texts::APART) } }
                     ul.chips { @for record in &group.records { li { (shown.record_key(Some(record))) } } }
                 }
+                @if !made.pinned_slot.is_empty() { span.apart { (texts::PINNED) " " (texts::slot(&made.pinned_slot)) } }
             }
             td { (made.principal) }
             td { (values::moment(made.decided_at_ms)) }

@@ -13,7 +13,7 @@ use super::error::Refused;
 use super::layout::{self, Place};
 use super::regroup::record_text;
 use super::request::Form;
-use super::session::Session;
+use super::session::{Session, secret};
 use super::values::{self, Shown};
 use super::{Console, graph, texts};
 use crate::api::Right;
@@ -103,7 +103,7 @@ async fn living(
                 @if explained.events.len() > 1 { (moments(&page, explained.events.len())) }
                 div #golden { (golden(identity, shown)) }
             }
-            section { h2 { (texts::STATED) } (all_stated(identity, &stated, shown)) }
+            section { h2 { (texts::STATED) } (all_stated(identity, &stated, session, shown)?) }
             section {
                 h2 { (texts::RECORDS) }
                 (members(identity, session, shown))
@@ -202,7 +202,14 @@ struct Stated<'a> {
 }
 
 /// Every value that a source states, what survives before what does not.
-fn all_stated(identity: &v1::Identity, records: &[v1::SourceRecord], shown: Shown) -> Markup {
+fn all_stated(
+    identity: &v1::Identity,
+    records: &[v1::SourceRecord],
+    session: &Session,
+    shown: Shown,
+) -> Result<Markup, Refused> {
+    let may_decide = session.caller.may(Right::Decide);
+    let version = values::version_text(identity);
     let mut all: Vec<Stated> = Vec::new();
     for record in records {
         for value in &record.values {
@@ -228,7 +235,7 @@ fn all_stated(identity: &v1::Identity, records: &[v1::SourceRecord], shown: Show
         }
     }
     all.sort_by_key(|value| (value.slot, !value.survives, -value.stated_at_ms));
-    html! {
+    Ok(html! {
         table.listing {
             thead { tr { th scope="col" { "Attribute" } th scope="col" { "Value" } th scope="col" { "Stated by" } th scope="col" { "Last on" } th scope="col" { span.unseen { (texts::SURVIVES) } } } }
             tbody {
@@ -240,12 +247,24 @@ fn all_stated(identity: &v1::Identity, records: &[v1::SourceRecord], shown: Show
                         td { (shown.attribute(value.attribute)) }
                         td { ul.chips { @for record in &value.records { li { (shown.record_key(*record)) } } } }
                         td { (values::day(value.stated_at_ms)) }
-                        td { @if value.survives { span.state.good { (texts::SURVIVES) } } }
+                        td {
+                            @if value.survives { span.state.good { (texts::SURVIVES) } }
+                            @else if let (true, Some(Some(record))) = (may_decide, value.records.first()) {
+                                form method="post" action="/console/pin" hx-post="/console/pin" hx-target="#notice" hx-swap="innerHTML" {
+                                    (layout::csrf_field(session))
+                                    input type="hidden" name="record" value=(record_text(record));
+                                    input type="hidden" name="slot" value=(value.slot);
+                                    input type="hidden" name="identity" value=(version);
+                                    input type="hidden" name="idempotency_key" value=(secret()?);
+                                    button.quiet type="submit" { (texts::PIN) }
+                                }
+                            }
+                        }
                     }
                 }
             }
         }
-    }
+    })
 }
 
 /// How far a sink is, and what its consumer calls the person.

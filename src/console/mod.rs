@@ -93,6 +93,7 @@ pub fn router(
         .route("/identities/{id}/split", post(regroup::split))
         .route("/merge/preview", post(regroup::preview_merge))
         .route("/merge", post(regroup::merge))
+        .route("/pin", post(regroup::pin))
         .route("/search", get(search::show).post(search::results))
         .route("/decisions", get(decisions::show))
         .route("/decisions/{number}/undo", post(decisions::undo))

@@ -172,6 +172,38 @@ pub(super) async fn merge(
     ))
 }
 
+/// What a record states in a slot, with its identity as it was seen: `id:version`.
+#[derive(Deserialize)]
+pub(super) struct Pinned {
+    record: String,
+    slot: String,
+    identity: String,
+    idempotency_key: String,
+}
+
+/// Lets a value survive.
+pub(super) async fn pin(
+    State(console): State<Console>,
+    form: Form<Pinned>,
+) -> Result<Response, Refused> {
+    let Form { session, fields } = form;
+    let calls = console.calls(&session);
+    let seen = values::version_of(&fields.identity)?;
+    let page = identity::address(&seen.identity_id);
+    let asked = v1::PinValueRequest {
+        record: Some(record_of(&fields.record)?),
+        slot: fields.slot,
+        call: Some(v1::StewardCall {
+            idempotency_key: fields.idempotency_key,
+            expected_versions: vec![seen],
+            ..v1::StewardCall::default()
+        }),
+    };
+    let answer = calls.stewardship().pin_value(calls.request(asked)).await?;
+    let outcome = answer.into_inner().outcome.unwrap_or_default();
+    Ok(done(&console, &session, &outcome, page))
+}
+
 /// Goes to a page, on which the decision can be taken back.
 fn done(
     console: &Console,

@@ -80,6 +80,8 @@ pub(super) const LINEAGE: &str = "Steps";
 pub(super) const AS_OF: &str = "As it was after event";
 pub(super) const STATED: &str = "What its sources state";
 pub(super) const SURVIVES: &str = "survives";
+pub(super) const PIN: &str = "Let it survive";
+pub(super) const PINNED: &str = "lets survive";
 pub(super) const DELIVERIES: &str = "Deliveries";
 pub(super) const REVEAL: &str = "Show values";
 pub(super) const REVEAL_WHY: &str = "Why they have to be seen (in the audit log)";
@@ -177,6 +179,7 @@ pub(super) fn criterion(criterion: SurvivorshipCriterion) -> &'static str {
         SurvivorshipCriterion::MostComplete => "most complete",
         SurvivorshipCriterion::RecordOrder => "first by record",
         SurvivorshipCriterion::OnlyValue => "only value",
+        SurvivorshipCriterion::Pinned => "pinned by a steward",
         SurvivorshipCriterion::Unspecified => "",
     }
 }

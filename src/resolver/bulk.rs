@@ -11,8 +11,9 @@ use veridem_matchers::cluster::{Link, connected_components};
 use veridem_matchers::compare::Pattern;
 use veridem_matchers::train::{TrainingOptions, learn_m, train, weigh};
 use veridem_matchers::{
-    Comparable, Decision, GoldenRecord, Model, NormalisedRecord, Pack, PairScore, Record, Scorer,
-    Table, TableBuilder, TableScorer, golden_record_of, partition_rows,
+    Attribute, Comparable, Decision, GoldenRecord, Model, NormalisedRecord, Pack, PairScore,
+    Record, Scorer, StatedValue, Table, TableBuilder, TableScorer, golden_record_of,
+    partition_rows,
 };
 
 use super::engine::hash_of;
@@ -344,18 +345,23 @@ fn cluster(
     clusters
 }
 
-/// The golden record of a cluster.
+/// The golden record of a cluster; `pin_of` tells the pin of what a row states, see [`StatedValue::pin`].
 pub fn golden_record_of_rows(
     records: &Records,
     comparables: &Comparables,
     cluster: &[usize],
     pack: &Pack,
+    pin_of: impl Fn(usize, &Attribute) -> u64,
 ) -> GoldenRecord {
     let members: Vec<Record> = cluster.iter().map(|row| records.get(*row)).collect();
-    let values = members
-        .iter()
-        .zip(cluster)
-        .flat_map(|(record, row)| record.stated_values(comparables.of(*row).iter().copied()));
+    let pin_of = &pin_of;
+    let values = members.iter().zip(cluster).flat_map(|(record, row)| {
+        let values = record.stated_values(comparables.of(*row).iter().copied());
+        values.map(move |value| StatedValue {
+            pin: pin_of(*row, value.attribute),
+            ..value
+        })
+    });
     golden_record_of(values, pack)
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 use veridem_matchers::RecordKey;
-use veridem_matchers::golden::golden_record_of;
+use veridem_matchers::golden::{StatedValue, golden_record_of};
 
 use super::change::Change;
 use super::engine::hash_of;
@@ -102,7 +102,7 @@ impl Standing {
     pub(super) fn stays(&self, change: &Change<'_>, cluster: &[RecordNumber]) -> bool {
         let id = change.record(cluster[0]).identity_id;
         let is_in = |number: &RecordNumber| {
-            change.record(*number).identity_id == id && !change.is_subject(*number)
+            change.record(*number).identity_id == id && !change.says_anew(*number)
         };
         !change.is_anew()
             && id.is_some_and(|id| self.held.get(&id) == Some(&cluster.len()))
@@ -382,7 +382,7 @@ impl Feed<'_, '_> {
                 .is_some_and(|before| before.members == *members);
             if same_members
                 && !self.change.is_anew()
-                && !members.iter().any(|member| self.change.is_subject(*member))
+                && !members.iter().any(|member| self.change.says_anew(*member))
             {
                 continue;
             }
@@ -390,9 +390,14 @@ impl Feed<'_, '_> {
             for member in members {
                 stated.push((*member, self.change.fold(*member)?));
             }
-            let values = stated
-                .iter()
-                .flat_map(|(member, fold)| fold.stated_by(&self.change.record(*member).key));
+            let overrides = self.change.overrides();
+            let values = stated.iter().flat_map(|(member, fold)| {
+                let values = fold.stated_by(&self.change.record(*member).key);
+                values.map(|value| StatedValue {
+                    pin: overrides.pin_of(*member, || value.attribute.slot()),
+                    ..value
+                })
+            });
             let golden = golden_record_of(values, &self.change.state.matcher.pack);
             if let Some(identity) = self.identity_mut(&id) {
                 identity.golden = golden;

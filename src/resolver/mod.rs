@@ -3,7 +3,7 @@
 //! - [`Signal`], [`Fold`]: what comes in, and what a source's signals add up to
 //! - [`Engine`]: the online engine; [`Ingest`]: its one writer; `prepare`, `touched`: what is made ready before it
 //! - `change`, `identities`, `tasks`: what follows from one signal or override
-//! - `queue`: what waits for stewards; `steward`, `overrides`, `decided`: what they decide; `erasure`: persons that are erased; `model_change`: another model on a live store
+//! - `queue`: what waits for stewards; `steward`, `overrides`, `override_states`, `decided`: what they decide; `erasure`: persons that are erased; `model_change`: another model on a live store
 //! - `read`: questions to the engine
 //! - [`resolve_records`]: the bulk job, over the same functions of `veridem_matchers`
 
@@ -24,6 +24,7 @@ mod load;
 mod matcher;
 mod model_change;
 mod model_preview;
+mod override_states;
 mod overrides;
 mod prepare;
 mod queue;
@@ -51,12 +52,11 @@ pub use load::{LoadSummary, snapshot_signal};
 pub use matcher::Matcher;
 pub use model_change::{ModelChanges, ModelStep};
 pub use model_preview::{IdentityChange, ModelChangePreview};
+pub use override_states::OverrideState;
 pub use prepare::Prepared;
 pub use queue::{Claim, Claims, ReviewedTask, SourceRecord, SourceValue, TaskFilter, TaskPage};
 pub use read::{IdentityExplanation, MatchAnswer, Moment, RankedIdentity, Resolution};
 pub use records::{Records, RecordsBuilder};
 pub use signal::{Signal, SignalKind};
-pub use steward::{
-    MAX_OVERRIDDEN_RECORDS, OverrideState, StewardAction, StewardAnswer, StewardRequest,
-};
+pub use steward::{MAX_OVERRIDDEN_RECORDS, StewardAction, StewardAnswer, StewardRequest};
 pub use validate::{validate_attributes, validate_id, validate_record_key, validate_signal};

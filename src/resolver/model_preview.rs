@@ -166,6 +166,7 @@ pub(super) fn preview_of(
             told.insert(*id);
         }
     }
+    let overrides = engine.tenant(tenant)?.shared.overrides.read().clone();
     let is_updated = |(ids, cluster): (&Vec<IdentityId>, &Vec<usize>)| {
         let Some(known) = ids
             .first()
@@ -187,6 +188,7 @@ pub(super) fn preview_of(
                     &result.comparables,
                     cluster,
                     &matcher.pack,
+                    |row, attribute| overrides.pin_of(living.rows[row].0, || attribute.slot()),
                 )
     };
     preview.identities_updated = claims

@@ -21,6 +21,8 @@ pub(super) struct Overrides {
     groups: FxHashMap<u64, Vec<Vec<RecordNumber>>>,
     /// The places of each record, the latest override last.
     places: FxHashMap<RecordNumber, Vec<Place>>,
+    /// What is pinned of each record: the slots with the numbers of the overrides, rising.
+    pins: FxHashMap<RecordNumber, Vec<(u64, String)>>,
     /// The records of those on which somebody else has to agree first.
     awaited: BTreeMap<u64, Vec<RecordNumber>>,
 }
@@ -35,11 +37,47 @@ impl Overrides {
         }
         let (was, is) = (self.groups.contains_key(&value.number), value.is_in_force());
         match (was, is) {
-            (false, true) => self.add(value),
-            (true, false) => self.remove(value.number),
+            (false, true) => {
+                self.add(value);
+                self.pin(value);
+            }
+            (true, false) => {
+                self.unpin(value);
+                self.remove(value.number);
+            }
             _ => {}
         }
         was != is
+    }
+
+    fn pin(&mut self, value: &StoredOverride) {
+        for (_, record) in value.records().filter(|_| !value.pinned_slot.is_empty()) {
+            let pins = self.pins.entry(*record).or_default();
+            let at = pins.partition_point(|(known, _)| *known < value.number);
+            pins.insert(at, (value.number, value.pinned_slot.clone()));
+        }
+    }
+
+    fn unpin(&mut self, value: &StoredOverride) {
+        for (_, record) in value.records() {
+            if let Some(pins) = self.pins.get_mut(record) {
+                pins.retain(|(number, _)| *number != value.number);
+                if pins.is_empty() {
+                    self.pins.remove(record);
+                }
+            }
+        }
+    }
+
+    /// The override that pins what a record states in a slot; 0 where none does.
+    pub(super) fn pin_of(&self, record: RecordNumber, slot: impl Fn() -> String) -> u64 {
+        let Some(pins) = self.pins.get(&record) else {
+            return 0;
+        };
+        let slot = slot();
+        let mut latest = pins.iter().rev();
+        let found = latest.find(|(_, pinned)| *pinned == slot);
+        found.map_or(0, |(number, _)| *number)
     }
 
     /// Whether somebody has to agree to what was said of two records.

@@ -1,18 +1,16 @@
 //! What stewards decide: overrides, merges, splits, and undoing them. Each is an override in the end.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
-
-use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use veridem_matchers::RecordKey;
-use veridem_matchers::cluster::Link;
+use veridem_matchers::golden::StatedValue;
 
 use super::audit::{AuditSubject, AuditedCall};
 use super::change::Change;
 use super::engine::{Engine, hash_of, postcard_bytes};
 use super::error::EngineError;
-use super::overrides::Overrides;
 use crate::store::{
     Approval, Cause, IdentityId, RecordNumber, StoredAnswer, StoredEvent, StoredIdentity,
     StoredOverride, Tenant, Undone, Write,
@@ -30,6 +28,8 @@ pub enum StewardAction {
     Merge(Vec<IdentityId>),
     /// Some records of an identity are another person.
     Split(IdentityId, Vec<RecordKey>),
+    /// What a record states in a slot survives.
+    Pin(RecordKey, String),
     /// An override is to count no more.
     Undo(u64),
     /// An override on which somebody else has to agree is agreed on.
@@ -45,6 +45,13 @@ impl StewardAction {
                 .map(|group| group.iter().map(|(key, _)| key.clone()).collect())
                 .collect(),
         )
+    }
+
+    fn pinned_slot(&self) -> &str {
+        match self {
+            Self::Pin(_, slot) => slot,
+            _ => "",
+        }
     }
 
     /// Half of SHA-256 over what is wanted and said.
@@ -104,23 +111,6 @@ pub struct StewardAnswer {
     pub sequence: u64,
 }
 
-/// Whether an override does what it says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OverrideState {
-    /// Identities are as it says.
-    InForce,
-    /// Somebody else has to agree first.
-    AwaitsApproval,
-    /// Fewer than two of its records are left.
-    WithoutRecords,
-    /// Later overrides say otherwise of all its records.
-    Superseded,
-    /// Other overrides keep apart what it holds together.
-    Contradicted,
-    /// It was undone.
-    Undone,
-}
-
 impl Engine {
     /// Does what a steward wants. Nothing is durable before the next [`crate::store::Store::flush`].
     pub fn steward(
@@ -154,6 +144,7 @@ impl Engine {
         let said = |groups| StoredOverride {
             number: 0,
             groups,
+            pinned_slot: request.action.pinned_slot().to_owned(),
             principal: request.principal.clone(),
             decided_at_ms: now_ms,
             reason: request.reason.clone(),
@@ -276,7 +267,7 @@ impl Engine {
         Ok(identity)
     }
 
-    fn override_numbered(
+    pub(super) fn override_numbered(
         &self,
         tenant: &Tenant,
         number: u64,
@@ -346,6 +337,7 @@ impl Engine {
         let mut groups = match action {
             StewardAction::Undo(_) | StewardAction::Approve(_) => Vec::new(),
             StewardAction::Override(groups) => self.numbered(tenant, groups)?,
+            StewardAction::Pin(key, slot) => vec![vec![self.pinned(tenant, key, slot)?]],
             StewardAction::Merge(ids) => {
                 let ids: BTreeSet<_> = ids.iter().collect();
                 if ids.len() < 2 {
@@ -393,6 +385,28 @@ impl Engine {
         Ok(groups)
     }
 
+    /// A record that states something in a slot.
+    fn pinned(
+        &self,
+        tenant: &Tenant,
+        key: &RecordKey,
+        slot: &str,
+    ) -> Result<(RecordKey, RecordNumber), EngineError> {
+        let record = self.find_record(tenant, key, "the record")?;
+        let fold = self.store.fold(tenant, record.number)?;
+        let mut values = fold.iter().flat_map(|fold| fold.stated_by(key));
+        // A placeholder never survives, whoever pins it.
+        let states =
+            |value: StatedValue<'_>| value.comparable.is_some() && value.attribute.slot() == slot;
+        if !record.is_alive || !values.any(states) {
+            return Err(EngineError::invalid(
+                "slot",
+                "is none in which the record states anything that could survive",
+            ));
+        }
+        Ok((key.clone(), record.number))
+    }
+
     fn numbered(
         &self,
         tenant: &Tenant,
@@ -417,78 +431,6 @@ impl Engine {
             .iter()
             .map(|group| group.iter().map(number).collect())
             .collect()
-    }
-
-    /// Overrides after a number, in the order of their numbers, with what has become of each; `only_awaited`: those on which somebody
-    /// has to agree.
-    pub fn list_overrides(
-        &self,
-        tenant: &Tenant,
-        after: u64,
-        limit: usize,
-        only_awaited: bool,
-    ) -> Result<Vec<(StoredOverride, OverrideState)>, EngineError> {
-        let state = self.tenant(tenant)?;
-        let overrides = state.shared.overrides.read().clone();
-        let listed = match only_awaited {
-            true => overrides
-                .awaited(after)
-                .take(limit)
-                .map(|number| self.override_numbered(tenant, number))
-                .collect::<Result<_, _>>()?,
-            false => self.store.overrides(tenant, after, limit)?,
-        };
-        let with_state = |value: StoredOverride| {
-            let state = self.state_of(tenant, &overrides, &value)?;
-            Ok((value, state))
-        };
-        listed.into_iter().map(with_state).collect()
-    }
-
-    fn state_of(
-        &self,
-        tenant: &Tenant,
-        overrides: &Overrides,
-        value: &StoredOverride,
-    ) -> Result<OverrideState, EngineError> {
-        if value.undone.is_some() {
-            return Ok(OverrideState::Undone);
-        }
-        if value.approval == Approval::Awaited {
-            return Ok(OverrideState::AwaitsApproval);
-        }
-        let state = self.tenant(tenant)?;
-        let mut identities: BTreeMap<RecordNumber, Option<IdentityId>> = BTreeMap::new();
-        for (_, number) in value.records() {
-            let record = self.store.record(tenant, state.generation, *number)?;
-            if let Some(record) = record.filter(|record| record.is_alive) {
-                identities.insert(*number, record.identity_id);
-            }
-        }
-        if identities.len() < 2 {
-            return Ok(OverrideState::WithoutRecords);
-        }
-        let living: Vec<_> = identities.into_iter().collect();
-        let mut is_superseded = true;
-        for (at, (one, own)) in living.iter().enumerate() {
-            for (other, others) in &living[at + 1..] {
-                let Some((_, link)) = overrides
-                    .word_of(*one, *other)
-                    .filter(|(number, _)| *number == value.number)
-                else {
-                    continue;
-                };
-                is_superseded = false;
-                if (own == others) != (link == Link::Must) {
-                    return Ok(OverrideState::Contradicted);
-                }
-            }
-        }
-        Ok(if is_superseded {
-            OverrideState::Superseded
-        } else {
-            OverrideState::InForce
-        })
     }
 }
 

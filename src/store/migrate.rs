@@ -94,6 +94,7 @@ impl From<OverrideOfVersion4> for StoredOverride {
         Self {
             number: old.number,
             groups: old.groups,
+            pinned_slot: String::new(),
             principal: old.principal,
             decided_at_ms: old.decided_at_ms,
             reason: String::new(),
@@ -367,6 +368,7 @@ fn override_of(
     Ok(StoredOverride {
         number: 0,
         groups,
+        pinned_slot: String::new(),
         principal: word.principal,
         decided_at_ms: word.decided_at_ms,
         reason: String::new(),

@@ -67,6 +67,9 @@ pub struct StoredOverride {
     pub number: u64,
     /// The groups: one or more, each with at least one record, no record twice.
     pub groups: Vec<Vec<(RecordKey, RecordNumber)>>,
+    /// Of one record: what it states in this slot survives in the golden record of its identity; of two that pin the same slot the
+    /// later counts. Empty where it is about who is who.
+    pub pinned_slot: String,
     /// Who said it.
     pub principal: String,
     /// When, milliseconds since the Unix epoch.

@@ -144,6 +144,7 @@ impl StoredFold {
             attribute,
             stated_at_ms,
             comparable: *comparable,
+            pin: 0,
         })
     }
 }

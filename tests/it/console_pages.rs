@@ -67,6 +67,20 @@ async fn an_identity_shows_what_lost_how_it_was_and_what_holds_it_together() {
         .await;
     assert!(browser.text().await.contains("version 1 · 1 record"));
     browser.look("identity-as-of").await;
+
+    // The other number survives because somebody says so, and no longer once that is taken back.
+    let golden = "(document.getElementById('golden')?.textContent ?? '')";
+    press_button(&browser, "tr.loses button").await;
+    browser
+        .until(&format!(
+            "{golden}.includes('212 736 5099') && {golden}.includes('pinned by a steward')"
+        ))
+        .await;
+    browser.look("identity-pinned").await;
+    browser.press('u').await;
+    browser
+        .until(&format!("{golden}.includes('212 736 5001')"))
+        .await;
     browser.close().await;
     running.stop().await;
 }

@@ -12,7 +12,7 @@ use veridem::resolver::{
 };
 use veridem::store::{Approval, IdentityId, ModelPhase, Store, StoredOverride, check_tenant};
 use veridem_matchers::cluster::Link;
-use veridem_matchers::{GoldenRecord, Pack, Record, RecordKey};
+use veridem_matchers::{Attribute, GoldenRecord, Pack, Record, RecordKey};
 
 use crate::laws::{check_counters, check_feed, signals, submit_all};
 use crate::support::*;
@@ -31,6 +31,8 @@ enum Step {
     Split(usize, u8),
     /// A word on two records.
     Override(usize, usize, bool),
+    /// What a record states survives: the record and the slot by their places.
+    Pin(usize, usize),
     /// An override is taken back, by its place among those there are.
     Undo(usize),
     /// The person of a record, be it deleted, is erased.
@@ -50,6 +52,7 @@ fn steps(count: usize) -> impl Strategy<Value = Vec<Step>> {
         2 => (place.clone(), any::<u8>()).prop_map(|(one, bits)| Step::Split(one, bits)),
         2 => (place.clone(), place.clone(), any::<bool>())
             .prop_map(|(one, other, same)| Step::Override(one, other, same)),
+        2 => (place.clone(), place.clone()).prop_map(|(record, slot)| Step::Pin(record, slot)),
         2 => place.clone().prop_map(Step::Undo),
         1 => place.clone().prop_map(Step::Erase),
         1 => (0..3_usize).prop_map(Step::Model),
@@ -181,8 +184,20 @@ fn recomputed(
     let mut cluster_of = vec![0; keys.len()];
     let mut golden = BTreeMap::new();
     for (number, cluster) in result.clusters.iter().enumerate() {
-        let of_cluster =
-            golden_record_of_rows(&records, &result.comparables, cluster, &matcher.pack);
+        let pin_of = |row: usize, attribute: &Attribute| {
+            let pins = |value: &&StoredOverride| {
+                value.pinned_slot == attribute.slot() && value.groups[0][0].0 == keys[row]
+            };
+            let latest = overrides.iter().rev().find(pins);
+            latest.map_or(0, |value| value.number)
+        };
+        let of_cluster = golden_record_of_rows(
+            &records,
+            &result.comparables,
+            cluster,
+            &matcher.pack,
+            pin_of,
+        );
         for row in cluster {
             cluster_of[*row] = number;
             golden.insert(keys[*row].clone(), of_cluster.clone());
@@ -354,6 +369,28 @@ impl World {
                         self.overrides.push(done.value);
                     }
                     Err(refused) => assert!(!is_some, "{refused}"),
+                }
+            }
+            Step::Pin(record, slot) => {
+                let records = records_of(self.store().as_ref(), &tenant());
+                let Some(record) = pick(&records, record) else {
+                    return;
+                };
+                let fold = self.store().fold(&tenant(), record.number).expect("reads");
+                let stated = fold.iter().flat_map(|fold| fold.fold.stated());
+                let slots: Vec<String> = stated.map(|(attribute, _)| attribute.slot()).collect();
+                let slot = pick(&slots, slot).unwrap_or_else(|| "name".to_owned());
+                match self.steward(StewardAction::Pin(record.key.clone(), slot.clone())) {
+                    Ok(done) => {
+                        assert!(record.is_alive && slots.contains(&slot));
+                        self.overrides.push(done.value);
+                    }
+                    Err(refused) => {
+                        let EngineError::Invalid { field, .. } = refused else {
+                            panic!("{refused}");
+                        };
+                        assert_eq!(field, "slot");
+                    }
                 }
             }
             Step::Override(one, other, same) => {

@@ -31,6 +31,7 @@ const RESTRICTED: [(&[Role], &[&str]); 4] = [
             "SetOverride",
             "UndoOverride",
             "ApproveOverride",
+            "PinValue",
         ],
     ),
     (

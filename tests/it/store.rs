@@ -326,7 +326,7 @@ fn stores_and_backups_of_every_format_version_open() {
         ("store-2", 480, 442, 0),
         ("store-3", 375, 342, 2),
         ("store-4", 374, 334, 2),
-        ("store-5", 374, 334, 2),
+        ("store-5", 374, 334, 3),
     ] {
         let from = fixtures().join(version);
         let store = directory.path().join(version).join("store");
@@ -412,6 +412,7 @@ fn the_fixture_of_this_format_version() {
     let undone = steward(StewardAction::Merge(alone[2..4].to_vec()), None);
     steward(StewardAction::Undo(undone.value.number), None);
     steward(StewardAction::Merge(alone[4..6].to_vec()), Some(1));
+    steward(StewardAction::Pin(large[1].clone(), "name".into()), None);
     let erasure = engine.find_person(&tenant(), &id(&large[0]), "steward");
     let erased = engine.erase(&tenant(), &erasure.expect("found"), EVENT_TIME_MS);
     assert_eq!(erased.expect("erased").records.len(), 1);

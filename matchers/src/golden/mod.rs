@@ -27,6 +27,8 @@ pub enum Criterion {
     RecordOrder,
     /// There was one value only.
     OnlyValue,
+    /// Somebody has said that the record's value survives; rules cannot ask for it.
+    Pinned,
 }
 
 impl std::fmt::Display for Criterion {
@@ -38,6 +40,7 @@ impl std::fmt::Display for Criterion {
             Self::MostComplete => "most_complete",
             Self::RecordOrder => "record_order",
             Self::OnlyValue => "only_value",
+            Self::Pinned => "pinned",
         })
     }
 }
@@ -136,6 +139,8 @@ pub struct StatedValue<'a> {
     pub stated_at_ms: i64,
     /// What survivorship compares of it: `None` of a placeholder, which never survives.
     pub comparable: Option<Comparable>,
+    /// Above 0 where somebody has said that it survives: the highest of a slot does, whatever the rules say.
+    pub pin: u64,
 }
 
 impl Record {
@@ -150,6 +155,7 @@ impl Record {
             attribute: &stated.attribute,
             stated_at_ms: stated.stated_at_ms,
             comparable,
+            pin: 0,
         })
     }
 }
@@ -171,6 +177,7 @@ impl<'a> Stated<'a> {
                 .comparable
                 .completeness()
                 .cmp(&other.comparable.completeness()),
+            Criterion::Pinned => self.value.pin.cmp(&other.value.pin),
             Criterion::RecordOrder | Criterion::OnlyValue => other.place().cmp(&self.place()),
         }
     }
@@ -239,10 +246,10 @@ fn survivor(values: &mut [Stated<'_>], pack: &Pack) -> Option<SurvivingValue> {
             values[index].frequency = records.len();
         }
     }
+    let criteria = || std::iter::once(Criterion::Pinned).chain(criteria.iter().copied());
     let order = |left: &Stated<'_>, right: &Stated<'_>| {
-        let by_criteria = criteria
-            .iter()
-            .map(|criterion| left.compare(right, *criterion))
+        let by_criteria = criteria()
+            .map(|criterion| left.compare(right, criterion))
             .find(|ordering| ordering.is_ne());
         by_criteria.unwrap_or_else(|| left.compare(right, Criterion::RecordOrder))
     };
@@ -252,9 +259,7 @@ fn survivor(values: &mut [Stated<'_>], pack: &Pack) -> Option<SurvivingValue> {
         .filter(|other| other.comparable != best.comparable)
         .max_by(|left, right| order(left, right));
     let criterion = runner_up.map_or(Criterion::OnlyValue, |runner_up| {
-        criteria
-            .iter()
-            .copied()
+        criteria()
             .find(|criterion| best.compare(runner_up, *criterion).is_ne())
             .unwrap_or(Criterion::RecordOrder)
     });

@@ -98,6 +98,8 @@ pub(super) struct Change<'a> {
     activity: BTreeMap<BlockingKey, bool>,
     /// Records whose pairs or constraints change.
     dirty: BTreeSet<RecordNumber>,
+    /// Records of which something is pinned that was not, or no longer.
+    repinned: BTreeSet<RecordNumber>,
     /// Other records that gain or lose an edge, as a key now brings the pair or no longer does.
     rewired: BTreeSet<RecordNumber>,
     writes: Vec<Write>,
@@ -145,6 +147,7 @@ impl<'a> Change<'a> {
             tasks: Vec::new(),
             activity: BTreeMap::new(),
             dirty: BTreeSet::new(),
+            repinned: BTreeSet::new(),
             rewired: BTreeSet::new(),
             writes: Vec::new(),
         }
@@ -250,8 +253,11 @@ impl<'a> Change<'a> {
                 true => self.counters.overrides += 1,
                 false => self.counters.overrides -= 1,
             }
-            self.dirty
-                .extend(value.records().map(|(_, number)| *number));
+            let records = value.records().map(|(_, number)| *number);
+            match value.pinned_slot.is_empty() {
+                true => self.dirty.extend(records),
+                false => self.repinned.extend(records),
+            }
         }
         self.write(Write::Override(value.clone()));
     }
@@ -318,7 +324,8 @@ impl<'a> Change<'a> {
             });
         }
         let mut start = self.rewired.clone();
-        let changed: Vec<RecordNumber> = self.dirty.union(&self.subjects).copied().collect();
+        let changed = self.dirty.union(&self.subjects).chain(&self.repinned);
+        let changed: Vec<RecordNumber> = changed.copied().collect();
         for number in changed {
             // A steward's word may be on a record that was erased.
             if self.load(number)? {
@@ -367,6 +374,7 @@ impl<'a> Change<'a> {
     fn is_of_one_record(&self) -> bool {
         self.activity.is_empty()
             && self.dirty.is_subset(&self.subjects)
+            && self.repinned.is_empty()
             && self.subjects.len() == 1
             && !self.anew
             && !self.state.is_deciding()
@@ -559,6 +567,11 @@ impl<'a> Change<'a> {
     /// Whether the change touches what a record says.
     pub(super) fn is_subject(&self, number: RecordNumber) -> bool {
         self.subjects.contains(&number)
+    }
+
+    /// Whether a golden record may become another one by a record.
+    pub(super) fn says_anew(&self, number: RecordNumber) -> bool {
+        self.is_subject(number) || self.repinned.contains(&number)
     }
 
     fn load(&mut self, number: RecordNumber) -> Result<bool, EngineError> {
