@@ -10,11 +10,12 @@
 //! - [`Scorer`]: a pair's weight, decision and explanation
 //! - [`cluster`]: which records of a component are one person
 //! - [`golden`]: the surviving value of each attribute
-//! - [`evaluate`]: clusters against truth
+//! - [`evaluate`]: clusters against truth; [`estimate`]: what judged samples tell of all pairs
 
 pub mod block;
 pub mod cluster;
 pub mod compare;
+pub mod estimate;
 mod evaluate;
 pub mod golden;
 mod memo;

@@ -7,6 +7,7 @@ mod crosswalk;
 mod operations;
 mod page;
 mod privacy;
+mod quality;
 mod quarantine;
 mod records;
 mod resolution;

@@ -316,6 +316,34 @@ impl StewardshipService for Api {
         self.answer_list_labels(request).await
     }
 
+    async fn draw_sample(
+        &self,
+        request: Request<v1::DrawSampleRequest>,
+    ) -> Result<Response<v1::DrawSampleResponse>, Status> {
+        self.answer_draw_sample(request).await
+    }
+
+    async fn get_sampled_pair(
+        &self,
+        request: Request<v1::GetSampledPairRequest>,
+    ) -> Result<Response<v1::GetSampledPairResponse>, Status> {
+        self.answer_get_sampled_pair(request).await
+    }
+
+    async fn judge_sampled_pair(
+        &self,
+        request: Request<v1::JudgeSampledPairRequest>,
+    ) -> Result<Response<v1::JudgeSampledPairResponse>, Status> {
+        self.answer_judge_sampled_pair(request).await
+    }
+
+    async fn get_quality(
+        &self,
+        request: Request<v1::GetQualityRequest>,
+    ) -> Result<Response<v1::GetQualityResponse>, Status> {
+        self.answer_get_quality(request).await
+    }
+
     async fn list_overrides(
         &self,
         request: Request<v1::ListOverridesRequest>,

@@ -2,7 +2,9 @@
 //! process, with the rights of whoever is signed in. Pages load nothing from elsewhere and run no script of their own making in line.
 
 mod assets;
+mod blind;
 mod calls;
+mod comparison;
 mod concerned;
 mod decisions;
 mod difference;
@@ -113,6 +115,9 @@ pub fn router(
         .route("/quality", get(quality::show))
         .route("/quality/thresholds", get(quality::tried))
         .route("/quality/labels.csv", get(quality::download))
+        .route("/quality/sample", post(blind::draw))
+        .route("/quality/review", get(blind::show))
+        .route("/quality/judgement", post(blind::judge))
         .route("/model", get(model::show))
         .route("/model/status", get(model::status))
         .route(

@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
 use serde::Deserialize;
 use tonic::Status;
+use veridem_matchers::estimate::share_interval;
 use veridem_matchers::{MatchProbability, MatchWeight};
 use veridem_proto::v1;
 
@@ -13,8 +14,9 @@ use super::calls::Calls;
 use super::error::Refused;
 use super::layout::{self, Place};
 use super::session::Session;
-use super::{Console, texts};
-use crate::report::calibration::{self, share_interval};
+use super::{Console, texts, values};
+use crate::api::Right;
+use crate::report::calibration;
 use crate::report::number;
 
 /// Overrides that are looked at; beyond them the page tells so.
@@ -49,7 +51,10 @@ pub(super) async fn show(
     State(console): State<Console>,
     session: Session,
 ) -> Result<Markup, Refused> {
-    let labels = labels(&console.calls(&session)).await?;
+    let calls = console.calls(&session);
+    let asked = calls.request(v1::GetQualityRequest {});
+    let sample = calls.stewardship().get_quality(asked).await?.into_inner();
+    let labels = labels(&calls).await?;
     let labelled: Vec<(f64, bool)> = labels
         .iter()
         .map(|label| (label.match_weight, label.is_match))
@@ -59,12 +64,13 @@ pub(super) async fn show(
     let content = html! {
         article.wide.charts {
             h1 { (texts::QUALITY) }
+            (sampled(&session, &sample))
             @if labels.is_empty() { p.hint { (texts::NO_LABELS) } }
             @else {
-                p.facts { (texts::labels(labels.len(), matches, agreed)) }
-                p.hint { (texts::LABELS_ARE_DOUBTFUL) }
                 section {
                     h2 { (texts::THRESHOLDS) }
+                    p.facts { (texts::labels(labels.len(), matches, agreed)) }
+                    p.hint { (texts::LABELS_ARE_DOUBTFUL) }
                     form.filter hx-get="/console/quality/thresholds" hx-target="#thresholds" hx-trigger="input changed delay:200ms, submit" {
                         label { (texts::TRY_THRESHOLD) " " input type="number" name="threshold" min="0" max="1" step="any" placeholder="0.97"; }
                     }
@@ -84,6 +90,76 @@ pub(super) async fn show(
         texts::QUALITY,
         content,
     ))
+}
+
+/// What the sample that is judged blind tells so far.
+fn sampled(session: &Session, sample: &v1::GetQualityResponse) -> Markup {
+    let estimates = [
+        (texts::PRECISION, &sample.precision),
+        (texts::RECALL, &sample.recall),
+    ];
+    html! {
+        section {
+            h2 { (texts::SAMPLE) }
+            @if sample.sample_number == 0 { p.hint { (texts::NO_SAMPLE) } }
+            @else {
+                p.facts { (texts::sample(sample.sample_number, &sample.drawn_by, sample.open)) ", " (values::moment(sample.drawn_at_ms)) }
+                dl.counts {
+                    @for (name, estimate) in estimates {
+                        div { dt { (name) } dd { (estimate.as_ref().map_or_else(|| "–".to_owned(), interval)) } }
+                    }
+                    @if sample.judged_twice > 0 {
+                        div { dt { (texts::AGREEMENT) } dd { (share(sample.agreed, sample.judged_twice)) @if let Some(kappa) = sample.kappa { ", κ " (format!("{kappa:.2}")) } } }
+                    }
+                    @if sample.gold_judged > 0 {
+                        div { dt { (texts::GOLD) } dd { (share(sample.gold_right, sample.gold_judged)) } }
+                    }
+                    @if sample.cannot_tell > 0 {
+                        div { dt { (texts::CANNOT_TELL) } dd { (number::count(sample.cannot_tell)) } }
+                    }
+                }
+                table.figures {
+                    caption.unseen { (texts::SAMPLE) }
+                    thead { tr { th scope="col" { "Pairs" } th.figure scope="col" { "There are" } th.figure scope="col" { "Judged" } th.figure scope="col" { "One person" } } }
+                    tbody {
+                        @for stratum in &sample.strata {
+                            tr {
+                                th scope="row" { (texts::stratum(stratum.stratum())) }
+                                td.figure { (number::count(stratum.population)) }
+                                td.figure { (number::count(stratum.judged)) }
+                                td.figure { (share(stratum.same, stratum.judged)) }
+                            }
+                        }
+                    }
+                }
+            }
+            div.sampling {
+                @if sample.open > 0 && session.caller.may(Right::Decide) {
+                    a.button href="/console/quality/review" { (texts::JUDGE) }
+                }
+                @if session.caller.may(Right::Operate) {
+                    form method="post" action="/console/quality/sample" hx-post="/console/quality/sample" hx-target="#notice" hx-swap="innerHTML"
+                        hx-confirm=[(sample.open > 0).then_some(texts::REALLY_DRAW)] {
+                        (layout::csrf_field(session))
+                        label { (texts::PAIRS_TO_DRAW) " " input type="number" name="pairs" min="10" max="2000" value="200" required; }
+                        button type="submit" { (texts::DRAW) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn interval(estimate: &v1::Interval) -> String {
+    if estimate.value.is_nan() {
+        return "–".to_owned();
+    }
+    format!(
+        "{} ({}–{})",
+        number::percent(estimate.value, 1.0),
+        number::percent(estimate.low, 1.0),
+        number::percent(estimate.high, 1.0)
+    )
 }
 
 /// Whether the model in force would have decided as the steward did.

@@ -2,7 +2,7 @@
 
 use axum::extract::{Path, Query, State};
 use axum::http::HeaderMap;
-use axum::response::{IntoResponse, Response};
+use axum::response::{IntoResponse, Redirect, Response};
 use maud::{Markup, html};
 use serde::Deserialize;
 use tonic::{Code, Status};
@@ -16,7 +16,7 @@ use super::queue::Filter;
 use super::request::{Form, Nothing, wants_piece};
 use super::session::{Decided, Session, secret};
 use super::values::{self, Shown};
-use super::{Console, concerned, layout, queue, texts, waterfall};
+use super::{Console, comparison, concerned, layout, queue, texts, waterfall};
 use crate::api::Right;
 use crate::report::number;
 
@@ -136,21 +136,11 @@ fn content(
                     }
                 }
             }
-            table.comparison {
-                caption.unseen { "The two records, attribute by attribute" }
-                thead { tr {
-                    th scope="col" { "Attribute" }
-                    @for (record, identity) in sides {
-                        th scope="col" {
-                            (shown.record_key(record.and_then(|record| record.record.as_ref())))
-                            @if let Some(identity) = identity {
-                                span.of { "of " (values::identity_link(&identity.identity_id)) ", " (texts::records(identity.members.len())) }
-                            }
-                        }
-                    }
-                } }
-                tbody { @for row in rows(answer) { (row_of(&row, shown)) } }
-            }
+            (comparison::table(sides.map(|(record, _)| record), shown, |side| html! {
+                @if let Some(identity) = sides[side].1 {
+                    span.of { "of " (values::identity_link(&identity.identity_id)) ", " (texts::records(identity.members.len())) }
+                }
+            }))
             @if !answer.why_not.is_empty() {
                 section.why { h2 { "What would change this" } p { (answer.why_not) } }
             }
@@ -162,71 +152,6 @@ fn content(
             div.around hx-get={ (address(id)) "/neighbours" } hx-target="this" hx-swap="innerHTML" hx-trigger="load delay:150ms" {}
         }
     })
-}
-
-/// What both sides state of one slot.
-struct Row<'a> {
-    slot: &'a str,
-    sides: [Option<&'a v1::StatedValue>; 2],
-}
-
-/// A row for each slot, and for each further value of it; those that both sides have come first.
-fn rows<'a>(answer: &'a v1::GetReviewTaskResponse) -> Vec<Row<'a>> {
-    let (left, right) = (stated(&answer.left), stated(&answer.right));
-    let mut slots: Vec<&str> = Vec::new();
-    for value in left.iter().chain(&right) {
-        if !slots.contains(&value.slot.as_str()) {
-            slots.push(&value.slot);
-        }
-    }
-    let mut rows = Vec::new();
-    for slot in slots {
-        let of_slot = |side: &[&'a v1::StatedValue]| -> Vec<&'a v1::StatedValue> {
-            let values = side.iter().filter(|value| value.slot == slot);
-            values.copied().collect()
-        };
-        let (left, right) = (of_slot(&left), of_slot(&right));
-        for index in 0..left.len().max(right.len()) {
-            let sides = [left.get(index).copied(), right.get(index).copied()];
-            rows.push(Row { slot, sides });
-        }
-    }
-    rows.sort_by_key(|row| row.sides.iter().any(|side| side.is_none()));
-    rows
-}
-
-fn stated(record: &Option<v1::SourceRecord>) -> Vec<&v1::StatedValue> {
-    record.iter().flat_map(|record| &record.values).collect()
-}
-
-fn attribute_of(side: Option<&v1::StatedValue>) -> Option<&v1::Attribute> {
-    side.and_then(|value| value.attribute.as_ref())
-}
-
-fn row_of(row: &Row<'_>, shown: Shown) -> Markup {
-    let [left, right] = row.sides;
-    let (left_text, right_text) = shown.pair(attribute_of(left), attribute_of(right));
-    let normalised = |side: Option<&v1::StatedValue>| {
-        side.map_or("", |value| value.normalised.as_str())
-            .to_owned()
-    };
-    let agrees = !normalised(left).is_empty() && normalised(left) == normalised(right);
-    html! {
-        tr.agrees[agrees] {
-            th scope="row" { (texts::slot(row.slot)) }
-            @for (side, text) in [(left, left_text), (right, right_text)] {
-                td {
-                    @if let Some(side) = side {
-                        span.value { (text) }
-                        span.stated {
-                            @if !shown.normalised(&side.normalised).is_empty() { span.normalised title="As it is compared" { (side.normalised) } " " }
-                            (values::day(side.stated_at_ms))
-                        }
-                    } @else { span.absent { "–" } }
-                }
-            }
-        }
-    }
 }
 
 /// The two decisions, each with what it would do.
@@ -353,6 +278,7 @@ pub(super) struct Decision {
 pub(super) async fn decide(
     State(console): State<Console>,
     Path(id): Path<String>,
+    headers: HeaderMap,
     form: Form<Decision>,
 ) -> Result<Response, Refused> {
     let Form { session, fields } = form;
@@ -382,6 +308,10 @@ pub(super) async fn decide(
     }
     let filter = console.sessions.filter(&session);
     let next = queue::next(&calls, &filter, &id, &fields.next).await?;
+    if !wants_piece(&headers) {
+        let page = next.map_or_else(|| "/console/queue".to_owned(), |next| address(&next));
+        return Ok(Redirect::to(&page).into_response());
+    }
     let pane = match &next {
         Some(next) => pane(&console, &session, next).await?,
         None => nothing_to_do(filter != Filter::default()),

@@ -1,8 +1,8 @@
 //! What the console says, in one place.
 
 use veridem_proto::v1::{
-    DeliveryState, IdentityEventKind, ModelPhase, OverrideState, ReviewReason, StewardDecision,
-    SurvivorshipCriterion,
+    DeliveryState, IdentityEventKind, ModelPhase, OverrideState, ReviewReason, SampleStratum,
+    StewardDecision, SurvivorshipCriterion,
 };
 
 pub(super) const SIGN_IN: &str = "Sign in";
@@ -105,6 +105,21 @@ pub(super) const NOTHING_CHANGES: &str = "Identities stay as they are.";
 pub(super) const SEARCH_FOR: &str = "Name, e-mail, phone or number";
 pub(super) const NOTHING_FOUND: &str = "Nobody is found.";
 
+pub(super) const SAMPLE: &str = "Sample judged blind";
+pub(super) const NO_SAMPLE: &str = "No sample was drawn yet. A sample is pairs of all kinds, judged without seeing what was decided of them: it tells how many of all decisions are right, and how many people are missed.";
+pub(super) const PRECISION: &str = "Precision";
+pub(super) const RECALL: &str = "Recall";
+pub(super) const AGREEMENT: &str = "Two judges agree";
+pub(super) const GOLD: &str = "As decided before";
+pub(super) const CANNOT_TELL: &str = "Cannot tell";
+pub(super) const JUDGE: &str = "Judge pairs";
+pub(super) const PAIRS_TO_DRAW: &str = "Pairs";
+pub(super) const DRAW: &str = "Draw a sample";
+pub(super) const REALLY_DRAW: &str =
+    "The sample that is judged now is not judged to its end. Draw another one?";
+pub(super) const BLIND_REVIEW: &str = "Blind review";
+pub(super) const NOTHING_TO_JUDGE: &str = "No pair is left for you.";
+pub(super) const TO_QUALITY: &str = "What the sample tells";
 pub(super) const NO_LABELS: &str = "No steward has decided on a pair yet: what is decided in the queue stands here, held against the model.";
 pub(super) const LABELS_ARE_DOUBTFUL: &str = "Most of these pairs were decided because they were in doubt: among all pairs the model is right more often than here.";
 pub(super) const THRESHOLDS: &str = "Thresholds tried on what was decided";
@@ -244,6 +259,29 @@ pub(super) fn labels(all: usize, matches: usize, agreed: usize) -> String {
         "{all} pairs decided by stewards: {matches} the same person, {} different persons. The model in force would have decided {agreed} of them by itself, the same way.",
         all - matches
     )
+}
+
+pub(super) fn stratum(stratum: SampleStratum) -> &'static str {
+    match stratum {
+        SampleStratum::TogetherSure => "Hold an identity together, surely",
+        SampleStratum::TogetherUnsure => "Hold an identity together, less surely",
+        SampleStratum::ApartDoubtful => "Between two identities, doubtful",
+        SampleStratum::ApartBelow => "Candidates below the review threshold",
+        SampleStratum::Unspecified => "",
+    }
+}
+
+pub(super) fn sample(number: u64, drawn_by: &str, open: u64) -> String {
+    let open = match open {
+        0 => "all judged".to_owned(),
+        1 => "1 pair waits".to_owned(),
+        open => format!("{open} pairs wait"),
+    };
+    format!("Sample {number}: {open}; drawn by {drawn_by}")
+}
+
+pub(super) fn progress(judged: u32, open: u32) -> String {
+    format!("{judged} judged, {open} left for you. Your answers change no identity.")
 }
 
 pub(super) fn works_at_it(principal: &str) -> String {

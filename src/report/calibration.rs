@@ -1,6 +1,7 @@
 //! Whether pairs match as often as their probabilities say, where people said which pairs do.
 
 use maud::{Markup, html};
+use veridem_matchers::estimate::share_interval;
 use veridem_matchers::{MatchProbability, MatchWeight};
 
 use super::chart::{Frame, Scale, Tick, percent};
@@ -29,20 +30,6 @@ impl Bin {
     fn interval(&self) -> (f64, f64) {
         share_interval(self.matches, self.pairs)
     }
-}
-
-/// The 95 % interval of a share of which so many of so many were seen; all of it where none was. Wilson, Probable Inference, the Law of
-/// Succession, and Statistical Inference (JASA 1927).
-pub fn share_interval(seen: u64, of: u64) -> (f64, f64) {
-    const Z: f64 = 1.96;
-    if of == 0 {
-        return (0.0, 1.0);
-    }
-    let (count, share) = (of as f64, seen as f64 / of as f64);
-    let middle = share + Z * Z / (2.0 * count);
-    let half = Z * (share * (1.0 - share) / count + Z * Z / (4.0 * count * count)).sqrt();
-    let scale = 1.0 + Z * Z / count;
-    ((middle - half) / scale, (middle + half) / scale)
 }
 
 /// The section on calibration. `labelled` holds match weights with what people said of the pairs.

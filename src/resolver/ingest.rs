@@ -240,7 +240,11 @@ pub async fn answer<T>(
 
 enum Answer {
     Signal(Reply<Ack>, Result<Ack, EngineError>),
-    Steward(Reply<StewardAnswer>, Result<StewardAnswer, EngineError>),
+    // Larger than all others.
+    Steward(
+        Reply<StewardAnswer>,
+        Box<Result<StewardAnswer, EngineError>>,
+    ),
     Erase(Reply<StoredErasure>, Result<StoredErasure, EngineError>),
     Model(Reply<ModelStep>, Result<ModelStep, EngineError>),
 }
@@ -255,7 +259,7 @@ impl Answer {
         };
         match self {
             Self::Signal(reply, result) => drop(reply.send(lost().map_or(result, Err))),
-            Self::Steward(reply, result) => drop(reply.send(lost().map_or(result, Err))),
+            Self::Steward(reply, result) => drop(reply.send(lost().map_or(*result, Err))),
             Self::Erase(reply, result) => drop(reply.send(lost().map_or(result, Err))),
             Self::Model(reply, result) => drop(reply.send(lost().map_or(result, Err))),
         }
@@ -374,7 +378,7 @@ fn handle(engine: &Engine, request: Ready, sequences: &mut FxHashMap<Tenant, u64
             {
                 note(sequences, tenant, answer.sequence);
             }
-            Answer::Steward(reply, result)
+            Answer::Steward(reply, Box::new(result))
         }
         Ready::Erase(tenant, erasure, reply) => {
             let result = engine.erase(&tenant, &erasure, now_ms);

@@ -4,7 +4,7 @@
 //! - [`Engine`]: the online engine; [`Ingest`]: its one writer; `prepare`, `touched`: what is made ready before it
 //! - `change`, `identities`, `tasks`: what follows from one signal or override
 //! - `queue`: what waits for stewards; `steward`, `overrides`, `override_states`, `decided`: what they decide; `erasure`: persons that are erased; `model_change`: another model on a live store
-//! - `read`: questions to the engine
+//! - `read`: questions to the engine; `sample`: pairs that stewards judge blind
 //! - [`resolve_records`]: the bulk job, over the same functions of `veridem_matchers`
 
 mod audit;
@@ -30,6 +30,7 @@ mod prepare;
 mod queue;
 mod read;
 mod records;
+mod sample;
 mod signal;
 mod steward;
 mod tasks;
@@ -57,6 +58,7 @@ pub use prepare::Prepared;
 pub use queue::{Claim, Claims, ReviewedTask, SourceRecord, SourceValue, TaskFilter, TaskPage};
 pub use read::{IdentityExplanation, MatchAnswer, Moment, RankedIdentity, Resolution};
 pub use records::{Records, RecordsBuilder};
+pub use sample::{AskedPair, SAMPLE_PAIRS, SampleResult};
 pub use signal::{Signal, SignalKind};
 pub use steward::{MAX_OVERRIDDEN_RECORDS, StewardAction, StewardAnswer, StewardRequest};
 pub use validate::{validate_attributes, validate_id, validate_record_key, validate_signal};

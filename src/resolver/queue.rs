@@ -324,7 +324,11 @@ impl Engine {
     }
 
     /// What a source states of one customer.
-    fn source_record(&self, tenant: &Tenant, key: &RecordKey) -> Result<SourceRecord, EngineError> {
+    pub(super) fn source_record(
+        &self,
+        tenant: &Tenant,
+        key: &RecordKey,
+    ) -> Result<SourceRecord, EngineError> {
         let record = self.find_record(tenant, key, "record")?;
         let region = self.tenant(tenant)?.matcher.pack.region();
         let fold = self.store.fold(tenant, record.number)?;

@@ -38,6 +38,7 @@ pub(super) enum Tag {
     ReferenceByRecord = b'o',
     Audit = b'A',
     AuditHead = b'H',
+    Sample = b'Q',
 }
 
 /// Keys of what belongs to no tenant; no [`Tag`] is 0.

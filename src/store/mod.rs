@@ -27,7 +27,8 @@ pub use memory_store::MemoryStore;
 pub use sinks::{SinkProgress, StoredDelivery, StoredReference};
 pub use sled_store::SledStore;
 pub use stewardship::{
-    Approval, ReviewReason, StoredAnswer, StoredOverride, StoredReviewTask, Undone, impact_of,
+    Approval, Judgement, ReviewReason, SURE, SampledPair, StoredAnswer, StoredOverride,
+    StoredReviewTask, StoredSample, Stratum, Undone, impact_of,
 };
 pub use types::{
     Cause, Counters, Ended, EventKind, Generation, IdentityId, ModelPhase, Moved,
@@ -132,6 +133,8 @@ pub enum Write {
     Delivery(String, u64, Option<StoredDelivery>),
     /// What is set aside; none: it is mended or discarded.
     Quarantined(QuarantineId, Option<Box<StoredQuarantined>>),
+    /// A sample for stewards to judge, in the place of what it was.
+    Sample(Box<StoredSample>),
     /// A person is erased: what was kept of the records goes, in this generation.
     Erasure(Box<StoredErasure>),
     /// What the consumer of a sink calls a person, in the place of what it said of that record of its own before.
@@ -285,6 +288,8 @@ pub trait Store: Send + Sync + 'static {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<(String, StoredAnswer)>, StoreError>;
+    /// All samples, in the order in which they were drawn.
+    fn samples(&self, tenant: &Tenant) -> Result<Vec<StoredSample>, StoreError>;
     /// That a person was erased.
     fn erasure(
         &self,

@@ -140,3 +140,63 @@ pub struct StoredAnswer {
     /// The latest event when it was answered.
     pub sequence: u64,
 }
+
+/// Which pairs a stratum of a sample is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Stratum {
+    /// Pairs that hold together identities, of a match probability of [`SURE`] and more.
+    TogetherSure,
+    /// The other pairs that hold together identities.
+    TogetherUnsure,
+    /// Pairs of two identities that match or are doubtful.
+    ApartDoubtful,
+    /// Candidate pairs below the review threshold.
+    ApartBelow,
+    /// Pairs on which a steward has decided before: they tell of the judges, not of the model.
+    Gold {
+        /// What was decided.
+        is_match: bool,
+    },
+}
+
+/// From this match probability on a pair that holds an identity together is sure.
+pub const SURE: f64 = 0.999;
+
+/// Pairs of records that stewards judge without seeing what was decided of them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StoredSample {
+    /// From 1.
+    pub number: u64,
+    /// Who had it drawn.
+    pub principal: String,
+    /// When, milliseconds since the Unix epoch.
+    pub drawn_at_ms: i64,
+    /// How many pairs there are of each stratum but gold, drawn or not.
+    pub populations: Vec<(Stratum, u64)>,
+    /// The pairs, in the order in which they are judged.
+    pub pairs: Vec<SampledPair>,
+}
+
+/// A pair of a sample.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SampledPair {
+    /// The two records, the smaller number first.
+    pub records: (RecordNumber, RecordNumber),
+    /// What it is a sample of.
+    pub stratum: Stratum,
+    /// How many different stewards are to judge it.
+    pub wanted: u8,
+    /// What they said.
+    pub judgements: Vec<Judgement>,
+}
+
+/// What a steward says of a sampled pair.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Judgement {
+    /// Who.
+    pub principal: String,
+    /// They are one person; none: nobody could tell.
+    pub is_match: Option<bool>,
+    /// When, milliseconds since the Unix epoch.
+    pub judged_at_ms: i64,
+}

@@ -96,6 +96,37 @@ async fn what_was_decided_judges_the_model_and_another_one_is_put_in_force() {
     sign_in(&browser, &running).await;
     goto(&browser, &running, "/console/quality").await;
     browser.look("quality-empty").await;
+
+    // A sample is drawn, and judged by keyboard without a word on what was decided.
+    press_button(&browser, ".sampling button").await;
+    press_button(&browser, "a[href='/console/quality/review']").await;
+    browser
+        .until("document.querySelector('#task[data-blind] form.decision')")
+        .await;
+    browser.look("blind-review").await;
+    assert!(!browser.text().await.to_lowercase().contains("probability"));
+    browser.press('\u{e007}').await;
+    let place = "document.querySelector('#task input[name=place]')?.value ?? 'none'";
+    for _ in 0..200 {
+        let at = browser.value_of(place).await;
+        if at == json!("none") {
+            break;
+        }
+        browser
+            .until("document.activeElement.id === 'task' && !document.querySelector('.htmx-added')")
+            .await;
+        browser.press('d').await;
+        browser.until(&format!("({place}) !== {at}")).await;
+    }
+    assert!(browser.text().await.contains("No pair is left for you"));
+    goto(&browser, &running, "/console/quality").await;
+    assert!(
+        browser
+            .text()
+            .await
+            .contains("Between two identities, doubtful")
+    );
+    browser.look("quality-sample").await;
     goto(&browser, &running, "/console/queue").await;
     browser
         .until("document.querySelector('.around .graph circle')")

@@ -38,6 +38,7 @@ mod power_loss;
 mod privacy;
 mod process;
 mod publishing;
+mod quality;
 mod quarantine;
 mod queue;
 #[cfg(all(feature = "kafka", feature = "nats", feature = "rabbitmq"))]

@@ -28,7 +28,7 @@ fn sides(task: &v1::ReviewTask) -> (String, String) {
 }
 
 /// Two records of one e-mail address and two given names: nobody knows.
-async fn doubt(running: &Running, number: usize, family: &str, sources: [&str; 2]) {
+pub async fn doubt(running: &Running, number: usize, family: &str, sources: [&str; 2]) {
     for (source, given) in sources.into_iter().zip(GIVEN) {
         let told = vec![name(given, family), email(&format!("box{number}@gmx.at"))];
         let signal = update(
@@ -41,7 +41,7 @@ async fn doubt(running: &Running, number: usize, family: &str, sources: [&str; 2
 }
 
 /// Further records that are surely of the person of one of [`doubt`].
-async fn grow(running: &Running, number: usize, family: &str, source: &str, by: usize) {
+pub async fn grow(running: &Running, number: usize, family: &str, source: &str, by: usize) {
     for more in 0..by {
         let told = vec![
             name(GIVEN[0], family),
@@ -186,7 +186,7 @@ async fn a_task_that_later_evidence_settles_closes_and_says_why() {
     );
 }
 
-type Caller = fn(Request<()>) -> Result<Request<()>, Status>;
+pub type Caller = fn(Request<()>) -> Result<Request<()>, Status>;
 
 fn with_token(mut request: Request<()>, token: &'static str) -> Request<()> {
     let token = format!("Bearer {token}").parse().expect("ASCII");
@@ -194,15 +194,15 @@ fn with_token(mut request: Request<()>, token: &'static str) -> Request<()> {
     request
 }
 
-fn as_ann(request: Request<()>) -> Result<Request<()>, Status> {
+pub fn as_ann(request: Request<()>) -> Result<Request<()>, Status> {
     Ok(with_token(request, "the-token-of-ann"))
 }
 
-fn as_bob(request: Request<()>) -> Result<Request<()>, Status> {
+pub fn as_bob(request: Request<()>) -> Result<Request<()>, Status> {
     Ok(with_token(request, "the-token-of-bob"))
 }
 
-async fn stewards(
+pub async fn stewards(
     running: &Running,
     caller: Caller,
 ) -> StewardshipServiceClient<InterceptedService<Channel, Caller>> {
@@ -212,6 +212,16 @@ async fn stewards(
         .connect()
         .await;
     StewardshipServiceClient::with_interceptor(channel.expect("connects"), caller)
+}
+
+pub fn ann_and_bob(role: Role) -> Vec<Principal> {
+    let principal = |name: &str| Principal {
+        name: name.to_owned(),
+        token: format!("the-token-of-{name}"),
+        tenants: vec![tenant()],
+        role,
+    };
+    vec![principal("ann"), principal("bob")]
 }
 
 fn call(key: &str, reason: &str) -> Option<v1::StewardCall> {
@@ -230,17 +240,8 @@ async fn above_a_limit_a_decision_counts_once_somebody_else_agrees() {
     doubt(&open, 2, "Abernathy", ["pos", "shop"]).await;
     grow(&open, 2, "Abernathy", "pos", 5).await;
     open.stop().await;
-    let principal = |name: &str, token: &str| Principal {
-        name: name.to_owned(),
-        token: token.to_owned(),
-        tenants: vec![tenant()],
-        role: Role::Steward,
-    };
     let running = Running::start_with(Config {
-        principals: vec![
-            principal("ann", "the-token-of-ann"),
-            principal("bob", "the-token-of-bob"),
-        ],
+        principals: ann_and_bob(Role::Steward),
         stewardship: StewardshipSettings {
             four_eyes_above: Some(4),
             ..StewardshipSettings::default()
@@ -364,10 +365,7 @@ async fn above_a_limit_a_decision_counts_once_somebody_else_agrees() {
         running.stop().await;
         assert_ne!(settings.port(), 0);
         Running::start_with(Config {
-            principals: vec![
-                principal("ann", "the-token-of-ann"),
-                principal("bob", "the-token-of-bob"),
-            ],
+            principals: ann_and_bob(Role::Steward),
             ..config(directory.path())
         })
         .await

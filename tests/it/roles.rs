@@ -31,6 +31,8 @@ const RESTRICTED: [(&[Role], &[&str]); 4] = [
             "SetOverride",
             "UndoOverride",
             "ApproveOverride",
+            "GetSampledPair",
+            "JudgeSampledPair",
             "PinValue",
         ],
     ),
@@ -41,6 +43,7 @@ const RESTRICTED: [(&[Role], &[&str]); 4] = [
             "ListDeadLetters",
             "ListQuarantine",
             "GetModel",
+            "DrawSample",
             "RedriveDeadLetters",
             "DiscardDeadLetters",
             "ReplaySink",
@@ -61,7 +64,7 @@ const RESTRICTED: [(&[Role], &[&str]); 4] = [
 ];
 
 /// What everybody may do who is known.
-const OPEN: [&str; 23] = [
+const OPEN: [&str; 24] = [
     "Resolve",
     "ResolveStream",
     "GetIdentity",
@@ -79,6 +82,7 @@ const OPEN: [&str; 23] = [
     "ListSourceRecords",
     "RevealIdentity",
     "ListLabels",
+    "GetQuality",
     "GetStatistics",
     "GetModelStatus",
     "ListSinks",

@@ -4,9 +4,9 @@
   const pane = () => document.getElementById("task");
   // Those at which somebody else works are passed over.
   const links = () => [...document.querySelectorAll("#tasks a[data-task]:not([data-claimed])")];
-  const isWorking = () => pane()?.contains(document.activeElement) ?? false;
   const isTyping = (element) => element.matches("input:not([type=radio]):not([type=checkbox]), textarea, select");
-  let focusPane = false;
+  // At the task, not in the list: also while one task takes the place of another and nothing has the focus.
+  let isWorking = false;
 
   const place = () => links().findIndex((link) => link.dataset.task === pane()?.dataset.task);
 
@@ -31,8 +31,7 @@
   const go = (step) => {
     const link = neighbour(step);
     if (link) {
-      focusPane = isWorking();
-      if (!focusPane) link.focus();
+      if (!isWorking) link.focus();
       link.click();
     }
   };
@@ -45,11 +44,11 @@
 
   const help = () => document.getElementById("keys")?.showModal();
 
-  // Nothing is decided before it is shown what it would do.
-  const isShown = () => pane().querySelectorAll(".preview > *").length >= 2;
+  // Nothing is decided before it is shown what it would do, nor by a form that htmx has not yet taken over.
+  const isShown = () => !pane().classList.contains("htmx-added") && (pane().matches("[data-blind]") || pane().querySelectorAll(".preview > *").length >= 2);
 
   const decide = (key) => {
-    if (key === "s" || isShown()) press(key);
+    if (isShown() || (key === "s" && pane().querySelector("[data-skip]"))) press(key);
   };
 
   document.addEventListener("keydown", (event) => {
@@ -65,16 +64,16 @@
       if (!event.repeat && !press("u")) htmx.ajax("POST", "/console/undo", { target: "#notice", swap: "innerHTML" });
     } else if (!pane()) return;
     else if (key === "j") go(1);
-    else if (key === "k" && !isWorking()) go(-1);
+    else if (key === "k" && !isWorking) go(-1);
     else if (key === "Enter") {
       const link = target.closest("a[data-task]");
       if (link && link.dataset.task !== pane().dataset.task) {
-        focusPane = true;
+        isWorking = true;
         return;
       }
       if (target.matches("button, input, summary, a:not([data-task])")) return;
       pane().focus();
-    } else if ("mdks".includes(key) && isWorking()) {
+    } else if ("mdks".includes(key) && isWorking) {
       if (!event.repeat) decide(key);
     } else return;
     event.preventDefault();
@@ -90,14 +89,14 @@
     if (!event.target.matches("form.decision")) return;
     const next = neighbour(1) ?? neighbour(-1);
     event.detail.parameters.set("next", next && next !== links()[place()] ? next.dataset.task : "");
-    focusPane = isWorking();
+  });
+
+  document.addEventListener("focusin", (event) => {
+    isWorking = pane()?.contains(event.target) ?? false;
   });
 
   document.addEventListener("htmx:afterSettle", (event) => {
     mark();
-    if (event.detail.elt?.id === "task" && focusPane) {
-      focusPane = false;
-      pane().focus();
-    }
+    if (event.detail.elt?.id === "task" && isWorking && !pane().contains(document.activeElement)) pane().focus();
   });
 })();

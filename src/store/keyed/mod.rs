@@ -22,8 +22,8 @@ use crate::store::{
     AuditHead, Counters, Entry, Generation, IdentityId, QuarantineId, RecordNumber, SignalReceipt,
     SinkProgress, Store, StoreError, StoredAnswer, StoredAuditEntry, StoredDelivery, StoredEdge,
     StoredErasure, StoredEvent, StoredFold, StoredIdentity, StoredModel, StoredModelChange,
-    StoredOverride, StoredQuarantined, StoredRecord, StoredReference, StoredReviewTask, Tenant,
-    Visit, Write,
+    StoredOverride, StoredQuarantined, StoredRecord, StoredReference, StoredReviewTask,
+    StoredSample, Tenant, Visit, Write,
 };
 
 /// The format of what is stored.
@@ -452,6 +452,12 @@ impl<E: Engine> Store for KeyedStore<E> {
                 Some((String::from_utf8(text.to_vec()).ok()?, answer))
             })
             .collect())
+    }
+
+    fn samples(&self, tenant: &Tenant) -> Result<Vec<StoredSample>, StoreError> {
+        let key = self.key(tenant, Tag::Sample).bytes();
+        let samples = self.scan("sample", key, None, usize::MAX)?;
+        Ok(samples.into_iter().map(|(_, sample)| sample).collect())
     }
 
     fn erasure(

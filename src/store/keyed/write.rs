@@ -241,6 +241,10 @@ impl<E: Engine> KeyedStore<E> {
                     batch.extend([(by_record, None), (by_id.bytes(), None)]);
                 }
             }
+            Write::Sample(sample) => batch.push((
+                key(Tag::Sample).number(sample.number).bytes(),
+                Some(encode(&*sample)),
+            )),
             Write::Erasure(erasure) => {
                 for number in &erasure.records {
                     let record = key_in(Tag::Record).number(*number).bytes();
