@@ -466,6 +466,7 @@ pub(super) fn review_claim(claim: Claim) -> v1::ReviewClaim {
     v1::ReviewClaim {
         principal: claim.principal,
         until_ms: claim.until_ms,
+        assigned: claim.is_assigned,
     }
 }
 

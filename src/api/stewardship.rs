@@ -6,6 +6,7 @@ use rustc_hash::FxHashSet;
 use tonic::{Request, Response, Status};
 use veridem_matchers::RecordKey;
 use veridem_proto::v1;
+use veridem_proto::v1::decided_review_task::Result as DecidedResult;
 use veridem_proto::v1::stewardship_service_server::StewardshipService;
 
 use super::resolution::identity_id;
@@ -39,10 +40,10 @@ impl StewardshipService for Api {
         let response = self.ask("ListReviewTasks", move |engine| {
             let (tenant, now_ms) = (&caller.tenant, clock::now_ms());
             let wants = |task: &StoredReviewTask| {
-                !request.leave_out_claimed
-                    || claims
-                        .check(tenant, &task.id, &caller.principal, now_ms)
-                        .is_ok()
+                let claim = claims.of(tenant, &task.id, now_ms);
+                let by = claim.as_ref().map(|claim| claim.principal.as_str());
+                (!request.leave_out_claimed || by.is_none_or(|by| by == caller.principal))
+                    && (request.claimed_by.is_empty() || by == Some(&request.claimed_by))
             };
             let page = engine.review_tasks(tenant, after, size, &filter, wants)?;
             let identity_of = |number| engine.identity_of(tenant, number);
@@ -77,13 +78,26 @@ impl StewardshipService for Api {
         &self,
         request: Request<v1::ClaimReviewTaskRequest>,
     ) -> Result<Response<v1::ClaimReviewTaskResponse>, Status> {
-        let caller = self.caller(&request, Right::Decide)?;
-        let id = request.into_inner().review_task_id;
+        let assigns = !request.get_ref().assignee.is_empty();
+        let right = match assigns {
+            true => Right::Operate,
+            false => Right::Decide,
+        };
+        let caller = self.caller(&request, right)?;
+        let request = request.into_inner();
+        let id = request.review_task_id;
         validate_id("review_task_id", &id).map_err(status::of)?;
+        if assigns {
+            validate_id("assignee", &request.assignee).map_err(status::of)?;
+        }
         let claims = self.claims.clone();
         let claim = self.ask("ClaimReviewTask", move |engine| {
             engine.open_task(&caller.tenant, &id)?;
-            claims.claim(&caller.tenant, &id, &caller.principal, clock::now_ms())
+            let now_ms = clock::now_ms();
+            match assigns {
+                true => Ok(claims.assign(&caller.tenant, &id, &request.assignee, now_ms)),
+                false => claims.claim(&caller.tenant, &id, &caller.principal, now_ms),
+            }
         });
         Ok(Response::new(v1::ClaimReviewTaskResponse {
             claim: Some(convert::review_claim(claim.await?)),
@@ -142,52 +156,57 @@ impl StewardshipService for Api {
     ) -> Result<Response<v1::DecideReviewTaskResponse>, Status> {
         let caller = self.caller(&request, Right::Decide)?;
         let request = request.into_inner();
-        validate_id("review_task_id", &request.review_task_id).map_err(status::of)?;
-        let decision = v1::StewardDecision::try_from(request.decision);
-        let Some(decision) = decision
-            .ok()
-            .filter(|decision| *decision != v1::StewardDecision::Unspecified)
-        else {
-            return Err(status::invalid(
-                "decision",
-                "must be same person or different persons",
-            ));
-        };
+        let is_match = is_match(request.decision())?;
         let call = self.call(request.call)?;
-        let (tenant, task_id) = (caller.tenant.clone(), request.review_task_id);
-        let decided = (!call.preview).then(|| (caller.clone(), task_id.clone()));
-        if !call.preview {
-            let claimed = self
-                .claims
-                .check(&tenant, &task_id, &caller.principal, clock::now_ms());
-            claimed.map_err(status::of)?;
-        }
-        let key = call.idempotency_key.clone();
-        let groups = self.ask("DecideReviewTask", move |engine| {
-            // A repeated call finds its task closed: the first answer tells the records.
-            if let Some(answer) = engine.store().answer(&tenant, &key)? {
-                let records = answer.value.records().map(|(key, _)| key.clone());
-                return Ok(records.collect());
-            }
-            let task = engine.open_task(&tenant, &task_id)?;
-            Ok(vec![task.left, task.right])
-        });
-        let records: Vec<RecordKey> = groups.await?;
-        let groups = match decision {
-            v1::StewardDecision::SamePerson => vec![records],
-            _ => records.into_iter().map(|record| vec![record]).collect(),
-        };
-        let action = StewardAction::Override(groups);
-        let outcome = self
-            .decide("DecideReviewTask", caller, action, call)
-            .await?;
-        if let Some((caller, task_id)) = decided {
-            self.claims
-                .release(&caller.tenant, &task_id, &caller.principal);
-        }
+        let decided = self.decide_task(
+            "DecideReviewTask",
+            caller,
+            request.review_task_id,
+            is_match,
+            call,
+        );
         Ok(Response::new(v1::DecideReviewTaskResponse {
-            outcome: Some(outcome),
+            outcome: Some(decided.await?),
         }))
+    }
+
+    async fn decide_review_tasks(
+        &self,
+        request: Request<v1::DecideReviewTasksRequest>,
+    ) -> Result<Response<v1::DecideReviewTasksResponse>, Status> {
+        let caller = self.caller(&request, Right::Decide)?;
+        let request = request.into_inner();
+        let is_match = is_match(request.decision())?;
+        let ids = request.review_task_ids;
+        at_most_a_thousand("review_task_ids", ids.len())?;
+        if ids.is_empty() || ids.iter().collect::<FxHashSet<_>>().len() < ids.len() {
+            return Err(status::invalid(
+                "review_task_ids",
+                "must be some, none twice",
+            ));
+        }
+        let call = self.call(request.call)?;
+        if !call.expected_versions.is_empty() {
+            let problem = "must be empty: each decision may change identities of the next";
+            return Err(status::invalid("call.expected_versions", problem));
+        }
+        let mut decided = Vec::with_capacity(ids.len());
+        for id in ids {
+            let own = Call {
+                idempotency_key: format!("{}/{id}", call.idempotency_key),
+                ..call.clone()
+            };
+            let name = "DecideReviewTasks";
+            let result = self.decide_task(name, caller.clone(), id.clone(), is_match, own);
+            decided.push(v1::DecidedReviewTask {
+                review_task_id: id,
+                result: Some(match result.await {
+                    Ok(outcome) => DecidedResult::Outcome(outcome),
+                    Err(status) => DecidedResult::Problem(status.message().to_owned()),
+                }),
+            });
+        }
+        Ok(Response::new(v1::DecideReviewTasksResponse { decided }))
     }
 
     async fn merge_identities(
@@ -393,7 +412,63 @@ impl StewardshipService for Api {
     }
 }
 
+fn is_match(decision: v1::StewardDecision) -> Result<bool, Status> {
+    match decision {
+        v1::StewardDecision::SamePerson => Ok(true),
+        v1::StewardDecision::DifferentPersons => Ok(false),
+        v1::StewardDecision::Unspecified => Err(status::invalid(
+            "decision",
+            "must be same person or different persons",
+        )),
+    }
+}
+
 impl Api {
+    /// Decides a review task, where nobody else works at it.
+    async fn decide_task(
+        &self,
+        name: &'static str,
+        caller: Caller,
+        task_id: String,
+        is_match: bool,
+        call: Call,
+    ) -> Result<v1::StewardOutcome, Status> {
+        validate_id("review_task_id", &task_id).map_err(status::of)?;
+        let (tenant, principal) = (caller.tenant.clone(), caller.principal.clone());
+        let is_preview = call.preview;
+        if !is_preview {
+            let claimed = self
+                .claims
+                .check(&tenant, &task_id, &principal, clock::now_ms());
+            claimed.map_err(status::of)?;
+        }
+        let (key, of_tenant, id) = (
+            call.idempotency_key.clone(),
+            tenant.clone(),
+            task_id.clone(),
+        );
+        let records = self.ask(name, move |engine| {
+            // A repeated call finds its task closed: the first answer tells the records.
+            if let Some(answer) = engine.store().answer(&of_tenant, &key)? {
+                let records = answer.value.records().map(|(key, _)| key.clone());
+                return Ok(records.collect());
+            }
+            let task = engine.open_task(&of_tenant, &id)?;
+            Ok(vec![task.left, task.right])
+        });
+        let records: Vec<RecordKey> = records.await?;
+        let groups = match is_match {
+            true => vec![records],
+            false => records.into_iter().map(|record| vec![record]).collect(),
+        };
+        let action = StewardAction::Override(groups);
+        let outcome = self.decide(name, caller, action, call).await?;
+        if !is_preview {
+            self.claims.decided(&tenant, &task_id);
+        }
+        Ok(outcome)
+    }
+
     fn task_filter(
         &self,
         tenant: &Tenant,
@@ -468,6 +543,7 @@ fn task_filter(request: &v1::ListReviewTasksRequest) -> Result<TaskFilter, Statu
 }
 
 /// What goes with a decision, checked.
+#[derive(Clone)]
 struct Call {
     reason: String,
     note: String,

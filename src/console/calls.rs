@@ -25,6 +25,11 @@ impl Calls {
         Self { routes, caller }
     }
 
+    /// Who calls.
+    pub(super) fn principal(&self) -> &str {
+        &self.caller.principal
+    }
+
     pub(super) fn request<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
         request.extensions_mut().insert(self.caller.clone());

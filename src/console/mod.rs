@@ -84,6 +84,7 @@ pub fn router(
         .route("/tasks/{id}/preview", get(task::preview))
         .route("/tasks/{id}/neighbours", get(neighbours::show))
         .route("/tasks/{id}/decision", post(task::decide))
+        .route("/tasks/{id}/assignee", post(task::assign))
         .route("/undo", post(task::undo))
         .route("/identities/{id}", get(identity::show))
         .route("/identities/{id}/golden", get(identity::golden_at))

@@ -37,6 +37,8 @@ pub(super) struct Filter {
     days: String,
     /// Of two identities with so many records together, at least.
     records: String,
+    /// Not empty: only those at which one works, or that are assigned to one.
+    mine: String,
 }
 
 fn number_in<T: FromStr + Default>(field: &str, text: &str) -> Result<T, Refused> {
@@ -57,7 +59,7 @@ fn chosen(name: &str) -> Vec<String> {
 }
 
 impl Filter {
-    fn asked(&self) -> Result<v1::ListReviewTasksRequest, Refused> {
+    fn asked(&self, principal: &str) -> Result<v1::ListReviewTasksRequest, Refused> {
         let days: u32 = number_in("waiting days", &self.days)?;
         let opened_before_ms = match days {
             0 => 0,
@@ -78,6 +80,10 @@ impl Filter {
             max_probability: number_in("to", &self.to)?,
             opened_before_ms,
             min_records: number_in("records", &self.records)?,
+            claimed_by: match self.mine.as_str() {
+                "" => String::new(),
+                _ => principal.to_owned(),
+            },
             ..v1::ListReviewTasksRequest::default()
         })
     }
@@ -93,7 +99,7 @@ struct Listed {
 async fn list(calls: &Calls, filter: &Filter, after: &str) -> Result<Listed, Refused> {
     let asked = v1::ListReviewTasksRequest {
         page_token: after.to_owned(),
-        ..filter.asked()?
+        ..filter.asked(calls.principal())?
     };
     let mut services = calls.stewardship();
     let answer = services.list_review_tasks(calls.request(asked)).await?;
@@ -164,7 +170,13 @@ fn choices(filter: &Filter, sources: &[v1::Source]) -> Markup {
         .into_iter()
         .filter(|brand| !brand.is_empty())
         .collect();
-    let narrow = [&filter.from, &filter.to, &filter.days, &filter.records];
+    let narrow = [
+        &filter.from,
+        &filter.to,
+        &filter.days,
+        &filter.records,
+        &filter.mine,
+    ];
     let is_narrow = narrow.into_iter().any(|text| !text.is_empty());
     html! {
         form.filter method="get" action="/console/queue" {
@@ -192,6 +204,7 @@ fn choices(filter: &Filter, sources: &[v1::Source]) -> Markup {
                 label { (texts::PROBABILITY_FROM) " " input type="number" name="from" min="0" max="1" step="any" value=(filter.from); }
                 label { (texts::PROBABILITY_TO) " " input type="number" name="to" min="0" max="1" step="any" value=(filter.to); }
                 label { (texts::WAITING_DAYS) " " input type="number" name="days" min="0" step="1" value=(filter.days); }
+                label { input type="checkbox" name="mine" value="on" checked[!filter.mine.is_empty()]; " " (texts::MINE) }
                 label { (texts::LEAST_RECORDS) " " input type="number" name="records" min="0" step="1" value=(filter.records); }
             }
             button type="submit" { (texts::SHOW) }
@@ -226,6 +239,7 @@ pub(super) async fn next(
     if !wanted.is_empty() {
         let asked = v1::ClaimReviewTaskRequest {
             review_task_id: wanted.to_owned(),
+            ..v1::ClaimReviewTaskRequest::default()
         };
         if services
             .claim_review_task(calls.request(asked))
@@ -239,7 +253,7 @@ pub(super) async fn next(
         page_size: 2,
         include_identities: false,
         leave_out_claimed: true,
-        ..filter.asked()?
+        ..filter.asked(calls.principal())?
     };
     // A page on which nothing fits the filter is not the last one.
     loop {

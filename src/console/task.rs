@@ -86,6 +86,7 @@ async fn claim(
     }
     let asked = v1::ClaimReviewTaskRequest {
         review_task_id: id.to_owned(),
+        ..v1::ClaimReviewTaskRequest::default()
     };
     match services.claim_review_task(calls.request(asked)).await {
         Ok(_) => Ok(true),
@@ -149,9 +150,43 @@ fn content(
             @else if let Some(claim) = &task.claim {
                 @if claim.principal != session.caller.principal { p.claimed { (texts::works_at_it(&claim.principal)) } }
             }
+            @if session.caller.may(Right::Operate) { (assignment(session, id)) }
             div.around hx-get={ (address(id)) "/neighbours" } hx-target="this" hx-swap="innerHTML" hx-trigger="load delay:150ms" {}
         }
     })
+}
+
+/// Where a lead gives the task to somebody.
+fn assignment(session: &Session, id: &str) -> Markup {
+    let assign = format!("{}/assignee", address(id));
+    html! {
+        form.assignment method="post" action=(assign) hx-post=(assign) hx-target="#notice" hx-swap="innerHTML" {
+            (layout::csrf_field(session))
+            label { (texts::ASSIGN_TO) " " input type="text" name="assignee" maxlength="64" required autocomplete="off"; }
+            button type="submit" { (texts::ASSIGN) }
+        }
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct Assigned {
+    assignee: String,
+}
+
+/// Gives the task to somebody.
+pub(super) async fn assign(
+    State(console): State<Console>,
+    Path(id): Path<String>,
+    form: Form<Assigned>,
+) -> Result<Markup, Refused> {
+    let Form { session, fields } = form;
+    let calls = console.calls(&session);
+    let asked = calls.request(v1::ClaimReviewTaskRequest {
+        review_task_id: id,
+        assignee: fields.assignee.clone(),
+    });
+    calls.stewardship().claim_review_task(asked).await?;
+    Ok(layout::notice(false, &texts::assigned(&fields.assignee)))
 }
 
 /// The two decisions, each with what it would do.

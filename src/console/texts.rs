@@ -46,6 +46,9 @@ pub(super) const ANY_BRAND: &str = "Any brand";
 pub(super) const BRAND: &str = "Brand";
 pub(super) const WAITING_DAYS: &str = "Waiting for days";
 pub(super) const LEAST_RECORDS: &str = "Records, at least";
+pub(super) const MINE: &str = "Mine";
+pub(super) const ASSIGN_TO: &str = "Give this task to";
+pub(super) const ASSIGN: &str = "Assign";
 pub(super) const MORE_FILTERS: &str = "More filters";
 pub(super) const SHOW: &str = "Show";
 
@@ -282,6 +285,10 @@ pub(super) fn sample(number: u64, drawn_by: &str, open: u64) -> String {
 
 pub(super) fn progress(judged: u32, open: u32) -> String {
     format!("{judged} judged, {open} left for you. Your answers change no identity.")
+}
+
+pub(super) fn assigned(principal: &str) -> String {
+    format!("The task is {principal}'s for eight hours, or until it is decided.")
 }
 
 pub(super) fn works_at_it(principal: &str) -> String {

@@ -17,6 +17,8 @@ use crate::store::{IdentityId, ReviewReason, StoredIdentity, StoredReviewTask, T
 
 /// How long a claim holds without being renewed, milliseconds.
 const CLAIM_MS: i64 = 5 * 60 * 1_000;
+/// How long a task stays assigned, milliseconds: a day's work.
+const ASSIGNED_MS: i64 = 8 * 60 * 60 * 1_000;
 /// Tasks that one principal may work at at once.
 const MAX_CLAIMS: usize = 100;
 /// Tasks read for one page at most: where few fit, the rest is for the next page.
@@ -33,6 +35,8 @@ pub struct Claim {
     pub principal: String,
     /// Until when, milliseconds since the Unix epoch.
     pub until_ms: i64,
+    /// Somebody has given the task to them.
+    pub is_assigned: bool,
 }
 
 /// Who works at which task.
@@ -71,22 +75,45 @@ impl Claims {
                 }
             }
         }
+        // One that is assigned stays so for as long as it was.
+        let before = held
+            .get(&key)
+            .map(|claim| (claim.until_ms, claim.is_assigned));
+        let (until_ms, is_assigned) = before.unwrap_or_default();
         let claim = Claim {
             principal: principal.to_owned(),
-            until_ms: now_ms + CLAIM_MS,
+            until_ms: until_ms.max(now_ms + CLAIM_MS),
+            is_assigned,
         };
         held.insert(key, claim.clone());
         Ok(claim)
     }
 
-    /// Lets a task go; whether the principal had claimed it.
+    /// Gives a task to a principal, whoever works at it.
+    pub fn assign(&self, tenant: &Tenant, task_id: &str, principal: &str, now_ms: i64) -> Claim {
+        let claim = Claim {
+            principal: principal.to_owned(),
+            until_ms: now_ms + ASSIGNED_MS,
+            is_assigned: true,
+        };
+        let key = (tenant.clone(), task_id.to_owned());
+        self.0.lock().insert(key, claim.clone());
+        claim
+    }
+
+    /// Lets a task go that the principal has claimed; one that is assigned stays so. Whether it is free now.
     pub fn release(&self, tenant: &Tenant, task_id: &str, principal: &str) -> bool {
         let mut held = self.0.lock();
         let key = (tenant.clone(), task_id.to_owned());
         let is_own = held
             .get(&key)
-            .is_some_and(|claim| claim.principal == principal);
+            .is_some_and(|claim| claim.principal == principal && !claim.is_assigned);
         is_own && held.remove(&key).is_some()
+    }
+
+    /// Nobody works any more at a task that is decided.
+    pub fn decided(&self, tenant: &Tenant, task_id: &str) {
+        self.0.lock().remove(&(tenant.clone(), task_id.to_owned()));
     }
 
     /// Who works at a task.
@@ -369,6 +396,21 @@ mod tests {
         assert!(claim("a", "bob", 1_000 + CLAIM_MS), "its time is over");
         assert!(claims.release(&tenant, "a", "bob"));
         assert_eq!(claims.of(&tenant, "a", 1_000 + CLAIM_MS), None);
+    }
+
+    #[test]
+    fn what_is_assigned_stays_so_while_its_assignee_works_at_it() {
+        let (claims, tenant) = (Claims::default(), Tenant::default_tenant());
+        claims.claim(&tenant, "a", "bob", 0).expect("nobody has it");
+        claims.assign(&tenant, "a", "ann", 0);
+        assert!(claims.claim(&tenant, "a", "bob", 1_000).is_err());
+        let claim = claims
+            .claim(&tenant, "a", "ann", 1_000)
+            .expect("it is hers");
+        assert_eq!(claim.until_ms, ASSIGNED_MS);
+        assert!(!claims.release(&tenant, "a", "ann"), "it stays hers");
+        assert!(claims.check(&tenant, "a", "bob", 2_000).is_err());
+        assert!(claims.claim(&tenant, "a", "bob", ASSIGNED_MS).is_ok());
     }
 
     #[test]

@@ -413,3 +413,129 @@ async fn above_a_limit_a_decision_counts_once_somebody_else_agrees() {
     assert_eq!(labels.len(), 2);
     assert!(labels.iter().all(|label| label.is_match));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_tasks_are_decided_alike_and_each_tells_what_became_of_it() {
+    let directory = tempfile::tempdir().expect("a folder");
+    let running = Running::start(directory.path()).await;
+    for (number, family) in ["Lindqvist", "Abernathy", "Castellano"]
+        .into_iter()
+        .enumerate()
+    {
+        doubt(&running, number, family, ["pos", "shop"]).await;
+    }
+    let tasks = listed(&running, v1::ListReviewTasksRequest::default()).await;
+    let mut ids: Vec<String> = tasks
+        .iter()
+        .map(|task| task.review_task_id.clone())
+        .collect();
+    let unknown = "0".repeat(32);
+    ids.push(unknown.clone());
+    let ask = |ids: &[String], call| v1::DecideReviewTasksRequest {
+        review_task_ids: ids.to_vec(),
+        decision: v1::StewardDecision::SamePerson.into(),
+        call,
+    };
+    let preview = Some(v1::StewardCall {
+        preview: true,
+        ..v1::StewardCall::default()
+    });
+    let mut stewards = running.stewardship();
+    let outcomes = |decided: Vec<v1::DecidedReviewTask>| -> Vec<usize> {
+        let events = |one: v1::DecidedReviewTask| match one.result.expect("a result") {
+            v1::decided_review_task::Result::Outcome(outcome) => outcome.events.len(),
+            v1::decided_review_task::Result::Problem(problem) => {
+                assert!(problem.contains("not known"), "{problem}");
+                0
+            }
+        };
+        decided.into_iter().map(events).collect()
+    };
+    let told = stewards.decide_review_tasks(ask(&ids, preview)).await;
+    assert_eq!(
+        outcomes(told.expect("told").into_inner().decided),
+        [1, 1, 1, 0]
+    );
+    assert_eq!(
+        listed(&running, v1::ListReviewTasksRequest::default())
+            .await
+            .len(),
+        3
+    );
+    let twice = [ids[0].clone(), ids[0].clone()];
+    let refused = stewards
+        .decide_review_tasks(ask(&twice, call("t", "")))
+        .await;
+    assert_eq!(
+        refused.expect_err("one twice").code(),
+        Code::InvalidArgument
+    );
+    for _ in 0..2 {
+        // The same call again gets the first answers.
+        let done = stewards
+            .decide_review_tasks(ask(&ids, call("all", "test or training data")))
+            .await;
+        assert_eq!(
+            outcomes(done.expect("done").into_inner().decided),
+            [1, 1, 1, 0]
+        );
+    }
+    assert_eq!(
+        listed(&running, v1::ListReviewTasksRequest::default()).await,
+        []
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lead_gives_tasks_to_a_steward_who_finds_them() {
+    let directory = tempfile::tempdir().expect("a folder");
+    let open = Running::start(directory.path()).await;
+    for (number, family) in ["Lindqvist", "Abernathy"].into_iter().enumerate() {
+        doubt(&open, number, family, ["pos", "shop"]).await;
+    }
+    open.stop().await;
+    let mut principals = ann_and_bob(Role::Steward);
+    principals[1].role = Role::Lead;
+    let running = Running::start_with(Config {
+        principals,
+        ..config(directory.path())
+    })
+    .await;
+    let mut ann = stewards(&running, as_ann).await;
+    let mut bob = stewards(&running, as_bob).await;
+    let tasks = bob
+        .list_review_tasks(v1::ListReviewTasksRequest::default())
+        .await;
+    let id = tasks.expect("lists").into_inner().review_tasks[1]
+        .review_task_id
+        .clone();
+    let assign = |to: &str| v1::ClaimReviewTaskRequest {
+        review_task_id: id.clone(),
+        assignee: to.into(),
+    };
+    let refused = ann.claim_review_task(assign("bob")).await;
+    assert_eq!(
+        refused.expect_err("she may not").code(),
+        Code::PermissionDenied
+    );
+    bob.claim_review_task(assign("ann"))
+        .await
+        .expect("assigned");
+    let of_ann = v1::ListReviewTasksRequest {
+        claimed_by: "ann".into(),
+        ..v1::ListReviewTasksRequest::default()
+    };
+    let hers = ann
+        .list_review_tasks(of_ann)
+        .await
+        .expect("lists")
+        .into_inner()
+        .review_tasks;
+    assert_eq!(hers.len(), 1);
+    assert_eq!(hers[0].review_task_id, id);
+    let claim = bob.claim_review_task(assign("")).await;
+    assert_eq!(
+        claim.expect_err("it is hers").code(),
+        Code::FailedPrecondition
+    );
+}

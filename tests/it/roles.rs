@@ -24,6 +24,7 @@ const RESTRICTED: [(&[Role], &[&str]); 4] = [
         &[Role::Steward, Role::Lead, Role::Administrator],
         &[
             "DecideReviewTask",
+            "DecideReviewTasks",
             "ClaimReviewTask",
             "ReleaseReviewTask",
             "MergeIdentities",
