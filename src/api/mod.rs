@@ -4,6 +4,7 @@
 mod auth;
 mod convert;
 mod crosswalk;
+pub(crate) mod mask;
 mod operations;
 mod page;
 mod privacy;
@@ -23,6 +24,7 @@ pub(crate) use status::of as status_of;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use axum::middleware;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
@@ -130,7 +132,7 @@ impl Api {
         health
             .set_serving::<v1::resolution_service_server::ResolutionServiceServer<Self>>()
             .await;
-        let stop = self.stop.clone();
+        let (stop, authenticator) = (self.stop.clone(), self.authenticator.clone());
         tokio::spawn(async move {
             stop.cancelled().await;
             health
@@ -153,12 +155,14 @@ impl Api {
             .max_decoding_message_size(MAX_MODEL_BYTES);
         let privacy = v1::privacy_service_server::PrivacyServiceServer::new(self)
             .max_decoding_message_size(MAX_MESSAGE_BYTES);
-        Ok(Routes::new(health_service)
+        let routes = Routes::new(health_service)
             .add_service(reflection)
             .add_service(resolution)
             .add_service(stewardship)
             .add_service(operations)
-            .add_service(privacy))
+            .add_service(privacy);
+        let masked = middleware::from_fn_with_state(authenticator, mask::mask);
+        Ok(Routes::from(routes.into_axum_router().layer(masked)))
     }
 
     /// Who calls: whoever the console has signed in, or whoever the metadata name. Nothing from outside puts anything among the extensions.

@@ -8,6 +8,7 @@ use veridem_proto::v1::attribute::Value;
 
 use super::error::Refused;
 use super::{difference, identity};
+use crate::api::mask::{MASK, masked_cause, masked_text};
 use crate::config::Role;
 
 /// How values are shown to somebody.
@@ -15,9 +16,6 @@ use crate::config::Role;
 pub(super) struct Shown {
     is_masked: bool,
 }
-
-/// What stands for a text that is not shown, whatever its length.
-const MASK: &str = "•••";
 
 impl Shown {
     pub(super) fn to(role: Role) -> Self {
@@ -37,9 +35,9 @@ impl Shown {
 
     /// A text of a person.
     pub(super) fn text(self, text: &str) -> String {
-        match text.chars().next() {
-            Some(first) if self.is_masked => format!("{first}{MASK}"),
-            _ => text.to_owned(),
+        match self.is_masked {
+            true => masked_text(text),
+            false => text.to_owned(),
         }
     }
 
@@ -84,9 +82,9 @@ impl Shown {
 
     /// What caused an event.
     pub(super) fn cause(self, cause: &str) -> &str {
-        match cause.split_once(' ') {
-            Some((kind, _)) if self.is_masked => kind,
-            _ => cause,
+        match self.is_masked {
+            true => masked_cause(cause),
+            false => cause,
         }
     }
 

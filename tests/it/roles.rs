@@ -188,3 +188,102 @@ fn a_principal_is_a_service_where_nothing_is_said() {
     let problem = role(&other).expect_err("there is no such role").to_string();
     assert!(problem.contains("administrator"), "{problem}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_viewer_gets_no_value_of_a_person_over_any_call() {
+    let directory = tempfile::tempdir().expect("a folder");
+    let open = Running::start(directory.path()).await;
+    let told = |given: &str| {
+        vec![
+            name(given, "Oberholzer"),
+            email("wilhelmina@gmx.at"),
+            phone("212 736 5001"),
+            address("12 Hauptstrasse", "Springfield", "62704"),
+            identifier("loyalty", "LOYALTY77"),
+        ]
+    };
+    let mut id = String::new();
+    for (signal, key, given) in [
+        ("first-signal", "pos/record-one", "Wilhelmina"),
+        ("second-signal", "loyalty/record-two", "Wilhelmina"),
+        ("third-signal", "cdp/record-three", "Bartholomew"),
+    ] {
+        let ack = submit(&open, update(signal, key, told(given))).await;
+        id = ack.expect("accepted").identity_id;
+    }
+    open.stop().await;
+    let mut config = config(directory.path());
+    config.principals = [Role::Viewer, Role::Steward]
+        .map(|role| Principal {
+            name: role.as_str().into(),
+            token: format!("the-token-of-a-{}", role.as_str()),
+            tenants: vec![tenant()],
+            role,
+        })
+        .to_vec();
+    let running = Running::start_with(config).await;
+    let client = reqwest::Client::new();
+    let ask = async |role: &str, call: &str, body: &str| -> String {
+        let address = format!("http://{}/veridem.v1.{call}", running.service.http_address);
+        let asked = client
+            .post(&address)
+            .header("content-type", "application/json")
+            .bearer_auth(format!("the-token-of-a-{role}"))
+            .body(body.to_owned());
+        let answer = asked.send().await.expect("an answer");
+        assert_eq!(answer.status(), StatusCode::OK, "{call}");
+        answer.text().await.expect("text").to_lowercase()
+    };
+    let of_id = format!("{{\"identity_id\": \"{id}\"}}");
+    let record = "{\"record\": {\"source\": \"pos\", \"record_id\": \"record-one\"}}";
+    let attributes =
+        "{\"attributes\": [{\"email\": \"wilhelmina@gmx.at\"}, {\"phone\": \"212 736 5001\"}]}";
+    let secrets = [
+        "oberholzer",
+        "wilhelmina",
+        "bartholomew",
+        "5001",
+        "hauptstr",
+        "loyalty77",
+        "record-",
+        "-signal",
+    ];
+    let mut shown = 0;
+    for (call, body) in [
+        ("ResolutionService/GetIdentity", of_id.as_str()),
+        ("ResolutionService/ExplainIdentity", &of_id),
+        ("ResolutionService/LookupIdentity", record),
+        (
+            "ResolutionService/SearchIdentities",
+            "{\"query\": \"oberholzer\"}",
+        ),
+        ("ResolutionService/Resolve", attributes),
+        ("ResolutionService/ListIdentityEvents", "{}"),
+        (
+            "StewardshipService/ListReviewTasks",
+            "{\"include_identities\": true}",
+        ),
+        ("StewardshipService/ListSourceRecords", &of_id),
+        ("StewardshipService/ListOverrides", "{}"),
+        ("StewardshipService/ListLabels", "{}"),
+        ("OperationsService/ListCrossReferences", &of_id),
+    ] {
+        let of_viewer = ask("viewer", call, body).await;
+        for secret in secrets {
+            assert!(
+                !of_viewer.contains(secret),
+                "{call}: {secret} in {of_viewer}"
+            );
+        }
+        let of_steward = ask("steward", call, body).await;
+        if secrets.iter().any(|secret| of_steward.contains(secret)) {
+            shown += 1;
+            assert!(of_viewer.contains('•'), "{call}: {of_viewer}");
+        }
+    }
+    assert!(shown >= 7, "{shown} calls show something to a steward");
+    let why = format!("{{\"identity_id\": \"{id}\", \"note\": \"the customer called\"}}");
+    let revealed = ask("viewer", "StewardshipService/RevealIdentity", &why).await;
+    assert!(revealed.contains("oberholzer"), "{revealed}");
+    running.stop().await;
+}
