@@ -4,6 +4,7 @@
 mod auth;
 mod convert;
 mod crosswalk;
+mod decisions;
 pub(crate) mod mask;
 mod operations;
 mod page;

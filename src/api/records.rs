@@ -3,8 +3,8 @@
 use tonic::{Request, Response, Status};
 use veridem_proto::v1;
 
+use super::decisions::MAX_NOTE_BYTES;
 use super::resolution::identity_id;
-use super::stewardship::MAX_NOTE_BYTES;
 use super::{Api, Right, convert, page, status};
 use crate::resolver::{AuditSubject, EngineError};
 

@@ -5,8 +5,30 @@ use veridem::config::{Config, Role};
 use veridem_proto::v1;
 use veridem_proto::v1::{SampleStratum, SampleVerdict};
 
-use crate::queue::{ann_and_bob, as_ann, as_bob, doubt, grow, stewards};
+use crate::queue::{Judge, ann_and_bob, as_ann, as_bob, doubt, grow, stewards};
 use crate::support::*;
+
+/// Somebody who judges everything that is left for them; how much that was.
+async fn judge_all(
+    judge: &mut Judge,
+    verdict: impl Fn(&v1::GetSampledPairResponse) -> SampleVerdict,
+) -> u64 {
+    for judged in 0.. {
+        let asked = judge.get_sampled_pair(v1::GetSampledPairRequest {}).await;
+        let asked = asked.expect("answered").into_inner();
+        if asked.left.is_none() {
+            return judged;
+        }
+        assert_eq!(u64::from(asked.judged), judged);
+        let said = v1::JudgeSampledPairRequest {
+            sample_number: asked.sample_number,
+            place: asked.place,
+            verdict: verdict(&asked).into(),
+        };
+        judge.judge_sampled_pair(said).await.expect("taken");
+    }
+    unreachable!("a sample has an end")
+}
 
 /// The number with which the records of one of our persons end: `pos/3` and `shop/3-1` are of 3.
 fn person(record: &Option<v1::SourceRecord>) -> String {
@@ -56,27 +78,14 @@ async fn judged_pairs_tell_precision_and_recall_and_how_far_judges_agree() {
     assert_eq!(drawn.sample_number, 1);
 
     // Ann knows the truth; bob takes everything for one person.
-    let mut judged = 0;
-    loop {
-        let asked = ann.get_sampled_pair(v1::GetSampledPairRequest {}).await;
-        let asked = asked.expect("answered").into_inner();
-        if asked.left.is_none() {
-            break;
-        }
-        assert_eq!(asked.judged, judged);
-        let verdict = match person(&asked.left) == person(&asked.right) {
+    let judged = judge_all(&mut ann, |asked| {
+        match person(&asked.left) == person(&asked.right) {
             true => SampleVerdict::SamePerson,
             false => SampleVerdict::DifferentPersons,
-        };
-        let said = v1::JudgeSampledPairRequest {
-            sample_number: 1,
-            place: asked.place,
-            verdict: verdict.into(),
-        };
-        ann.judge_sampled_pair(said).await.expect("taken");
-        judged += 1;
-    }
-    assert_eq!(judged, drawn.pairs);
+        }
+    });
+    let judged = judged.await;
+    assert_eq!(judged, u64::from(drawn.pairs));
     let told = ann
         .get_quality(v1::GetQualityRequest {})
         .await
@@ -108,21 +117,7 @@ async fn judged_pairs_tell_precision_and_recall_and_how_far_judges_agree() {
     assert!(recall.value <= most + 1e-9, "{recall:?} {most}");
     assert!(told.open > 0, "some wait for a second judge");
 
-    let mut of_bob = 0;
-    loop {
-        let asked = bob.get_sampled_pair(v1::GetSampledPairRequest {}).await;
-        let asked = asked.expect("answered").into_inner();
-        if asked.left.is_none() {
-            break;
-        }
-        let said = v1::JudgeSampledPairRequest {
-            sample_number: 1,
-            place: asked.place,
-            verdict: SampleVerdict::SamePerson.into(),
-        };
-        bob.judge_sampled_pair(said).await.expect("taken");
-        of_bob += 1;
-    }
+    let of_bob = judge_all(&mut bob, |_| SampleVerdict::SamePerson).await;
     assert_eq!(of_bob, told.open);
     let told = bob
         .get_quality(v1::GetQualityRequest {})
@@ -163,19 +158,7 @@ async fn judged_pairs_tell_precision_and_recall_and_how_far_judges_agree() {
         .await
         .expect_err("another one was drawn");
     assert_eq!(late.code(), Code::FailedPrecondition);
-    loop {
-        let asked = bob.get_sampled_pair(v1::GetSampledPairRequest {}).await;
-        let asked = asked.expect("answered").into_inner();
-        if asked.left.is_none() {
-            break;
-        }
-        let said = v1::JudgeSampledPairRequest {
-            sample_number: 2,
-            place: asked.place,
-            verdict: SampleVerdict::SamePerson.into(),
-        };
-        bob.judge_sampled_pair(said).await.expect("taken");
-    }
+    judge_all(&mut bob, |_| SampleVerdict::SamePerson).await;
     let told = ann
         .get_quality(v1::GetQualityRequest {})
         .await

@@ -202,10 +202,10 @@ pub fn as_bob(request: Request<()>) -> Result<Request<()>, Status> {
     Ok(with_token(request, "the-token-of-bob"))
 }
 
-pub async fn stewards(
-    running: &Running,
-    caller: Caller,
-) -> StewardshipServiceClient<InterceptedService<Channel, Caller>> {
+/// Somebody who calls with a token.
+pub type Judge = StewardshipServiceClient<InterceptedService<Channel, Caller>>;
+
+pub async fn stewards(running: &Running, caller: Caller) -> Judge {
     let address = format!("http://{}", running.service.grpc_address);
     let channel = Channel::from_shared(address)
         .expect("an address")
