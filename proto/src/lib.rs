@@ -3,6 +3,7 @@
 /// Package `veridem.v1`.
 #[expect(
     missing_docs,
+    clippy::large_enum_variant,
     reason = "generated; the documentation stands in the .proto files"
 )]
 pub mod v1 {
