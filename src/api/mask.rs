@@ -38,16 +38,25 @@ const REVEALS: &str = "RevealIdentity";
 /// Whether a message is compressed, and its length.
 const FRAME_HEADER_BYTES: usize = 5;
 
-/// Masks what viewers are answered.
+/// Says once for all who calls, and masks what viewers are answered. Who cannot be said is for the call to refuse.
 pub(super) async fn mask(
     State(authenticator): State<Arc<Authenticator>>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
-    let output = match is_viewer(&authenticator, &request) {
-        true => output_of(request.uri().path()),
-        false => None,
-    };
+    let mut output = None;
+    // The console has said who makes its calls, and masks its pages.
+    if request.extensions().get::<Caller>().is_none() {
+        let metadata = MetadataMap::from_headers(std::mem::take(request.headers_mut()));
+        let caller = authenticator.authenticate(&metadata);
+        *request.headers_mut() = metadata.into_headers();
+        if let Ok(caller) = caller {
+            if caller.role() == Role::Viewer {
+                output = output_of(request.uri().path());
+            }
+            request.extensions_mut().insert(caller);
+        }
+    }
     let response = next.run(request).await;
     match output {
         None => response,
@@ -59,16 +68,6 @@ pub(super) async fn mask(
             Body::new(body.map_frame(move |frame| frame.map_data(|data| masking.pass(&data))))
         }),
     }
-}
-
-fn is_viewer(authenticator: &Authenticator, request: &Request) -> bool {
-    // The console's own calls.
-    if authenticator.is_open() || request.extensions().get::<Caller>().is_some() {
-        return false;
-    }
-    let metadata = MetadataMap::from_headers(request.headers().clone());
-    let caller = authenticator.authenticate(&metadata);
-    caller.is_ok_and(|caller| caller.role() == Role::Viewer)
 }
 
 /// What a call answers, where it is one of ours and not there to reveal.

@@ -166,7 +166,8 @@ impl Api {
         Ok(Routes::from(routes.into_axum_router().layer(masked)))
     }
 
-    /// Who calls: whoever the console has signed in, or whoever the metadata name. Nothing from outside puts anything among the extensions.
+    /// Who calls: whoever the console has signed in, or whoever the metadata name, as the layer around the services has found. Nothing from
+    /// outside puts anything among the extensions.
     fn caller<T>(&self, request: &Request<T>, right: Right) -> Result<Caller, Status> {
         let caller = match request.extensions().get::<Caller>() {
             Some(caller) => caller.clone(),
@@ -196,6 +197,22 @@ impl Api {
                 .map_err(status::of)
         }
         .await;
+        observe(call, stopwatch, result.as_ref().err());
+        result
+    }
+
+    /// Has work done that takes as long as a bulk job: it takes no turn among the questions, which it would hold all the while.
+    async fn work<T: Send + 'static>(
+        &self,
+        call: &'static str,
+        work: impl FnOnce(&Engine) -> Result<T, Status> + Send + 'static,
+    ) -> Result<T, Status> {
+        let engine = self.engine.clone();
+        let stopwatch = Stopwatch::start();
+        let result = tokio::task::spawn_blocking(move || work(&engine)).await;
+        let result = result
+            .map_err(|_| Status::internal("the call failed"))
+            .flatten();
         observe(call, stopwatch, result.as_ref().err());
         result
     }

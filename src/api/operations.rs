@@ -116,13 +116,10 @@ impl OperationsService for Api {
     ) -> Result<Response<v1::PreviewModelResponse>, Status> {
         let caller = self.caller(&request, Right::Administer)?;
         let request = request.into_inner();
-        let engine = self.engine.clone();
-        let stopwatch = Stopwatch::start();
         let abandoned = Abandoned::default();
         let _caller_waits = AbandonOnDrop(abandoned.clone());
-        // Takes no turn among the questions: it would hold it for as long as a bulk job runs.
-        let preview = tokio::task::spawn_blocking(move || {
-            let matcher = wanted_matcher(&engine, &caller.tenant, &request.model, &request.rules)
+        let preview = self.work("PreviewModel", move |engine| {
+            let matcher = wanted_matcher(engine, &caller.tenant, &request.model, &request.rules)
                 .map_err(status::of)?;
             let threads = executor::available_threads().div_ceil(2);
             let preview = executor::run(threads, || {
@@ -131,14 +128,9 @@ impl OperationsService for Api {
                     .map_err(status::of)
             });
             let preview = preview.map_err(|_| Status::internal("no thread can be started"))??;
-            Ok::<_, Status>((matcher.fingerprint, preview))
+            Ok((matcher.fingerprint, preview))
         });
-        let result = preview
-            .await
-            .map_err(|_| Status::internal("the call failed"))
-            .flatten();
-        observe("PreviewModel", stopwatch, result.as_ref().err());
-        let (fingerprint, preview) = result?;
+        let (fingerprint, preview) = preview.await?;
         let largest = preview.largest.iter().map(|change| v1::IdentityChange {
             identity_id: change.id.to_string(),
             records_before: change.records_before as u32,

@@ -4,8 +4,8 @@ use tonic::{Request, Response, Status};
 use veridem_matchers::estimate::{Estimate, Judged};
 use veridem_proto::v1;
 
-use super::{Api, Right, convert, observe, status};
-use crate::clock::{self, Stopwatch};
+use super::{Api, Right, convert, status};
+use crate::clock;
 use crate::resolver::{SAMPLE_PAIRS, SampleResult};
 use crate::store::{Judgement, Stratum};
 
@@ -20,10 +20,7 @@ impl Api {
             return Err(status::invalid("pairs", "must be 10 to 2,000"));
         }
         self.audit(&caller, "DrawSample", Vec::new()).await?;
-        let engine = self.engine.clone();
-        let stopwatch = Stopwatch::start();
-        // Takes no turn among the questions: it reads every pair there is.
-        let drawn = tokio::task::spawn_blocking(move || {
+        let drawn = self.work("DrawSample", move |engine| {
             let mut seed = [0; 8];
             getrandom::fill(&mut seed).map_err(|_| Status::internal("no random bytes"))?;
             let (seed, now_ms) = (u64::from_le_bytes(seed), clock::now_ms());
@@ -33,12 +30,7 @@ impl Api {
             flushed.map_err(|cause| status::of(cause.into()))?;
             Ok(drawn)
         });
-        let result = drawn.await;
-        let result = result
-            .map_err(|_| Status::internal("the call failed"))
-            .flatten();
-        observe("DrawSample", stopwatch, result.as_ref().err());
-        let sample = result?;
+        let sample = drawn.await?;
         Ok(Response::new(v1::DrawSampleResponse {
             sample_number: sample.number,
             pairs: sample.pairs.len() as u32,

@@ -14,6 +14,14 @@ use crate::api::Caller;
 /// Pages ask for less than what an answer may have.
 const MAX_ANSWER_BYTES: usize = 64 << 20;
 
+/// A decision without a word on it, made once.
+fn once() -> Result<v1::StewardCall, Refused> {
+    Ok(v1::StewardCall {
+        idempotency_key: secret()?,
+        ..v1::StewardCall::default()
+    })
+}
+
 /// Calls as somebody.
 pub(super) struct Calls {
     routes: Routes,
@@ -57,10 +65,7 @@ impl Calls {
     pub(super) async fn approve(&self, override_number: u64) -> Result<(), Refused> {
         let asked = v1::ApproveOverrideRequest {
             override_number,
-            call: Some(v1::StewardCall {
-                idempotency_key: secret()?,
-                ..v1::StewardCall::default()
-            }),
+            call: Some(once()?),
         };
         self.stewardship()
             .approve_override(self.request(asked))
@@ -72,10 +77,7 @@ impl Calls {
     pub(super) async fn undo(&self, override_number: u64) -> Result<(), Refused> {
         let asked = v1::UndoOverrideRequest {
             override_number,
-            call: Some(v1::StewardCall {
-                idempotency_key: secret()?,
-                ..v1::StewardCall::default()
-            }),
+            call: Some(once()?),
         };
         self.stewardship()
             .undo_override(self.request(asked))

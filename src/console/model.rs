@@ -33,7 +33,7 @@ pub(super) async fn show(
         article.wide.charts {
             h1 { (texts::MODEL) }
             p.facts {
-                "Fingerprint " code { (answer.fingerprint.get(..12).unwrap_or_default()) }
+                "Fingerprint " code { (values::short_hash(&answer.fingerprint)) }
                 " · matches from " (number::threshold(rules.thresholds.match_probability))
                 ", reviewed from " (number::threshold(rules.thresholds.review_probability))
             }
@@ -82,7 +82,7 @@ pub(super) async fn status(
         @if status.phase() != ModelPhase::Unspecified {
             p.facts {
                 span.state { (texts::model_phase(status.phase())) }
-                " " code { (status.fingerprint.get(..12).unwrap_or_default()) }
+                " " code { (values::short_hash(&status.fingerprint)) }
                 " · asked for by " (status.principal) ", " (values::moment(status.asked_at_ms))
                 @if status.phase() == ModelPhase::Deciding {
                     " · " progress max="1" value=(share) aria-label=(texts::model_phase(status.phase())) {} " " (number::percent(share, 1.0))
@@ -150,7 +150,7 @@ pub(super) async fn preview(
     ];
     Ok(html! {
         p.facts {
-            "Fingerprint " code { (told.fingerprint.get(..12).unwrap_or_default()) }
+            "Fingerprint " code { (values::short_hash(&told.fingerprint)) }
             " · ends or splits " strong { (number::percent(told.changed_share, 1.0)) } " of all identities"
         }
         dl.counts { @for (name, count) in counts { div { dt { (name) } dd { (number::count(count)) } } } }
@@ -189,6 +189,6 @@ pub(super) async fn activate(
     });
     let begun = calls.operations().activate_model(asked).await?.into_inner();
     Ok(html! {
-        p.facts { (texts::ACTIVATION_BEGUN) " " code { (begun.fingerprint.get(..12).unwrap_or_default()) } }
+        p.facts { (texts::ACTIVATION_BEGUN) " " code { (values::short_hash(&begun.fingerprint)) } }
     })
 }

@@ -247,7 +247,7 @@ pub(super) async fn audit(
                             td { (entry.subjects.join(", ")) }
                             td { (entry.note) }
                             td.number { @if entry.first_event > 0 { (entry.first_event) "–" (entry.last_event) } }
-                            td { code title=(hash) { (hash.get(..12).unwrap_or_default()) } }
+                            td { code title=(hash) { (values::short_hash(&hash)) } }
                         }
                     }
                 }

@@ -19,7 +19,7 @@ use crate::api::Right;
 use crate::report::calibration;
 use crate::report::number;
 
-/// Overrides that are looked at; beyond them the page tells so.
+/// Pages of overrides that are looked at, the first ones.
 const MAX_PAGES: usize = 100;
 /// Match thresholds that are tried where nobody names one.
 const TRIED: [f64; 6] = [0.5, 0.8, 0.9, 0.95, 0.99, 0.999];
@@ -39,6 +39,14 @@ async fn labels(calls: &Calls) -> Result<Vec<v1::Label>, Refused> {
     Ok(labels)
 }
 
+/// Match weights with what stewards said.
+fn labelled(labels: &[v1::Label]) -> Vec<(f64, bool)> {
+    let labels = labels.iter();
+    labels
+        .map(|label| (label.match_weight, label.is_match))
+        .collect()
+}
+
 #[derive(Deserialize)]
 pub(super) struct Tried {
     /// A match threshold, as a probability.
@@ -55,10 +63,7 @@ pub(super) async fn show(
     let asked = calls.request(v1::GetQualityRequest {});
     let sample = calls.stewardship().get_quality(asked).await?.into_inner();
     let labels = labels(&calls).await?;
-    let labelled: Vec<(f64, bool)> = labels
-        .iter()
-        .map(|label| (label.match_weight, label.is_match))
-        .collect();
+    let labelled = labelled(&labels);
     let matches = labels.iter().filter(|label| label.is_match).count();
     let agreed = labels.iter().filter(|label| is_agreed(label)).count();
     let content = html! {
@@ -154,12 +159,12 @@ fn interval(estimate: &v1::Interval) -> String {
     if estimate.value.is_nan() {
         return "–".to_owned();
     }
-    format!(
-        "{} ({}–{})",
-        number::percent(estimate.value, 1.0),
-        number::percent(estimate.low, 1.0),
-        number::percent(estimate.high, 1.0)
-    )
+    with_interval(estimate.value, estimate.low, estimate.high)
+}
+
+fn with_interval(value: f64, low: f64, high: f64) -> String {
+    let percent = |share| number::percent(share, 1.0);
+    format!("{} ({}–{})", percent(value), percent(low), percent(high))
 }
 
 /// Whether the model in force would have decided as the steward did.
@@ -178,10 +183,7 @@ pub(super) async fn tried(
     Query(asked): Query<Tried>,
 ) -> Result<Markup, Refused> {
     let labels = labels(&console.calls(&session)).await?;
-    let labelled: Vec<(f64, bool)> = labels
-        .iter()
-        .map(|label| (label.match_weight, label.is_match))
-        .collect();
+    let labelled = labelled(&labels);
     let mut tried = TRIED.to_vec();
     if !asked.threshold.is_empty() {
         let threshold: f64 = asked
@@ -230,12 +232,7 @@ fn share(seen: u64, of: u64) -> String {
         return "–".to_owned();
     }
     let (low, high) = share_interval(seen, of);
-    format!(
-        "{} ({}–{})",
-        number::percent(seen as f64, of as f64),
-        number::percent(low.max(0.0), 1.0),
-        number::percent(high.min(1.0), 1.0)
-    )
+    with_interval(seen as f64 / of as f64, low.max(0.0), high.min(1.0))
 }
 
 /// The labels as `veridem train --labels` reads them.

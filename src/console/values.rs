@@ -151,6 +151,11 @@ pub(super) fn identity_link(id: &str) -> Markup {
     html! { a.id href=(identity::address(id)) title=(id) { (short) } }
 }
 
+/// The beginning of a hash, enough to tell it from others by eye.
+pub(super) fn short_hash(hash: &str) -> &str {
+    hash.get(..12).unwrap_or_default()
+}
+
 /// The day of a moment, and the moment itself as a title; nothing where nobody said when.
 pub(super) fn day(milliseconds: i64) -> Markup {
     let moment = DateTime::<Utc>::from_timestamp_millis(milliseconds).filter(|_| milliseconds > 0);

@@ -114,7 +114,7 @@ pub fn query_number(query: &str) -> Option<String> {
 }
 
 /// Typing errors that a word of this length forgives.
-pub(super) fn forgiven_edits(word: &str) -> usize {
+fn forgiven_edits(word: &str) -> usize {
     match word.len() {
         0..=3 => 0,
         4..=7 => 1,

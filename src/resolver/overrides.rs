@@ -51,7 +51,10 @@ impl Overrides {
     }
 
     fn pin(&mut self, value: &StoredOverride) {
-        for (_, record) in value.records().filter(|_| !value.pinned_slot.is_empty()) {
+        if value.pinned_slot.is_empty() {
+            return;
+        }
+        for (_, record) in value.records() {
             let pins = self.pins.entry(*record).or_default();
             let at = pins.partition_point(|(known, _)| *known < value.number);
             pins.insert(at, (value.number, value.pinned_slot.clone()));

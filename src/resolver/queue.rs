@@ -263,13 +263,9 @@ impl Engine {
         if least <= 2 {
             return Ok(true);
         }
-        let mut records = 0;
-        for number in [task.records.0, task.records.1] {
-            if let Some(id) = self.identity_of(tenant, number)? {
-                let identity = self.store.identity(tenant, &id)?;
-                records += identity.map_or(0, |identity| identity.members.len());
-            }
-        }
+        let (one, other) = task.records;
+        let records =
+            self.store.records_beside(tenant, one)? + self.store.records_beside(tenant, other)?;
         Ok(records >= least)
     }
 

@@ -6,7 +6,7 @@
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashSet;
 use veridem_matchers::estimate::{self, Estimate, Judged};
 
 use super::engine::{Engine, TenantState};
@@ -202,26 +202,24 @@ impl Engine {
         random: &mut ChaCha8Rng,
     ) -> Result<(Vec<(Stratum, u64)>, Vec<(RecordPair, Stratum)>), EngineError> {
         let generation = self.tenant(tenant)?.generation;
-        let mut identities: FxHashMap<RecordNumber, IdentityId> = FxHashMap::default();
-        self.each_living(tenant, &mut |record| {
-            identities.extend(record.identity_id.map(|id| (record.number, id)));
-            Ok(())
-        })?;
+        let identities = self.identities_by_record(tenant)?;
+        let identity_of = |number| {
+            let place = identities.binary_search_by_key(&number, |(known, _)| *known);
+            place.ok().map(|place| identities[place].1)
+        };
         let strata = [
             Stratum::TogetherSure,
             Stratum::TogetherUnsure,
             Stratum::ApartDoubtful,
         ];
         let mut reservoirs = strata.map(|stratum| (stratum, Reservoir::new(wanted)));
-        let mut numbers: Vec<&RecordNumber> = identities.keys().collect();
-        numbers.sort_unstable();
-        for number in numbers {
-            for edge in self.store.edges(tenant, generation, *number)?.iter() {
-                let Some(other) = identities.get(&edge.other).filter(|_| edge.other > *number)
-                else {
+        for (number, own) in &identities {
+            let edges = self.store.edges(tenant, generation, *number)?;
+            for edge in edges.iter().filter(|edge| edge.other > *number) {
+                let Some(other) = identity_of(edge.other) else {
                     continue;
                 };
-                let stratum = match identities[number] == *other {
+                let stratum = match *own == other {
                     false => Stratum::ApartDoubtful,
                     true if edge.score.probability().0 >= SURE => Stratum::TogetherSure,
                     true => Stratum::TogetherUnsure,
@@ -241,22 +239,22 @@ impl Engine {
         Ok((populations, drawn.collect()))
     }
 
-    fn each_living(
+    /// The living records with their identities, in the order of their numbers.
+    fn identities_by_record(
         &self,
         tenant: &Tenant,
-        visit: &mut dyn FnMut(&StoredRecord) -> Result<(), EngineError>,
-    ) -> Result<(), EngineError> {
+    ) -> Result<Vec<(RecordNumber, IdentityId)>, EngineError> {
         let generation = self.tenant(tenant)?.generation;
-        let mut first = 0;
+        let (mut first, mut identities) = (0, Vec::new());
         loop {
             let records = self.store.records_from(tenant, generation, first, BATCH)?;
             let Some(last) = records.last() else {
-                return Ok(());
+                return Ok(identities);
             };
             first = last.number + 1;
-            for record in records.iter().filter(|record| record.is_alive) {
-                visit(record)?;
-            }
+            let living = records.iter().filter(|record| record.is_alive);
+            identities
+                .extend(living.filter_map(|record| Some((record.number, record.identity_id?))));
         }
     }
 

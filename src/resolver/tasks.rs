@@ -118,7 +118,6 @@ pub(super) fn settle_tasks(
     mut touched: BTreeSet<IdentityId>,
     now_ms: i64,
 ) -> Result<(), EngineError> {
-    let sizes = Sizes::of(change, affected)?;
     for number in affected {
         if change.has_new_pairs(*number)? {
             touched.extend(change.identity_of(*number)?);
@@ -179,6 +178,10 @@ pub(super) fn settle_tasks(
             change.close_task(pair)?;
         }
     }
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let sizes = Sizes::of(change, affected)?;
     for (pair, (doubt, (one, other))) in wanted {
         let impact = impact_of(sizes.get(change, &one)? + sizes.get(change, &other)?);
         let task = OpenTask {

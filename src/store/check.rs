@@ -212,15 +212,9 @@ impl Check<'_> {
 
     /// Whether a task stands where what it settles puts it, and is found by its id.
     fn task(&mut self, task: &StoredReviewTask) -> Result<(), StoreError> {
-        let in_force = self.store.in_force(self.tenant);
-        let mut records = 0;
-        for number in [task.records.0, task.records.1] {
-            let record = self.store.record(self.tenant, in_force, number)?;
-            if let Some(id) = record.and_then(|record| record.identity_id) {
-                let identity = self.store.identity(self.tenant, &id)?;
-                records += identity.map_or(0, |identity| identity.members.len());
-            }
-        }
+        let (one, other) = task.records;
+        let records = self.store.records_beside(self.tenant, one)?
+            + self.store.records_beside(self.tenant, other)?;
         let by_id = self.store.review_task(self.tenant, &task.id)?;
         if by_id.as_ref() != Some(task) {
             self.problem(format!("review task {} is not found by its id", task.id));

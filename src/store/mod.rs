@@ -303,6 +303,15 @@ pub trait Store: Send + Sync + 'static {
             None => false,
         })
     }
+    /// How many records the identity of a record has; 0 where the record is in none.
+    fn records_beside(&self, tenant: &Tenant, number: RecordNumber) -> Result<usize, StoreError> {
+        let record = self.record(tenant, self.in_force(tenant), number)?;
+        let Some(id) = record.and_then(|record| record.identity_id) else {
+            return Ok(0);
+        };
+        let identity = self.identity(tenant, &id)?;
+        Ok(identity.map_or(0, |identity| identity.members.len()))
+    }
     /// All inactive blocking keys.
     fn inactive_keys(
         &self,
