@@ -21,9 +21,9 @@ use crate::resolver::{
 };
 use crate::schema::{CONTRACT, read_json};
 use crate::store::{
-    Approval, EventKind, IdentityId, QuarantineContent, QuarantineId, ReviewReason,
+    Approval, EventKind, IdentityId, OverrideKind, QuarantineContent, QuarantineId, ReviewReason,
     StoredAuditEntry, StoredEvent, StoredIdentity, StoredOverride, StoredQuarantined,
-    StoredReviewTask,
+    StoredReviewTask, ValueMark,
 };
 
 pub(super) fn record_key(field: &str, message: Option<v1::RecordKey>) -> Result<RecordKey, Status> {
@@ -149,43 +149,49 @@ pub(super) fn attributes(
     field: &str,
     messages: Vec<v1::Attribute>,
 ) -> Result<Vec<Attribute>, EngineError> {
-    let attribute = |(index, message): (usize, v1::Attribute)| {
-        let value = message.value.ok_or_else(|| EngineError::Invalid {
-            field: format!("{field}[{index}]"),
-            problem: "has no value".to_owned(),
-        })?;
-        Ok(match value {
-            v1::attribute::Value::Name(name) => Attribute::Name(PersonName {
-                given: name.given,
-                middle: name.middle,
-                family: name.family,
-                suffix: name.suffix,
-                full: name.full,
-            }),
-            v1::attribute::Value::Email(text) => Attribute::Email(text),
-            v1::attribute::Value::Phone(text) => Attribute::Phone(text),
-            v1::attribute::Value::Address(address) => Attribute::Address(PostalAddress {
-                street: address.street,
-                number: address.number,
-                unit: address.unit,
-                city: address.city,
-                region: address.region,
-                postcode: address.postcode,
-                country: address.country,
-            }),
-            v1::attribute::Value::BirthDate(text) => Attribute::BirthDate(text),
-            v1::attribute::Value::Gender(text) => Attribute::Gender(text),
-            v1::attribute::Value::Identifier(identifier) => Attribute::Identifier(Identifier {
-                scheme: identifier.scheme,
-                value: identifier.value,
-            }),
-            v1::attribute::Value::Custom(custom) => Attribute::Custom(CustomAttribute {
-                name: custom.name,
-                value: custom.value,
-            }),
-        })
-    };
-    messages.into_iter().enumerate().map(attribute).collect()
+    let of_one = |(index, message)| attribute(|| format!("{field}[{index}]"), message);
+    messages.into_iter().enumerate().map(of_one).collect()
+}
+
+/// A value; `field` is its place in the request.
+pub(super) fn attribute(
+    field: impl FnOnce() -> String,
+    message: v1::Attribute,
+) -> Result<Attribute, EngineError> {
+    let value = message.value.ok_or_else(|| EngineError::Invalid {
+        field: field(),
+        problem: "has no value".to_owned(),
+    })?;
+    Ok(match value {
+        v1::attribute::Value::Name(name) => Attribute::Name(PersonName {
+            given: name.given,
+            middle: name.middle,
+            family: name.family,
+            suffix: name.suffix,
+            full: name.full,
+        }),
+        v1::attribute::Value::Email(text) => Attribute::Email(text),
+        v1::attribute::Value::Phone(text) => Attribute::Phone(text),
+        v1::attribute::Value::Address(address) => Attribute::Address(PostalAddress {
+            street: address.street,
+            number: address.number,
+            unit: address.unit,
+            city: address.city,
+            region: address.region,
+            postcode: address.postcode,
+            country: address.country,
+        }),
+        v1::attribute::Value::BirthDate(text) => Attribute::BirthDate(text),
+        v1::attribute::Value::Gender(text) => Attribute::Gender(text),
+        v1::attribute::Value::Identifier(identifier) => Attribute::Identifier(Identifier {
+            scheme: identifier.scheme,
+            value: identifier.value,
+        }),
+        v1::attribute::Value::Custom(custom) => Attribute::Custom(CustomAttribute {
+            name: custom.name,
+            value: custom.value,
+        }),
+    })
 }
 
 pub(super) fn attribute_message(attribute: &Attribute) -> v1::Attribute {
@@ -379,7 +385,7 @@ pub(super) fn review_task(
         match_probability: task.score.probability().0,
         claim: claim.map(review_claim),
         opened_at_ms: task.opened_at_ms,
-        priority: task.priority(),
+        priority: task.priority,
     }
 }
 
@@ -403,6 +409,18 @@ pub(super) fn steward_override(
             .map(|(key, _)| record_key_message(key))
             .collect(),
     });
+    let (kind, slot) = match &value.kind {
+        OverrideKind::Persons => (v1::OverrideKind::Persons, String::new()),
+        OverrideKind::Pin { slot } => (v1::OverrideKind::Pin, slot.clone()),
+        OverrideKind::Value { slot, mark, .. } => {
+            let kind = match mark {
+                ValueMark::Shared => v1::OverrideKind::SharedValue,
+                ValueMark::Junk => v1::OverrideKind::JunkValue,
+            };
+            (kind, slot.clone())
+        }
+        OverrideKind::Household => (v1::OverrideKind::Household, String::new()),
+    };
     let undone = value.undone.as_ref();
     let (approved_by, approved_at_ms, approval_note) = match &value.approval {
         Approval::NotNeeded | Approval::Awaited => Default::default(),
@@ -425,7 +443,8 @@ pub(super) fn steward_override(
         undone_at_ms: undone.map(|undone| undone.undone_at_ms).unwrap_or_default(),
         undo_note: undone.map(|undone| undone.note.clone()).unwrap_or_default(),
         reason: value.reason.clone(),
-        pinned_slot: value.pinned_slot.clone(),
+        slot,
+        kind: kind.into(),
         approved_by,
         approved_at_ms,
         approval_note,
@@ -489,6 +508,12 @@ pub(super) fn source_record(record: SourceRecord) -> v1::SourceRecord {
         attribute: Some(attribute_message(&value.attribute)),
         stated_at_ms: value.stated_at_ms,
         normalised: value.normalised.unwrap_or_default(),
+        mark: match value.mark {
+            None => v1::ValueMark::Unspecified,
+            Some(ValueMark::Shared) => v1::ValueMark::Shared,
+            Some(ValueMark::Junk) => v1::ValueMark::Junk,
+        }
+        .into(),
     });
     v1::SourceRecord {
         record: Some(record_key_message(&record.key)),

@@ -8,7 +8,7 @@ use super::resolution::identity_id;
 use super::{Api, Caller, convert, observe, status};
 use crate::clock::{self, Stopwatch};
 use crate::resolver::{MAX_OVERRIDDEN_RECORDS, StewardAction, StewardRequest, answer, validate_id};
-use crate::store::IdentityId;
+use crate::store::{IdentityId, ValueMark};
 
 pub(super) const MAX_NOTE_BYTES: usize = 1_024;
 
@@ -21,6 +21,19 @@ pub(super) fn is_match(decision: v1::StewardDecision) -> Result<bool, Status> {
             "must be same person or different persons",
         )),
     }
+}
+
+pub(super) fn value_mark(mark: v1::ValueMark) -> Result<ValueMark, Status> {
+    match mark {
+        v1::ValueMark::Shared => Ok(ValueMark::Shared),
+        v1::ValueMark::Junk => Ok(ValueMark::Junk),
+        v1::ValueMark::Unspecified => Err(status::invalid("mark", "must be shared or junk")),
+    }
+}
+
+pub(super) fn identity_ids(ids: Vec<String>) -> Result<Vec<IdentityId>, Status> {
+    at_most_a_thousand("identity_ids", ids.len())?;
+    ids.into_iter().map(identity_id).collect()
 }
 
 impl Api {

@@ -24,6 +24,23 @@ impl Api {
         }))
     }
 
+    pub(super) async fn answer_get_household(
+        &self,
+        request: Request<v1::GetHouseholdRequest>,
+    ) -> Result<Response<v1::GetHouseholdResponse>, Status> {
+        let caller = self.caller(&request, Right::Read)?;
+        let id = identity_id(request.into_inner().identity_id)?;
+        let household = self.ask("GetHousehold", move |engine| {
+            engine.household(&caller.tenant, &id)
+        });
+        let (override_number, identities) = household.await?;
+        let identities = identities.iter();
+        Ok(Response::new(v1::GetHouseholdResponse {
+            override_number,
+            identities: identities.map(|one| convert::identity(one)).collect(),
+        }))
+    }
+
     pub(super) async fn answer_reveal_identity(
         &self,
         request: Request<v1::RevealIdentityRequest>,

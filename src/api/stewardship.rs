@@ -8,7 +8,7 @@ use veridem_proto::v1;
 use veridem_proto::v1::decided_review_task::Result as DecidedResult;
 use veridem_proto::v1::stewardship_service_server::StewardshipService;
 
-use super::decisions::{at_most_a_thousand, is_match, record_keys};
+use super::decisions::{at_most_a_thousand, identity_ids, is_match, record_keys, value_mark};
 use super::resolution::identity_id;
 use super::{Api, Right, convert, page, status};
 use crate::clock;
@@ -209,10 +209,8 @@ impl StewardshipService for Api {
     ) -> Result<Response<v1::MergeIdentitiesResponse>, Status> {
         let caller = self.caller(&request, Right::Decide)?;
         let request = request.into_inner();
-        let ids = request.identity_ids;
-        at_most_a_thousand("identity_ids", ids.len())?;
-        let ids = ids.into_iter().map(identity_id).collect::<Result<_, _>>()?;
-        let (action, call) = (StewardAction::Merge(ids), self.call(request.call)?);
+        let action = StewardAction::Merge(identity_ids(request.identity_ids)?);
+        let call = self.call(request.call)?;
         let outcome = self.decide("MergeIdentities", caller, action, call).await?;
         Ok(Response::new(v1::MergeIdentitiesResponse {
             outcome: Some(outcome),
@@ -266,6 +264,45 @@ impl StewardshipService for Api {
         Ok(Response::new(v1::PinValueResponse {
             outcome: Some(outcome),
         }))
+    }
+
+    async fn mark_value(
+        &self,
+        request: Request<v1::MarkValueRequest>,
+    ) -> Result<Response<v1::MarkValueResponse>, Status> {
+        let caller = self.caller(&request, Right::Decide)?;
+        let request = request.into_inner();
+        let mark = value_mark(request.mark())?;
+        let record = convert::record_key("record", request.record)?;
+        let value = request.value.unwrap_or_default();
+        let value = convert::attribute(|| "value".to_owned(), value).map_err(status::of)?;
+        let action = StewardAction::Mark(record, value, mark);
+        let call = self.call(request.call)?;
+        let outcome = self.decide("MarkValue", caller, action, call).await?;
+        Ok(Response::new(v1::MarkValueResponse {
+            outcome: Some(outcome),
+        }))
+    }
+
+    async fn make_household(
+        &self,
+        request: Request<v1::MakeHouseholdRequest>,
+    ) -> Result<Response<v1::MakeHouseholdResponse>, Status> {
+        let caller = self.caller(&request, Right::Decide)?;
+        let request = request.into_inner();
+        let action = StewardAction::Household(identity_ids(request.identity_ids)?);
+        let call = self.call(request.call)?;
+        let outcome = self.decide("MakeHousehold", caller, action, call).await?;
+        Ok(Response::new(v1::MakeHouseholdResponse {
+            outcome: Some(outcome),
+        }))
+    }
+
+    async fn get_household(
+        &self,
+        request: Request<v1::GetHouseholdRequest>,
+    ) -> Result<Response<v1::GetHouseholdResponse>, Status> {
+        self.answer_get_household(request).await
     }
 
     async fn undo_override(

@@ -289,7 +289,7 @@ fn write_golden(
     let mut writer = TableWriter::create(&arguments.out, "golden", arguments.format, columns)?;
     writer.write_rows(result.clusters.len(), |index, take| {
         let cluster = &result.clusters[index];
-        let golden = golden_record_of_rows(records, &result.comparables, cluster, pack, |_, _| 0);
+        let golden = golden_record_of_rows(records, &result.comparables, cluster, pack, |_, _| ());
         let mut row = vec![Cell::Text(""); width];
         row[0] = Cell::Text(&ids[index]);
         row[1] = Cell::Number(cluster.len() as f64);

@@ -108,6 +108,7 @@ impl JobArguments {
             training: self.training(),
             labels,
             overrides: Vec::new(),
+            marked_values: Vec::new(),
             link_only: self.link_only,
             abandoned: Abandoned::default(),
         })

@@ -89,6 +89,7 @@ fn row_of(row: &Row<'_>, shown: Shown) -> Markup {
                         span.stated {
                             @if !shown.normalised(&side.normalised).is_empty() { span.normalised title="As it is compared" { (side.normalised) } " " }
                             (values::day(side.stated_at_ms))
+                            @if let Some(mark) = texts::mark(side.mark()) { " " span.state.bad { (mark) } }
                         }
                     } @else { span.absent { "–" } }
                 }

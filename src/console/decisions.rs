@@ -88,7 +88,9 @@ fn row(made: &v1::Override, session: &Session, shown: Shown) -> Markup {
                     @if index > 0 { span.apart { (texts::APART) } }
                     ul.chips { @for record in &group.records { li { (shown.record_key(Some(record))) } } }
                 }
-                @if !made.pinned_slot.is_empty() { span.apart { (texts::PINNED) " " (texts::slot(&made.pinned_slot)) } }
+                @if let Some(said) = texts::said(made.kind()) {
+                    span.apart { (said) @if !made.slot.is_empty() { ": " (texts::slot(&made.slot)) } }
+                }
             }
             td { (made.principal) }
             td { (values::moment(made.decided_at_ms)) }

@@ -13,9 +13,9 @@ use super::error::Refused;
 use super::layout::{self, Place};
 use super::regroup::record_text;
 use super::request::Form;
-use super::session::{Session, secret};
+use super::session::Session;
 use super::values::{self, Shown};
-use super::{Console, graph, texts};
+use super::{Console, graph, stated, texts};
 use crate::api::Right;
 use crate::report::number;
 
@@ -76,12 +76,8 @@ async fn living(
     shown: Shown,
 ) -> Result<Markup, Refused> {
     let explained = explained(calls, &identity.identity_id).await?;
-    let asked = v1::ListSourceRecordsRequest {
-        identity_id: identity.identity_id.clone(),
-    };
-    let mut services = calls.stewardship();
-    let stated = services.list_source_records(calls.request(asked)).await?;
-    let stated = stated.into_inner().records;
+    let records = stated::source_records(calls, &identity.identity_id).await?;
+    let household = household(calls, &identity.identity_id).await?;
     let sinks = deliveries(calls, &identity.identity_id).await?;
     let identity = (explained.identity.as_ref()).ok_or_else(|| Status::internal("no identity"))?;
     let group = graph::Group {
@@ -103,13 +99,18 @@ async fn living(
                 @if explained.events.len() > 1 { (moments(&page, explained.events.len())) }
                 div #golden { (golden(identity, shown)) }
             }
-            section { h2 { (texts::STATED) } (all_stated(identity, &stated, session, shown)?) }
+            section { h2 { (texts::STATED) } (stated::all(identity, &records, session, shown)) }
             section {
                 h2 { (texts::RECORDS) }
                 (members(identity, session, shown))
             }
             @if !explained.pairs.is_empty() {
                 section { h2 { (texts::PAIRS) } (graph::of(&[group], None, shown)) (pairs(&explained.pairs, shown)) }
+            }
+            @if household.len() > 1 {
+                section { h2 { (texts::HOUSEHOLD) } ul.chips { @for other in &household {
+                    @if other.identity_id != identity.identity_id { li { (values::identity_link(&other.identity_id)) " " (shown.title(Some(other))) } }
+                } } }
             }
             @if !sinks.is_empty() { section { h2 { (texts::DELIVERIES) } (delivered(&sinks, shown)) } }
             section { h2 { (texts::TIMELINE) } (events(&explained.events, shown)) }
@@ -192,79 +193,14 @@ pub(super) async fn golden_at(
     })
 }
 
-/// One value with the records that state it.
-struct Stated<'a> {
-    slot: &'a str,
-    attribute: Option<&'a v1::Attribute>,
-    stated_at_ms: i64,
-    records: Vec<Option<&'a v1::RecordKey>>,
-    survives: bool,
-}
-
-/// Every value that a source states, what survives before what does not.
-fn all_stated(
-    identity: &v1::Identity,
-    records: &[v1::SourceRecord],
-    session: &Session,
-    shown: Shown,
-) -> Result<Markup, Refused> {
-    let may_decide = session.caller.may(Right::Decide);
-    let version = values::version_text(identity);
-    let mut all: Vec<Stated> = Vec::new();
-    for record in records {
-        for value in &record.values {
-            let attribute = value.attribute.as_ref();
-            let known = all
-                .iter_mut()
-                .find(|known| known.slot == value.slot && known.attribute == attribute);
-            if let Some(known) = known {
-                known.records.push(record.record.as_ref());
-                known.stated_at_ms = known.stated_at_ms.max(value.stated_at_ms);
-                continue;
-            }
-            let survives = |golden: &v1::SurvivingValue| {
-                golden.slot == value.slot && golden.attribute.as_ref() == attribute
-            };
-            all.push(Stated {
-                slot: &value.slot,
-                attribute,
-                stated_at_ms: value.stated_at_ms,
-                records: vec![record.record.as_ref()],
-                survives: identity.golden_record.iter().any(survives),
-            });
-        }
-    }
-    all.sort_by_key(|value| (value.slot, !value.survives, -value.stated_at_ms));
-    Ok(html! {
-        table.listing {
-            thead { tr { th scope="col" { "Attribute" } th scope="col" { "Value" } th scope="col" { "Stated by" } th scope="col" { "Last on" } th scope="col" { span.unseen { (texts::SURVIVES) } } } }
-            tbody {
-                @for (index, value) in all.iter().enumerate() {
-                    tr.loses[!value.survives] {
-                        @if index == 0 || all[index - 1].slot != value.slot {
-                            th scope="rowgroup" rowspan=(all[index..].iter().take_while(|other| other.slot == value.slot).count()) { (texts::slot(value.slot)) }
-                        }
-                        td { (shown.attribute(value.attribute)) }
-                        td { ul.chips { @for record in &value.records { li { (shown.record_key(*record)) } } } }
-                        td { (values::day(value.stated_at_ms)) }
-                        td {
-                            @if value.survives { span.state.good { (texts::SURVIVES) } }
-                            @else if let (true, Some(Some(record))) = (may_decide, value.records.first()) {
-                                form method="post" action="/console/pin" hx-post="/console/pin" hx-target="#notice" hx-swap="innerHTML" {
-                                    (layout::csrf_field(session))
-                                    input type="hidden" name="record" value=(record_text(record));
-                                    input type="hidden" name="slot" value=(value.slot);
-                                    input type="hidden" name="identity" value=(version);
-                                    input type="hidden" name="idempotency_key" value=(secret()?);
-                                    button.quiet type="submit" { (texts::PIN) }
-                                }
-                            }
-                        }
-                    }
-                }
-            }
-        }
-    })
+/// Who lives together with an identity, itself among them.
+async fn household(calls: &Calls, id: &str) -> Result<Vec<v1::Identity>, Refused> {
+    let asked = v1::GetHouseholdRequest {
+        identity_id: id.to_owned(),
+    };
+    let mut services = calls.stewardship();
+    let answer = services.get_household(calls.request(asked)).await?;
+    Ok(answer.into_inner().identities)
 }
 
 /// How far a sink is, and what its consumer calls the person.

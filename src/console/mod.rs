@@ -22,6 +22,7 @@ mod request;
 mod search;
 mod session;
 mod sign_in;
+mod stated;
 mod task;
 mod texts;
 mod values;
@@ -94,9 +95,10 @@ pub fn router(
             post(regroup::preview_split),
         )
         .route("/identities/{id}/split", post(regroup::split))
-        .route("/merge/preview", post(regroup::preview_merge))
-        .route("/merge", post(regroup::merge))
-        .route("/pin", post(regroup::pin))
+        .route("/together/preview", post(regroup::preview_together))
+        .route("/together", post(regroup::together))
+        .route("/values/preview", post(stated::preview))
+        .route("/values", post(stated::act))
         .route("/search", get(search::show).post(search::results))
         .route("/decisions", get(decisions::show))
         .route("/decisions/{number}/undo", post(decisions::undo))

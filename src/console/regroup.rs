@@ -1,5 +1,5 @@
-//! Decisions beyond the queue: some records of an identity are split off, several identities are merged. What would come of it is shown
-//! while one chooses.
+//! Decisions beyond the queue: some records of an identity are split off, several identities are merged or make a household. What would
+//! come of it is shown while one chooses.
 
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
@@ -15,6 +15,9 @@ use super::request::Form;
 use super::session::{Decided, Session, secret};
 use super::values::{self, Shown};
 use super::{Console, concerned, identity, layout, texts};
+
+/// Identities of which a preview shows the golden record.
+const MAX_SHOWN: usize = 12;
 
 /// Records that are chosen, with the identity's version as it was seen.
 #[derive(Deserialize)]
@@ -35,7 +38,7 @@ pub(super) fn record_text(key: &v1::RecordKey) -> String {
     format!("{}/{}", key.source, key.record_id)
 }
 
-fn record_of(text: &str) -> Result<v1::RecordKey, Refused> {
+pub(super) fn record_of(text: &str) -> Result<v1::RecordKey, Refused> {
     let parts = text.split_once('/');
     let (source, record_id) =
         parts.ok_or_else(|| Status::invalid_argument("a record is malformed"))?;
@@ -100,12 +103,23 @@ pub(super) async fn split(
     Ok(done(&console, &session, &outcome, identity::address(&id)))
 }
 
+/// What chosen identities are to be.
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Together {
+    #[default]
+    Person,
+    Household,
+}
+
 /// Identities that are chosen.
 #[derive(Deserialize)]
 pub(super) struct Several {
     /// With their versions: `id:version`.
     #[serde(default)]
     identity: Vec<String>,
+    #[serde(default)]
+    together: Together,
     #[serde(default)]
     idempotency_key: String,
     #[serde(default)]
@@ -114,98 +128,73 @@ pub(super) struct Several {
     note: String,
 }
 
-fn merge_of(chosen: &Several, preview: bool) -> Result<v1::MergeIdentitiesRequest, Refused> {
+async fn bring_together(
+    calls: &Calls,
+    chosen: &Several,
+    preview: bool,
+) -> Result<v1::StewardOutcome, Refused> {
     let versions = chosen.identity.iter().map(|text| values::version_of(text));
     let versions: Vec<v1::IdentityVersion> = versions.collect::<Result<_, _>>()?;
-    Ok(v1::MergeIdentitiesRequest {
-        identity_ids: versions
-            .iter()
-            .map(|seen| seen.identity_id.clone())
-            .collect(),
-        call: Some(v1::StewardCall {
-            reason: chosen.reason.clone(),
-            note: chosen.note.clone(),
-            idempotency_key: chosen.idempotency_key.clone(),
-            expected_versions: versions,
-            preview,
-        }),
-    })
+    let ids = versions.iter().map(|seen| seen.identity_id.clone());
+    let identity_ids = ids.collect();
+    let call = Some(v1::StewardCall {
+        reason: chosen.reason.clone(),
+        note: chosen.note.clone(),
+        idempotency_key: chosen.idempotency_key.clone(),
+        expected_versions: versions,
+        preview,
+    });
+    let mut services = calls.stewardship();
+    let outcome = match chosen.together {
+        Together::Person => {
+            let asked = v1::MergeIdentitiesRequest { identity_ids, call };
+            let answer = services.merge_identities(calls.request(asked)).await?;
+            answer.into_inner().outcome
+        }
+        Together::Household => {
+            let asked = v1::MakeHouseholdRequest { identity_ids, call };
+            let answer = services.make_household(calls.request(asked)).await?;
+            answer.into_inner().outcome
+        }
+    };
+    Ok(outcome.unwrap_or_default())
 }
 
-/// What would become of the chosen identities as one.
-pub(super) async fn preview_merge(
+/// What would become of the chosen identities together.
+pub(super) async fn preview_together(
     State(console): State<Console>,
     form: Form<Several>,
 ) -> Result<Markup, Refused> {
     let Form { session, fields } = form;
     if fields.identity.len() < 2 {
-        return Ok(html! { p.hint { (texts::CHOOSE_TO_MERGE) } });
+        return Ok(html! { p.hint { (texts::CHOOSE_SEVERAL) } });
     }
     let calls = console.calls(&session);
-    let asked = merge_of(&fields, true)?;
-    let answer = calls
-        .stewardship()
-        .merge_identities(calls.request(asked))
-        .await?;
-    let outcome = answer.into_inner().outcome.unwrap_or_default();
-    preview(&calls, &outcome, &session, "/console/merge", texts::MERGE).await
+    let outcome = bring_together(&calls, &fields, true).await?;
+    let deed = match fields.together {
+        Together::Person => texts::MERGE,
+        Together::Household => texts::MAKE_HOUSEHOLD,
+    };
+    preview(&calls, &outcome, &session, "/console/together", deed).await
 }
 
-pub(super) async fn merge(
+pub(super) async fn together(
     State(console): State<Console>,
     form: Form<Several>,
 ) -> Result<Response, Refused> {
     let Form { session, fields } = form;
-    let calls = console.calls(&session);
-    let asked = merge_of(&fields, false)?;
-    let answer = calls
-        .stewardship()
-        .merge_identities(calls.request(asked))
-        .await?;
-    let outcome = answer.into_inner().outcome.unwrap_or_default();
-    let survivor = outcome.identity_ids.first().cloned().unwrap_or_default();
+    let outcome = bring_together(&console.calls(&session), &fields, false).await?;
+    let first = outcome.identity_ids.first().cloned().unwrap_or_default();
     Ok(done(
         &console,
         &session,
         &outcome,
-        identity::address(&survivor),
+        identity::address(&first),
     ))
 }
 
-/// What a record states in a slot, with its identity as it was seen: `id:version`.
-#[derive(Deserialize)]
-pub(super) struct Pinned {
-    record: String,
-    slot: String,
-    identity: String,
-    idempotency_key: String,
-}
-
-/// Lets a value survive.
-pub(super) async fn pin(
-    State(console): State<Console>,
-    form: Form<Pinned>,
-) -> Result<Response, Refused> {
-    let Form { session, fields } = form;
-    let calls = console.calls(&session);
-    let seen = values::version_of(&fields.identity)?;
-    let page = identity::address(&seen.identity_id);
-    let asked = v1::PinValueRequest {
-        record: Some(record_of(&fields.record)?),
-        slot: fields.slot,
-        call: Some(v1::StewardCall {
-            idempotency_key: fields.idempotency_key,
-            expected_versions: vec![seen],
-            ..v1::StewardCall::default()
-        }),
-    };
-    let answer = calls.stewardship().pin_value(calls.request(asked)).await?;
-    let outcome = answer.into_inner().outcome.unwrap_or_default();
-    Ok(done(&console, &session, &outcome, page))
-}
-
 /// Goes to a page, on which the decision can be taken back.
-fn done(
+pub(super) fn done(
     console: &Console,
     session: &Session,
     outcome: &v1::StewardOutcome,
@@ -223,7 +212,7 @@ fn done(
 }
 
 /// The identities as they would be, side by side, and what does it.
-async fn preview(
+pub(super) async fn preview(
     calls: &Calls,
     outcome: &v1::StewardOutcome,
     session: &Session,
@@ -238,7 +227,7 @@ async fn preview(
         @if outcome.events.is_empty() { p.hint { (texts::NOTHING_CHANGES) } }
         h2 { (texts::WHAT_COMES_OF_IT) }
         div.become {
-            @for event in &outcome.events {
+            @for event in outcome.events.iter().take(MAX_SHOWN) {
                 @if let Some(identity) = &event.identity {
                     section {
                         h3 { span.kind { (texts::event(event.kind())) } " " (shown.title(Some(identity))) ", " (texts::records(identity.members.len())) }
@@ -247,6 +236,7 @@ async fn preview(
                 }
             }
         }
+        @if let Some(more) = outcome.events.len().checked_sub(MAX_SHOWN + 1) { p.hint { (texts::more_identities(more + 1)) } }
         (concerned::of(calls, outcome, shown).await?)
         div.deed {
             input type="hidden" name="idempotency_key" value=(key);

@@ -57,9 +57,10 @@ pub(super) async fn results(
     Ok(html! {
         @if found.is_empty() { p.hint { (texts::NOTHING_FOUND) } }
         @else {
-            form method="post" action="/console/merge" hx-post="/console/merge/preview" hx-trigger="change from:find table" hx-target="#merge" {
+            form method="post" action="/console/together" hx-post="/console/together/preview" hx-trigger="change from:find .choice" hx-target="#together" {
             (layout::csrf_field(&session))
             p.hint role="status" { (texts::found(found.len())) }
+            div.choice {
             table.listing {
                 thead { tr {
                     @if may_decide { th scope="col" { span.unseen { (texts::CHOOSE) } } }
@@ -81,7 +82,15 @@ pub(super) async fn results(
                     }
                 }
             }
-            div #merge { @if may_decide { p.hint { (texts::CHOOSE_TO_MERGE) } } }
+            @if may_decide {
+                fieldset.together {
+                    legend.unseen { (texts::TOGETHER) }
+                    label { input type="radio" name="together" value="person" checked; " " (texts::ONE_PERSON) }
+                    label { input type="radio" name="together" value="household"; " " (texts::ONE_HOUSEHOLD) }
+                }
+            }
+            }
+            div #together { @if may_decide { p.hint { (texts::CHOOSE_SEVERAL) } } }
             }
         }
     })

@@ -1,9 +1,11 @@
 //! What the console says, in one place.
 
 use veridem_proto::v1::{
-    DeliveryState, IdentityEventKind, ModelPhase, OverrideState, ReviewReason, SampleStratum,
-    StewardDecision, SurvivorshipCriterion,
+    DeliveryState, IdentityEventKind, ModelPhase, OverrideKind, OverrideState, ReviewReason,
+    SampleStratum, StewardDecision, SurvivorshipCriterion, ValueMark,
 };
+
+use super::stated::Deed;
 
 pub(super) const SIGN_IN: &str = "Sign in";
 pub(super) const SIGN_OUT: &str = "Sign out";
@@ -83,8 +85,7 @@ pub(super) const LINEAGE: &str = "Steps";
 pub(super) const AS_OF: &str = "As it was after event";
 pub(super) const STATED: &str = "What its sources state";
 pub(super) const SURVIVES: &str = "survives";
-pub(super) const PIN: &str = "Let it survive";
-pub(super) const PINNED: &str = "lets survive";
+pub(super) const HOUSEHOLD: &str = "Lives together with";
 pub(super) const DELIVERIES: &str = "Deliveries";
 pub(super) const REVEAL: &str = "Show values";
 pub(super) const REVEAL_WHY: &str = "Why they have to be seen (in the audit log)";
@@ -97,10 +98,15 @@ pub(super) const HISTORY: &str = "History of both";
 
 pub(super) const CHOOSE: &str = "Choose";
 pub(super) const CHOOSE_TO_SPLIT: &str = "Choose the records of another person to split them off.";
-pub(super) const CHOOSE_TO_MERGE: &str = "Choose two or more identities to merge them.";
+pub(super) const CHOOSE_SEVERAL: &str =
+    "Choose two or more identities that are one person, or that live together.";
+pub(super) const TOGETHER: &str = "What the chosen identities are";
+pub(super) const ONE_PERSON: &str = "One person";
+pub(super) const ONE_HOUSEHOLD: &str = "One household";
 pub(super) const WHAT_COMES_OF_IT: &str = "What would come of it";
 pub(super) const SPLIT_OFF: &str = "Split off";
 pub(super) const MERGE: &str = "Merge";
+pub(super) const MAKE_HOUSEHOLD: &str = "Make a household";
 pub(super) const STAY_APART: &str =
     "Identities stay as they are; the two are not brought together again.";
 pub(super) const NOTHING_CHANGES: &str = "Identities stay as they are.";
@@ -200,6 +206,40 @@ pub(super) fn criterion(criterion: SurvivorshipCriterion) -> &'static str {
         SurvivorshipCriterion::Pinned => "pinned by a steward",
         SurvivorshipCriterion::Unspecified => "",
     }
+}
+
+/// What can be said of a value.
+pub(super) fn deed(deed: Deed) -> &'static str {
+    match deed {
+        Deed::Pin => "Let it survive",
+        Deed::Shared => "Shared",
+        Deed::Junk => "Junk",
+    }
+}
+
+/// What is said of a value.
+pub(super) fn mark(mark: ValueMark) -> Option<&'static str> {
+    match mark {
+        ValueMark::Shared => Some("shared"),
+        ValueMark::Junk => Some("junk"),
+        ValueMark::Unspecified => None,
+    }
+}
+
+/// What an override says of its records, where that is not who they are.
+pub(super) fn said(kind: OverrideKind) -> Option<&'static str> {
+    match kind {
+        OverrideKind::Pin => Some("survives"),
+        OverrideKind::SharedValue => Some("shared value"),
+        OverrideKind::JunkValue => Some("junk value"),
+        OverrideKind::Household => Some("live together"),
+        OverrideKind::Persons | OverrideKind::Unspecified => None,
+    }
+}
+
+/// Identities that a preview does not show.
+pub(super) fn more_identities(count: usize) -> String {
+    format!("And {count} more.")
 }
 
 pub(super) fn override_state(state: OverrideState) -> &'static str {

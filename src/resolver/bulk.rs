@@ -6,14 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use rayon::prelude::*;
-use veridem_matchers::block::{BlockingRecall, Candidates, RuleStatistics};
+use veridem_matchers::block::{BlockingRecall, Candidates, PersonalValue, RuleStatistics};
 use veridem_matchers::cluster::{Link, connected_components};
 use veridem_matchers::compare::Pattern;
 use veridem_matchers::train::{TrainingOptions, learn_m, train, weigh};
 use veridem_matchers::{
-    Attribute, Comparable, Decision, GoldenRecord, Model, NormalisedRecord, Pack, PairScore,
-    Record, Scorer, StatedValue, Table, TableBuilder, TableScorer, golden_record_of,
-    partition_rows,
+    Comparable, Decision, GoldenRecord, Model, NormalisedRecord, Pack, PairScore, Record, Scorer,
+    StatedValue, Table, TableBuilder, TableScorer, golden_record_of, partition_rows,
 };
 
 use super::engine::hash_of;
@@ -50,6 +49,8 @@ pub struct BulkOptions {
     pub labels: Option<Labels>,
     /// Stewards' words on pairs of rows, `left < right`, sorted; each with the number of its override, the latest the largest.
     pub overrides: Vec<(u32, u32, Link, u64)>,
+    /// Values that stewards have marked: of nobody, whoever states them.
+    pub marked_values: Vec<PersonalValue>,
     /// Only pairs of two sources may match.
     pub link_only: bool,
     /// Once set, the job leaves out what it can and ends soon; its result is worth nothing.
@@ -125,7 +126,7 @@ impl Comparables {
 /// Normalises and blocks records and takes the shared values out.
 pub fn prepare(records: &Records, pack: &Pack) -> (Table, Candidates) {
     let (table, _) = tabulate(records, pack);
-    block(table, pack)
+    block(table, pack, &[])
 }
 
 fn tabulate(records: &Records, pack: &Pack) -> (Table, Comparables) {
@@ -169,8 +170,8 @@ fn tabulate(records: &Records, pack: &Pack) -> (Table, Comparables) {
     (builder.finish(), all)
 }
 
-fn block(mut table: Table, pack: &Pack) -> (Table, Candidates) {
-    let candidates = Candidates::new(&table, &pack.blocking);
+fn block(mut table: Table, pack: &Pack, marked: &[PersonalValue]) -> (Table, Candidates) {
+    let candidates = Candidates::with_shared(&table, &pack.blocking, marked);
     table.drop_shared(&pack.blocking, |key| candidates.is_inactive(key));
     (table, candidates)
 }
@@ -208,7 +209,7 @@ pub fn resolve_records(
     seconds.insert("normalise", stopwatch.lap());
 
     entered("block");
-    let (table, mut candidates) = block(table, pack);
+    let (table, mut candidates) = block(table, pack, &options.marked_values);
     seconds.insert("block", stopwatch.lap());
 
     entered("train");
@@ -345,21 +346,21 @@ fn cluster(
     clusters
 }
 
-/// The golden record of a cluster; `pin_of` tells the pin of what a row states, see [`StatedValue::pin`].
+/// The golden record of a cluster; `judge` puts in what stewards say of a value that a row states.
 pub fn golden_record_of_rows(
     records: &Records,
     comparables: &Comparables,
     cluster: &[usize],
     pack: &Pack,
-    pin_of: impl Fn(usize, &Attribute) -> u64,
+    judge: impl Fn(usize, &mut StatedValue<'_>),
 ) -> GoldenRecord {
     let members: Vec<Record> = cluster.iter().map(|row| records.get(*row)).collect();
-    let pin_of = &pin_of;
+    let judge = &judge;
     let values = members.iter().zip(cluster).flat_map(|(record, row)| {
         let values = record.stated_values(comparables.of(*row).iter().copied());
-        values.map(move |value| StatedValue {
-            pin: pin_of(*row, value.attribute),
-            ..value
+        values.map(move |mut value| {
+            judge(*row, &mut value);
+            value
         })
     });
     golden_record_of(values, pack)

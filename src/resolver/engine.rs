@@ -1,6 +1,7 @@
 //! The online engine: one writer, any number of readers. A change is worked out in memory, committed to the store as one write,
 //! then shown to the index.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -8,12 +9,13 @@ use parking_lot::{Mutex, RwLock};
 use rustc_hash::{FxHashMap, FxHashSet};
 use sha2::{Digest, Sha256};
 use veridem_matchers::PartitionMemo;
-use veridem_matchers::block::BlockingKey;
+use veridem_matchers::block::{BlockingKey, PersonalValue};
 
 use super::change::{Change, NumberOf};
 use super::components::{Components, MEMBERS_WORTH_REMEMBERING};
 use super::error::EngineError;
 use super::matcher::Matcher;
+use super::model_change::Shadow;
 use super::overrides::Overrides;
 use super::prepare::Prepared;
 use super::signal::Signal;
@@ -99,6 +101,11 @@ impl TenantState {
         }
     }
 
+    /// The values that stewards have marked.
+    pub(super) fn marked_values(&self) -> BTreeSet<PersonalValue> {
+        self.shared.overrides.read().marked_values()
+    }
+
     pub(super) fn is_deciding(&self) -> bool {
         self.is_deciding.load(Ordering::Acquire)
     }
@@ -137,7 +144,7 @@ pub struct Engine {
     pub(super) tenants: RwLock<FxHashMap<Tenant, Arc<TenantState>>>,
     pub(super) writer: Mutex<()>,
     /// Generations that are about to come into force.
-    pub(super) shadows: Mutex<FxHashMap<Tenant, Arc<TenantState>>>,
+    pub(super) shadows: Mutex<FxHashMap<Tenant, Shadow>>,
     /// One preview at a time.
     pub(super) preview: Mutex<()>,
     /// From so many members on a component is remembered.

@@ -1,8 +1,10 @@
 //! What a bulk job's result is in the store: edges and the activity of keys.
 
+use std::collections::BTreeSet;
+
 use rayon::prelude::*;
 use veridem_matchers::Pack;
-use veridem_matchers::block::BlockingKey;
+use veridem_matchers::block::{BlockingKey, PersonalValue};
 
 use super::bulk::{BulkResult, ScoredPair};
 use crate::store::{RecordNumber, StoredEdge, Write};
@@ -60,15 +62,25 @@ impl<'a> Evidence<'a> {
         (!edges.is_empty()).then(|| Write::Edges(number, edges.into()))
     }
 
-    /// The keys that more records hold than their rule allows.
-    pub(super) fn activity(&self, mut keys: Vec<BlockingKey>, pack: &Pack) -> Vec<Write> {
+    /// The keys that more records hold than their rule allows, and those of values that stewards have marked.
+    pub(super) fn activity(
+        &self,
+        mut keys: Vec<BlockingKey>,
+        pack: &Pack,
+        marked: &BTreeSet<PersonalValue>,
+    ) -> Vec<Write> {
         keys.par_sort_unstable();
-        keys.chunk_by(PartialEq::eq)
+        let by_holders = keys.chunk_by(PartialEq::eq);
+        let by_holders = by_holders
             .filter(|holders| holders.len() > pack.blocking.rule(holders[0]).max_records)
-            .map(|holders| Write::KeyActivity {
-                key: holders[0],
-                inactive: true,
-            })
-            .collect()
+            .map(|holders| holders[0]);
+        let marked = marked.iter();
+        let marked = marked.flat_map(|value| pack.blocking.keys_of_value(*value));
+        let inactive: BTreeSet<BlockingKey> = by_holders.chain(marked).collect();
+        let write = |key| Write::KeyActivity {
+            key,
+            inactive: true,
+        };
+        inactive.into_iter().map(write).collect()
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 use veridem_matchers::RecordKey;
-use veridem_matchers::golden::{StatedValue, golden_record_of};
+use veridem_matchers::golden::golden_record_of;
 
 use super::change::Change;
 use super::engine::hash_of;
@@ -393,12 +393,17 @@ impl Feed<'_, '_> {
             let overrides = self.change.overrides();
             let values = stated.iter().flat_map(|(member, fold)| {
                 let values = fold.stated_by(&self.change.record(*member).key);
-                values.map(|value| StatedValue {
-                    pin: overrides.pin_of(*member, || value.attribute.slot()),
-                    ..value
+                values.map(|mut value| {
+                    overrides.judge(*member, &mut value);
+                    value
                 })
             });
-            let golden = golden_record_of(values, &self.change.state.matcher.pack);
+            let mut golden = golden_record_of(values, &self.change.state.matcher.pack);
+            let keyed = members.iter();
+            let keyed = keyed.map(|member| (*member, &self.change.record(*member).key));
+            if let Some(household) = overrides.household_value(keyed) {
+                golden.put(household);
+            }
             if let Some(identity) = self.identity_mut(&id) {
                 identity.golden = golden;
             }

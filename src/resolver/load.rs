@@ -1,5 +1,6 @@
 //! The initial load: a bulk job whose result becomes the state of an empty tenant, as if each record had come as a snapshot signal.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -185,7 +186,9 @@ impl<'a> Load<'a> {
             next = following;
         }
         let review_tasks = self.write_tasks()?;
-        let mut last = self.evidence.activity(keys, &self.engine.matcher.pack);
+        let mut last = self
+            .evidence
+            .activity(keys, &self.engine.matcher.pack, &BTreeSet::new());
         let summary = LoadSummary {
             records: self.records.len() as u64,
             identities: clusters.len() as u64,

@@ -77,6 +77,7 @@ impl Matcher {
             training: TrainingOptions::default(),
             labels: None,
             overrides: Vec::new(),
+            marked_values: Vec::new(),
             link_only: false,
             abandoned: Abandoned::default(),
         }

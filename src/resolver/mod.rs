@@ -3,7 +3,7 @@
 //! - [`Signal`], [`Fold`]: what comes in, and what a source's signals add up to
 //! - [`Engine`]: the online engine; [`Ingest`]: its one writer; `prepare`, `touched`: what is made ready before it
 //! - `change`, `identities`, `tasks`: what follows from one signal or override
-//! - `queue`: what waits for stewards; `steward`, `overrides`, `override_states`, `decided`: what they decide; `erasure`: persons that are erased; `model_change`: another model on a live store
+//! - `queue`: what waits for stewards; `steward`, `overrides`, `override_states`, `households`, `decided`: what they decide; `erasure`: persons that are erased; `model_change`: another model on a live store
 //! - `read`: questions to the engine; `sample`: pairs that stewards judge blind
 //! - [`resolve_records`]: the bulk job, over the same functions of `veridem_matchers`
 
@@ -17,6 +17,7 @@ mod erasure;
 mod error;
 mod evidence;
 mod fold;
+mod households;
 mod identities;
 mod ingest;
 mod labels;

@@ -27,6 +27,7 @@ use crate::store::{
     StoredRecord, Tenant, Write,
 };
 use veridem_matchers::Record;
+use veridem_matchers::block::PersonalValue;
 
 /// Records read or written at once.
 const BATCH: usize = 5_000;
@@ -44,6 +45,13 @@ pub struct ModelStep {
     pub phase: ModelPhase,
     /// The latest event.
     pub sequence: u64,
+}
+
+/// A generation that is weighed and not in force yet.
+pub(super) struct Shadow {
+    state: Arc<TenantState>,
+    /// The values that stewards had marked when its pairs were weighed.
+    marked: BTreeSet<PersonalValue>,
 }
 
 /// All records of a tenant that live, as a bulk job takes them.
@@ -67,7 +75,8 @@ impl Engine {
         let state = self.tenant(tenant)?;
         same_folds(&state.matcher, matcher)?;
         let living = self.living_records(tenant, &state, abandoned)?;
-        let result = self.resolve_anew(&state, matcher, &living, abandoned)?;
+        let marked = state.marked_values();
+        let result = self.resolve_anew(&state, matcher, &living, &marked, abandoned)?;
         preview_of(self, tenant, matcher, &living, &result)
     }
 
@@ -182,11 +191,13 @@ impl Engine {
         state: &TenantState,
         matcher: &Matcher,
         living: &LivingRecords,
+        marked: &BTreeSet<PersonalValue>,
         abandoned: &Abandoned,
     ) -> Result<BulkResult, EngineError> {
         let numbers: Vec<RecordNumber> = living.rows.iter().map(|(number, _)| *number).collect();
         let links = state.shared.overrides.read().links(&numbers);
         let options = BulkOptions {
+            marked_values: marked.iter().copied().collect(),
             overrides: links
                 .into_iter()
                 .map(|(left, right, link, number)| (left as u32, right as u32, link, number))
@@ -220,7 +231,9 @@ impl Engine {
         let matcher = Arc::new(Matcher::from_stored(&self.next_model(tenant)?)?);
         *state.touched.lock() = Some(FxHashSet::default());
         let living = self.living_records(tenant, &state, &Abandoned::default())?;
-        let result = self.resolve_anew(&state, &matcher, &living, &Abandoned::default())?;
+        let marked = state.marked_values();
+        let abandoned = Abandoned::default();
+        let result = self.resolve_anew(&state, &matcher, &living, &marked, &abandoned)?;
         let preview = preview_of(self, tenant, &matcher, &living, &result)?;
         if preview.changed_share() > change.limit {
             *state.touched.lock() = None;
@@ -231,7 +244,7 @@ impl Engine {
             self.put_model_change(tenant, change)?;
             return self.remove_generation(tenant, generation);
         }
-        self.write_generation(tenant, generation, &matcher, &living, &result)?;
+        self.write_generation(tenant, generation, &matcher, &living, &marked, &result)?;
         drop((living, result));
         let shadow = self.open_generation(tenant, generation, matcher, state.shared.clone())?;
         for _ in 0..MAX_ROUNDS {
@@ -244,7 +257,11 @@ impl Engine {
             }
         }
         shadow.index.commit()?;
-        self.shadows.lock().insert(tenant.clone(), Arc::new(shadow));
+        let shadow = Shadow {
+            state: Arc::new(shadow),
+            marked,
+        };
+        self.shadows.lock().insert(tenant.clone(), shadow);
         Ok(())
     }
 
@@ -254,6 +271,7 @@ impl Engine {
         generation: Generation,
         matcher: &Matcher,
         living: &LivingRecords,
+        marked: &BTreeSet<PersonalValue>,
         result: &BulkResult,
     ) -> Result<(), EngineError> {
         let number_of = |row: usize| living.rows[row].0;
@@ -289,7 +307,7 @@ impl Engine {
         let dead = living.dead.iter().cloned();
         let dead = dead.map(|record| Write::Record(record.into())).collect();
         self.store.commit(tenant, generation, dead)?;
-        let mut activity = evidence.activity(keys, &matcher.pack);
+        let mut activity = evidence.activity(keys, &matcher.pack, marked);
         // As if each record had come by a signal of its own: an empty index is behind it.
         activity.push(Write::LastChange(living.records.len() as u64));
         Ok(self.store.commit(tenant, generation, activity)?)
@@ -361,12 +379,23 @@ impl Engine {
         mut change: StoredModelChange,
     ) -> Result<ModelPhase, EngineError> {
         let state = self.tenant(tenant)?;
-        let Some(shadow) = self.shadows.lock().remove(tenant) else {
+        let Some(Shadow {
+            state: shadow,
+            marked,
+        }) = self.shadows.lock().remove(tenant)
+        else {
             return Ok(change.phase);
         };
         let touched = state.touched.lock().take().unwrap_or_default();
         for number in touched {
             self.weigh_again(tenant, &state, &shadow, number)?;
+        }
+        // What stewards have said of values since the pairs were weighed, or taken back.
+        for value in marked.union(&state.marked_values()) {
+            let mut change = Change::begin(self, tenant, &shadow)?;
+            change.follow_mark(*value)?;
+            change.weigh_dirty()?;
+            change.commit_evidence()?;
         }
         let model = Write::Model(Box::new(self.next_model(tenant)?));
         change.phase = ModelPhase::Deciding {

@@ -181,15 +181,25 @@ pub(super) fn preview_of(
                 .members
                 .iter()
                 .all(|member| members.next() == Some(*member));
-        !same
-            || known.golden
-                != golden_record_of_rows(
-                    &living.records,
-                    &result.comparables,
-                    cluster,
-                    &matcher.pack,
-                    |row, attribute| overrides.pin_of(living.rows[row].0, || attribute.slot()),
-                )
+        let golden = || {
+            let mut golden = golden_record_of_rows(
+                &living.records,
+                &result.comparables,
+                cluster,
+                &matcher.pack,
+                |row, value| overrides.judge(living.rows[row].0, value),
+            );
+            let keys: Vec<_> = cluster
+                .iter()
+                .map(|row| living.records.get(*row).key)
+                .collect();
+            let members = cluster.iter().map(|row| living.rows[*row].0).zip(&keys);
+            if let Some(household) = overrides.household_value(members) {
+                golden.put(household);
+            }
+            golden
+        };
+        !same || known.golden != golden()
     };
     preview.identities_updated = claims
         .par_iter()

@@ -8,7 +8,7 @@ use veridem_matchers::golden::SurvivingValue;
 use super::engine::{Engine, TenantState};
 use super::error::EngineError;
 use super::overrides::Overrides;
-use crate::store::{Approval, IdentityId, RecordNumber, StoredOverride, Tenant};
+use crate::store::{Approval, IdentityId, OverrideKind, RecordNumber, StoredOverride, Tenant};
 
 /// Whether an override does what it says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,9 +17,9 @@ pub enum OverrideState {
     InForce,
     /// Somebody else has to agree first.
     AwaitsApproval,
-    /// Fewer than two of its records are left.
+    /// Too few of what it is about are left.
     WithoutRecords,
-    /// Later overrides say otherwise of all its records.
+    /// Later overrides say otherwise of all that it is about.
     Superseded,
     /// Other overrides keep apart what it holds together.
     Contradicted,
@@ -67,9 +67,37 @@ impl Engine {
             return Ok(OverrideState::AwaitsApproval);
         }
         let state = self.tenant(tenant)?;
-        if !value.pinned_slot.is_empty() {
-            return self.state_of_pin(tenant, &state, overrides, value);
+        match &value.kind {
+            OverrideKind::Persons => self.state_of_persons(tenant, &state, overrides, value),
+            OverrideKind::Pin { slot } => self.state_of_pin(tenant, &state, overrides, value, slot),
+            OverrideKind::Value { value: marked, .. } => {
+                let latest = overrides.mark_of(*marked);
+                Ok(
+                    match latest.is_some_and(|(latest, _)| latest == value.number) {
+                        true => OverrideState::InForce,
+                        false => OverrideState::Superseded,
+                    },
+                )
+            }
+            OverrideKind::Household => {
+                let number = value.number;
+                let living = self.identities_of_household(tenant, &state, overrides, number)?;
+                Ok(match living.len() {
+                    0 => OverrideState::Superseded,
+                    1 => OverrideState::WithoutRecords,
+                    _ => OverrideState::InForce,
+                })
+            }
         }
+    }
+
+    fn state_of_persons(
+        &self,
+        tenant: &Tenant,
+        state: &TenantState,
+        overrides: &Overrides,
+        value: &StoredOverride,
+    ) -> Result<OverrideState, EngineError> {
         let mut identities: BTreeMap<RecordNumber, Option<IdentityId>> = BTreeMap::new();
         for (_, number) in value.records() {
             let record = self.store.record(tenant, state.generation, *number)?;
@@ -110,6 +138,7 @@ impl Engine {
         state: &TenantState,
         overrides: &Overrides,
         value: &StoredOverride,
+        slot: &str,
     ) -> Result<OverrideState, EngineError> {
         let Some((key, number)) = value.records().next() else {
             return Ok(OverrideState::WithoutRecords);
@@ -122,12 +151,10 @@ impl Engine {
         let Some(identity) = self.store.identity(tenant, &id)? else {
             return Ok(OverrideState::WithoutRecords);
         };
-        let slot = || value.pinned_slot.clone();
         let pins = identity.members.iter();
-        let latest = pins.map(|member| overrides.pin_of(*member, slot)).max();
-        let survives = |survivor: &SurvivingValue| {
-            survivor.slot == value.pinned_slot && survivor.record == *key
-        };
+        let pins = pins.map(|member| overrides.pin_of(*member, || slot.to_owned()));
+        let latest = pins.max();
+        let survives = |survivor: &SurvivingValue| survivor.slot == slot && survivor.record == *key;
         Ok(match latest {
             Some(latest) if latest != value.number => OverrideState::Superseded,
             _ if identity.golden.values.iter().any(survives) => OverrideState::InForce,

@@ -3,27 +3,32 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
+use veridem_matchers::block::PersonalValue;
 use veridem_matchers::cluster::Link;
+use veridem_matchers::golden::{Criterion, SurvivingValue};
+use veridem_matchers::{Attribute, Comparable, CustomAttribute, RecordKey, StatedValue};
 
-use crate::store::{Approval, RecordNumber, StoredOverride};
+use crate::store::{Approval, OverrideKind, RecordNumber, StoredOverride, ValueMark};
 
-/// Where a record stands in an override.
-#[derive(Clone, Copy)]
-struct Place {
-    number: u64,
-    group: usize,
-}
+/// The custom attribute that tells in a golden record who lives together.
+const HOUSEHOLD_ID: &str = "household_id";
 
 /// The overrides of a tenant that are in force.
 #[derive(Clone, Default)]
 pub(super) struct Overrides {
     groups: FxHashMap<u64, Vec<Vec<RecordNumber>>>,
-    /// The places of each record, the latest override last.
-    places: FxHashMap<RecordNumber, Vec<Place>>,
-    /// What is pinned of each record: the slots with the numbers of the overrides, rising.
+    /// The places of each record in overrides on persons, the latest last.
+    places: FxHashMap<RecordNumber, Vec<(u64, usize)>>,
+    /// What is pinned of each record: the slots, the latest override last.
     pins: FxHashMap<RecordNumber, Vec<(u64, String)>>,
-    /// The records of those on which somebody else has to agree first.
+    /// The households of each record: when each was made, the latest override last.
+    households: FxHashMap<RecordNumber, Vec<(u64, i64)>>,
+    /// What is said of values, the latest override last.
+    marks: FxHashMap<PersonalValue, Vec<(u64, ValueMark)>>,
+    /// The values that are junk.
+    junk: FxHashSet<Comparable>,
+    /// Those on which somebody else has to agree first, with the records of those on persons.
     awaited: BTreeMap<u64, Vec<RecordNumber>>,
 }
 
@@ -33,43 +38,124 @@ impl Overrides {
         self.awaited.remove(&value.number);
         if value.undone.is_none() && value.approval == Approval::Awaited {
             let records = value.records().map(|(_, number)| *number);
+            let records = records.filter(|_| value.kind == OverrideKind::Persons);
             self.awaited.insert(value.number, records.collect());
         }
         let (was, is) = (self.groups.contains_key(&value.number), value.is_in_force());
-        match (was, is) {
-            (false, true) => {
-                self.add(value);
-                self.pin(value);
-            }
-            (true, false) => {
-                self.unpin(value);
-                self.remove(value.number);
-            }
-            _ => {}
+        if was != is {
+            self.put(value, is);
         }
         was != is
     }
 
-    fn pin(&mut self, value: &StoredOverride) {
-        if value.pinned_slot.is_empty() {
-            return;
-        }
-        for (_, record) in value.records() {
-            let pins = self.pins.entry(*record).or_default();
-            let at = pins.partition_point(|(known, _)| *known < value.number);
-            pins.insert(at, (value.number, value.pinned_slot.clone()));
-        }
-    }
-
-    fn unpin(&mut self, value: &StoredOverride) {
-        for (_, record) in value.records() {
-            if let Some(pins) = self.pins.get_mut(record) {
-                pins.retain(|(number, _)| *number != value.number);
-                if pins.is_empty() {
-                    self.pins.remove(record);
+    /// Puts an override in force, or out of force.
+    fn put(&mut self, value: &StoredOverride, is_in_force: bool) {
+        let number = value.number;
+        let groups = value.groups.iter();
+        let groups: Vec<Vec<RecordNumber>> = groups
+            .map(|group| group.iter().map(|(_, number)| *number).collect())
+            .collect();
+        let places = groups.iter().enumerate();
+        let places =
+            places.flat_map(|(group, records)| records.iter().map(move |record| (*record, group)));
+        for (record, group) in places {
+            match &value.kind {
+                OverrideKind::Persons => {
+                    let place = is_in_force.then_some(group);
+                    put(&mut self.places, record, number, place);
+                }
+                OverrideKind::Pin { slot } => {
+                    let slot = is_in_force.then(|| slot.clone());
+                    put(&mut self.pins, record, number, slot);
+                }
+                OverrideKind::Household => {
+                    let made_at_ms = is_in_force.then_some(value.decided_at_ms);
+                    put(&mut self.households, record, number, made_at_ms);
+                }
+                OverrideKind::Value {
+                    value,
+                    comparable,
+                    mark,
+                    ..
+                } => {
+                    put(
+                        &mut self.marks,
+                        *value,
+                        number,
+                        is_in_force.then_some(*mark),
+                    );
+                    match self.mark_of(*value) {
+                        Some((_, ValueMark::Junk)) => self.junk.insert(*comparable),
+                        _ => self.junk.remove(comparable),
+                    };
                 }
             }
         }
+        match is_in_force {
+            true => self.groups.insert(number, groups),
+            false => self.groups.remove(&number),
+        };
+    }
+
+    /// What is said of a value, and the override that says it: the latest.
+    pub(super) fn mark_of(&self, value: PersonalValue) -> Option<(u64, ValueMark)> {
+        self.marks.get(&value)?.last().copied()
+    }
+
+    /// The values of which anything is said, sorted.
+    pub(super) fn marked_values(&self) -> BTreeSet<PersonalValue> {
+        self.marks.keys().copied().collect()
+    }
+
+    /// Whether a value is junk.
+    pub(super) fn is_junk(&self, comparable: Comparable) -> bool {
+        self.junk.contains(&comparable)
+    }
+
+    /// Puts into a value that a record states what is said of it: junk never survives, what is pinned does.
+    pub(super) fn judge(&self, record: RecordNumber, value: &mut StatedValue<'_>) {
+        value.comparable = (value.comparable).filter(|comparable| !self.is_junk(*comparable));
+        value.pin = self.pin_of(record, || value.attribute.slot());
+    }
+
+    /// The latest household that one of the records is of; 0 where there is none.
+    pub(super) fn household_of(&self, records: &[RecordNumber]) -> u64 {
+        let latest = |record| self.households.get(record)?.last();
+        let numbers = records.iter().filter_map(latest);
+        numbers.map(|(number, _)| *number).max().unwrap_or_default()
+    }
+
+    /// What a golden record says of the household of its members.
+    pub(super) fn household_value<'a>(
+        &self,
+        members: impl Iterator<Item = (RecordNumber, &'a RecordKey)>,
+    ) -> Option<SurvivingValue> {
+        if self.households.is_empty() {
+            return None;
+        }
+        let latest = |record| self.households.get(&record)?.last().copied();
+        let of_members = members.filter_map(|(record, key)| Some((latest(record)?, key)));
+        // Of those that it names, the first member stands for it.
+        let best = of_members.reduce(|best, next| if next.0 > best.0 { next } else { best });
+        best.map(|((number, made_at_ms), record)| {
+            let attribute = Attribute::Custom(CustomAttribute {
+                name: HOUSEHOLD_ID.to_owned(),
+                value: number.to_string(),
+            });
+            SurvivingValue {
+                slot: attribute.slot(),
+                attribute,
+                record: record.clone(),
+                stated_at_ms: made_at_ms,
+                criterion: Criterion::Pinned,
+            }
+        })
+    }
+
+    /// The records of an override in force.
+    pub(super) fn records_of(&self, number: u64) -> impl Iterator<Item = RecordNumber> {
+        let groups = self.groups.get(&number);
+        groups.into_iter().flatten().flatten().copied()
     }
 
     /// The override that pins what a record states in a slot; 0 where none does.
@@ -95,37 +181,6 @@ impl Overrides {
         self.awaited.range(following).map(|(number, _)| *number)
     }
 
-    fn add(&mut self, value: &StoredOverride) {
-        let groups: Vec<Vec<RecordNumber>> = value
-            .groups
-            .iter()
-            .map(|group| group.iter().map(|(_, number)| *number).collect())
-            .collect();
-        for (group, records) in groups.iter().enumerate() {
-            for record in records {
-                let place = Place {
-                    number: value.number,
-                    group,
-                };
-                let places = self.places.entry(*record).or_default();
-                let at = places.partition_point(|known| known.number < place.number);
-                places.insert(at, place);
-            }
-        }
-        self.groups.insert(value.number, groups);
-    }
-
-    fn remove(&mut self, number: u64) {
-        for record in self.groups.remove(&number).into_iter().flatten().flatten() {
-            if let Some(places) = self.places.get_mut(&record) {
-                places.retain(|place| place.number != number);
-                if places.is_empty() {
-                    self.places.remove(&record);
-                }
-            }
-        }
-    }
-
     /// Whether an override names a record.
     pub(super) fn name(&self, record: RecordNumber) -> bool {
         self.places.contains_key(&record)
@@ -134,20 +189,14 @@ impl Overrides {
     /// The word on two records and the override that says it: the latest that names both.
     pub(super) fn word_of(&self, one: RecordNumber, other: RecordNumber) -> Option<(u64, Link)> {
         let (one, other) = (self.places.get(&one)?, self.places.get(&other)?);
-        let in_other = |place: &&Place| {
-            let at = other.binary_search_by_key(&place.number, |other| other.number);
-            at.is_ok()
-        };
-        let place = one.iter().rev().find(in_other)?;
-        let at = other
-            .binary_search_by_key(&place.number, |other| other.number)
-            .ok()?;
-        let link = if other[at].group == place.group {
-            Link::Must
-        } else {
-            Link::Cannot
-        };
-        Some((place.number, link))
+        one.iter().rev().find_map(|(number, group)| {
+            let at = other.binary_search_by_key(number, |(number, _)| *number);
+            let link = match other[at.ok()?].1 == *group {
+                true => Link::Must,
+                false => Link::Cannot,
+            };
+            Some((*number, link))
+        })
     }
 
     /// The word on two records.
@@ -158,8 +207,7 @@ impl Overrides {
     /// The records on which there is a word beside a record.
     pub(super) fn others(&self, record: RecordNumber) -> BTreeSet<RecordNumber> {
         let places = self.places.get(&record).into_iter().flatten();
-        let groups = places.filter_map(|place| self.groups.get(&place.number));
-        let named = groups.flatten().flatten().copied();
+        let named = places.flat_map(|(number, _)| self.records_of(*number));
         named.filter(|other| *other != record).collect()
     }
 
@@ -191,4 +239,25 @@ impl Overrides {
         links.sort_unstable_by_key(|(left, right, ..)| (*left, *right));
         links
     }
+}
+
+/// Puts what an override says among what others say of the same thing, or takes it out.
+fn put<K: Eq + std::hash::Hash, V>(
+    of: &mut FxHashMap<K, Vec<(u64, V)>>,
+    key: K,
+    number: u64,
+    said: Option<V>,
+) {
+    let Some(said) = said else {
+        if let Some(known) = of.get_mut(&key) {
+            known.retain(|(known, _)| *known != number);
+            if known.is_empty() {
+                of.remove(&key);
+            }
+        }
+        return;
+    };
+    let known = of.entry(key).or_default();
+    let at = known.partition_point(|(known, _)| *known < number);
+    known.insert(at, (number, said));
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 use veridem_matchers::PairScore;
-use veridem_matchers::block::BlockingKey;
+use veridem_matchers::block::{BlockingKey, PersonalValue};
 
 use super::change::{Change, Partition};
 use super::engine::{Engine, TenantState, hash_of, postcard_bytes};
@@ -227,6 +227,20 @@ impl TenantState {
         let inactive = self.inactive.read();
         let keys = keys.iter().copied();
         keys.filter(|key| inactive.contains(key)).collect()
+    }
+
+    /// Who states a value, at most so many.
+    pub(super) fn holders_of_value(
+        &self,
+        value: PersonalValue,
+        most: usize,
+    ) -> Result<Vec<RecordNumber>, EngineError> {
+        let key = self.matcher.pack.blocking.keys_of_value(value).next();
+        let key = key.ok_or(EngineError::Refused {
+            field: "value",
+            problem: "the model in force has no blocking rule with shared_value for such values",
+        })?;
+        Ok(self.index.holders(key, most)?)
     }
 
     /// Who holds a key, as the index knows it: all, or more than its bound and so many besides.

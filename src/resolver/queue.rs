@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
+use veridem_matchers::block::PersonalValue;
 use veridem_matchers::cluster::Link;
 use veridem_matchers::normalise::normalised_text;
 use veridem_matchers::{Attribute, RecordKey};
@@ -13,7 +14,9 @@ use super::engine::Engine;
 use super::error::EngineError;
 use super::read::MatchAnswer;
 use super::tasks::RecordPair;
-use crate::store::{IdentityId, ReviewReason, StoredIdentity, StoredReviewTask, Tenant, impact_of};
+use crate::store::{
+    IdentityId, ReviewReason, StoredIdentity, StoredReviewTask, Tenant, ValueMark, impact_of,
+};
 
 /// How long a claim holds without being renewed, milliseconds.
 const CLAIM_MS: i64 = 5 * 60 * 1_000;
@@ -211,6 +214,8 @@ pub struct SourceValue {
     pub stated_at_ms: i64,
     /// The form in which it is compared.
     pub normalised: Option<String>,
+    /// What stewards have said of it.
+    pub mark: Option<ValueMark>,
 }
 
 impl Engine {
@@ -353,7 +358,13 @@ impl Engine {
         key: &RecordKey,
     ) -> Result<SourceRecord, EngineError> {
         let record = self.find_record(tenant, key, "record")?;
-        let region = self.tenant(tenant)?.matcher.pack.region();
+        let state = self.tenant(tenant)?;
+        let region = state.matcher.pack.region();
+        let overrides = state.shared.overrides.read().clone();
+        let mark = |attribute: &Attribute| {
+            let value = PersonalValue::new(attribute, region)?;
+            overrides.mark_of(value).map(|(_, mark)| mark)
+        };
         let fold = self.store.fold(tenant, record.number)?;
         let stated = fold.iter().flat_map(|fold| fold.fold.stated());
         let mut values: Vec<SourceValue> = stated
@@ -362,6 +373,7 @@ impl Engine {
                 attribute: attribute.clone(),
                 stated_at_ms,
                 normalised: normalised_text(attribute, region),
+                mark: mark(attribute),
             })
             .collect();
         values.sort_by(|left, right| left.slot.cmp(&right.slot));

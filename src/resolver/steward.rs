@@ -4,17 +4,19 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::Serialize;
-use veridem_matchers::RecordKey;
-use veridem_matchers::golden::StatedValue;
+use veridem_matchers::block::PersonalValue;
+use veridem_matchers::{Attribute, Comparable, RecordKey, StatedValue};
 
 use super::audit::{AuditSubject, AuditedCall};
 use super::change::Change;
-use super::engine::{Engine, hash_of, postcard_bytes};
+use super::engine::{Engine, TenantState, hash_of, postcard_bytes};
 use super::error::EngineError;
 use crate::store::{
-    Approval, Cause, IdentityId, RecordNumber, StoredAnswer, StoredEvent, StoredIdentity,
-    StoredOverride, Tenant, Undone, Write,
+    Approval, Cause, IdentityId, OverrideKind, RecordNumber, StoredAnswer, StoredEvent,
+    StoredIdentity, StoredOverride, Tenant, Undone, ValueMark, Write,
 };
+
+type Groups = Vec<Vec<(RecordKey, RecordNumber)>>;
 
 /// Records that one override may name.
 pub const MAX_OVERRIDDEN_RECORDS: usize = 1_000;
@@ -28,12 +30,16 @@ pub enum StewardAction {
     Merge(Vec<IdentityId>),
     /// Some records of an identity are another person.
     Split(IdentityId, Vec<RecordKey>),
-    /// What a record states in a slot survives.
-    Pin(RecordKey, String),
     /// An override is to count no more.
     Undo(u64),
+    /// What a record states in a slot survives.
+    Pin(RecordKey, String),
     /// An override on which somebody else has to agree is agreed on.
     Approve(u64),
+    /// A value that a record states is evidence of nobody.
+    Mark(RecordKey, Attribute, ValueMark),
+    /// Persons live together, and with those with whom one of them does already.
+    Household(Vec<IdentityId>),
 }
 
 impl StewardAction {
@@ -45,13 +51,6 @@ impl StewardAction {
                 .map(|group| group.iter().map(|(key, _)| key.clone()).collect())
                 .collect(),
         )
-    }
-
-    fn pinned_slot(&self) -> &str {
-        match self {
-            Self::Pin(_, slot) => slot,
-            _ => "",
-        }
     }
 
     /// Half of SHA-256 over what is wanted and said.
@@ -141,10 +140,10 @@ impl Engine {
         let state = self.tenant(tenant)?;
         let mut change = Change::begin(self, tenant, &state)?;
         let before_sequence = change.counters.last_sequence;
-        let said = |groups| StoredOverride {
+        let said = |(kind, groups)| StoredOverride {
             number: 0,
+            kind,
             groups,
-            pinned_slot: request.action.pinned_slot().to_owned(),
             principal: request.principal.clone(),
             decided_at_ms: now_ms,
             reason: request.reason.clone(),
@@ -172,22 +171,22 @@ impl Engine {
                 (value, Cause::Undo(request.principal.clone()))
             }
             action => {
-                let groups = self.groups_of(tenant, action)?;
-                (said(groups), Cause::Override(request.principal.clone()))
+                let said = said(self.word_of(tenant, &state, action)?);
+                (said, Cause::Override(request.principal.clone()))
             }
         };
         if is_new {
             value.number = change.counters.override_numbers + 1;
             change.counters.override_numbers = value.number;
         }
-        change.set_override(&value);
+        change.set_override(&value)?;
         change.settle(&cause, now_ms)?;
         if is_new && request.needs_approval(&change) {
             value.approval = Approval::Awaited;
             if !request.preview {
                 change = Change::begin(self, tenant, &state)?;
                 change.counters.override_numbers = value.number;
-                change.set_override(&value);
+                change.set_override(&value)?;
                 change.settle(&cause, now_ms)?;
             }
         }
@@ -252,7 +251,7 @@ impl Engine {
         })
     }
 
-    fn living_identity(
+    pub(super) fn living_identity(
         &self,
         tenant: &Tenant,
         id: &IdentityId,
@@ -328,16 +327,32 @@ impl Engine {
         Ok(value)
     }
 
-    /// The groups of records that an action is about, each in the order of record keys.
-    fn groups_of(
+    /// What an action says, and the groups of records that it is about, each in the order of record keys.
+    fn word_of(
         &self,
         tenant: &Tenant,
+        state: &TenantState,
         action: &StewardAction,
-    ) -> Result<Vec<Vec<(RecordKey, RecordNumber)>>, EngineError> {
+    ) -> Result<(OverrideKind, Groups), EngineError> {
+        let mut kind = OverrideKind::Persons;
         let mut groups = match action {
             StewardAction::Undo(_) | StewardAction::Approve(_) => Vec::new(),
             StewardAction::Override(groups) => self.numbered(tenant, groups)?,
-            StewardAction::Pin(key, slot) => vec![vec![self.pinned(tenant, key, slot)?]],
+            StewardAction::Pin(key, slot) => {
+                let states = |value: &Attribute| value.slot() == *slot;
+                kind = OverrideKind::Pin { slot: slot.clone() };
+                vec![vec![self.stating(tenant, key, "slot", states)?]]
+            }
+            StewardAction::Mark(key, value, mark) => {
+                let states = |stated: &Attribute| stated == value;
+                let record = self.stating(tenant, key, "value", states)?;
+                kind = marked(state, value, *mark)?;
+                vec![vec![record]]
+            }
+            StewardAction::Household(ids) => {
+                kind = OverrideKind::Household;
+                vec![self.household_to_make(tenant, state, ids)?]
+            }
             StewardAction::Merge(ids) => {
                 let ids: BTreeSet<_> = ids.iter().collect();
                 if ids.len() < 2 {
@@ -382,36 +397,32 @@ impl Engine {
         for group in &mut groups {
             group.sort_unstable();
         }
-        Ok(groups)
+        Ok((kind, groups))
     }
 
-    /// A record that states something in a slot.
-    fn pinned(
+    /// A living record that states something of which this holds.
+    fn stating(
         &self,
         tenant: &Tenant,
         key: &RecordKey,
-        slot: &str,
+        field: &'static str,
+        holds: impl Fn(&Attribute) -> bool,
     ) -> Result<(RecordKey, RecordNumber), EngineError> {
         let record = self.find_record(tenant, key, "the record")?;
         let fold = self.store.fold(tenant, record.number)?;
         let mut values = fold.iter().flat_map(|fold| fold.stated_by(key));
         // A placeholder never survives, whoever pins it.
-        let states =
-            |value: StatedValue<'_>| value.comparable.is_some() && value.attribute.slot() == slot;
+        let states = |value: StatedValue<'_>| value.comparable.is_some() && holds(value.attribute);
         if !record.is_alive || !values.any(states) {
             return Err(EngineError::invalid(
-                "slot",
-                "is none in which the record states anything that could survive",
+                field,
+                "is not what the record states, or nothing that could survive",
             ));
         }
         Ok((key.clone(), record.number))
     }
 
-    fn numbered(
-        &self,
-        tenant: &Tenant,
-        groups: &[Vec<RecordKey>],
-    ) -> Result<Vec<Vec<(RecordKey, RecordNumber)>>, EngineError> {
+    fn numbered(&self, tenant: &Tenant, groups: &[Vec<RecordKey>]) -> Result<Groups, EngineError> {
         let records: usize = groups.iter().map(Vec::len).sum();
         let distinct: BTreeSet<&RecordKey> = groups.iter().flatten().collect();
         if records < 2 || groups.iter().any(Vec::is_empty) {
@@ -434,7 +445,38 @@ impl Engine {
     }
 }
 
-fn members(identity: &StoredIdentity) -> impl Iterator<Item = (RecordKey, RecordNumber)> {
+/// The mark on a value that a record states.
+fn marked(
+    state: &TenantState,
+    attribute: &Attribute,
+    mark: ValueMark,
+) -> Result<OverrideKind, EngineError> {
+    let region = state.matcher.pack.region();
+    let value = PersonalValue::new(attribute, region);
+    let (Some(value), Some(comparable)) = (value, Comparable::new(attribute, region)) else {
+        return Err(EngineError::invalid(
+            "value",
+            "is none of an e-mail address, a phone number or an identifier",
+        ));
+    };
+    let holders = state.holders_of_value(value, MAX_OVERRIDDEN_RECORDS + 1)?;
+    if mark == ValueMark::Junk && holders.len() > MAX_OVERRIDDEN_RECORDS {
+        return Err(EngineError::Refused {
+            field: "value",
+            problem: "more than 1,000 records state the value; mark it as shared",
+        });
+    }
+    Ok(OverrideKind::Value {
+        slot: attribute.slot(),
+        value,
+        comparable,
+        mark,
+    })
+}
+
+pub(super) fn members(
+    identity: &StoredIdentity,
+) -> impl Iterator<Item = (RecordKey, RecordNumber)> {
     let keys = identity.member_keys.iter().cloned();
     keys.zip(identity.members.iter().copied())
 }

@@ -11,7 +11,9 @@ use veridem_matchers::{Decision, PairScore, RecordKey};
 use super::change::Change;
 use super::engine::hash_of;
 use super::error::EngineError;
-use crate::store::{IdentityId, RecordNumber, ReviewReason, StoredReviewTask, impact_of};
+use crate::store::{
+    IdentityId, RecordNumber, ReviewReason, StoredReviewTask, impact_of, priority_of,
+};
 
 type IdentityPair = (IdentityId, IdentityId);
 /// The smaller number first.
@@ -287,6 +289,7 @@ pub(super) fn review_task(
         reason,
         score: open.score,
         impact: open.impact,
+        priority: priority_of(reason, &open.score, open.impact),
         opened_at_ms: open.opened_at_ms,
     }
 }

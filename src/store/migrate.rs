@@ -11,9 +11,9 @@ use super::encoding::{FORMAT_KEY, Key, MODEL_KEY, Space, TENANTS_KEY, Tag, decod
 use super::keyed::{Engine, STORE_FORMAT_VERSION};
 use super::spaces::{Spaces, TenantSpaces};
 use super::{
-    Approval, Counters, IdentityId, RecordNumber, ReviewReason, StoreError, StoredAnswer,
-    StoredIdentity, StoredModel, StoredOverride, StoredRecord, StoredReviewTask, Tenant, Undone,
-    impact_of,
+    Approval, Counters, IdentityId, OverrideKind, RecordNumber, ReviewReason, StoreError,
+    StoredAnswer, StoredIdentity, StoredModel, StoredOverride, StoredRecord, StoredReviewTask,
+    Tenant, Undone, impact_of, priority_of,
 };
 use crate::clock;
 use crate::resolver::StewardAction;
@@ -93,8 +93,8 @@ impl From<OverrideOfVersion4> for StoredOverride {
     fn from(old: OverrideOfVersion4) -> Self {
         Self {
             number: old.number,
+            kind: OverrideKind::Persons,
             groups: old.groups,
-            pinned_slot: String::new(),
             principal: old.principal,
             decided_at_ms: old.decided_at_ms,
             reason: String::new(),
@@ -206,6 +206,7 @@ fn tasks_of_version_4(
     for (key, value) in old {
         let old: TaskOfVersion4 = decode("review task", &value)?;
         let records = records_beside(old.records.0)? + records_beside(old.records.1)?;
+        let impact = impact_of(records);
         let task = StoredReviewTask {
             id: old.id,
             left: old.left,
@@ -213,11 +214,12 @@ fn tasks_of_version_4(
             records: old.records,
             reason: old.reason,
             score: old.score,
-            impact: impact_of(records),
+            impact,
+            priority: priority_of(old.reason, &old.score, impact),
             opened_at_ms: clock::now_ms(),
         };
         let by_priority = Key::new(own, Tag::TaskByPriority)
-            .falling(task.priority())
+            .falling(task.priority)
             .text(&task.id)
             .bytes();
         let by_id = Key::new(own, Tag::TaskById).text(&task.id);
@@ -367,8 +369,8 @@ fn override_of(
     };
     Ok(StoredOverride {
         number: 0,
+        kind: OverrideKind::Persons,
         groups,
-        pinned_slot: String::new(),
         principal: word.principal,
         decided_at_ms: word.decided_at_ms,
         reason: String::new(),

@@ -27,8 +27,9 @@ pub use memory_store::MemoryStore;
 pub use sinks::{SinkProgress, StoredDelivery, StoredReference};
 pub use sled_store::SledStore;
 pub use stewardship::{
-    Approval, Judgement, ReviewReason, SURE, SampledPair, StoredAnswer, StoredOverride,
-    StoredReviewTask, StoredSample, Stratum, Undone, impact_of,
+    Approval, Judgement, OverrideKind, ReviewReason, SURE, SampledPair, StoredAnswer,
+    StoredOverride, StoredReviewTask, StoredSample, Stratum, Undone, ValueMark, impact_of,
+    priority_of,
 };
 pub use types::{
     Cause, Counters, Ended, EventKind, Generation, IdentityId, ModelPhase, Moved,

@@ -1,7 +1,8 @@
 //! What stewards are asked, what they decide, and what they were answered.
 
 use serde::{Deserialize, Serialize};
-use veridem_matchers::{PairScore, RecordKey};
+use veridem_matchers::block::PersonalValue;
+use veridem_matchers::{Comparable, PairScore, RecordKey};
 
 use super::{IdentityId, RecordNumber};
 
@@ -31,27 +32,27 @@ pub struct StoredReviewTask {
     pub score: PairScore,
     /// How much an answer settles: the records of both identities as a power of two, 1 for two or three, 2 for four to seven.
     pub impact: u8,
+    /// Where it stands in the queue, see [`priority_of`]: as it was worked out once, for machines differ in the last bit of a logarithm.
+    pub priority: f64,
     /// Since when it waits, milliseconds since the Unix epoch.
     pub opened_at_ms: i64,
 }
 
-impl StoredReviewTask {
-    /// Where it stands in the queue: what an answer settles times how uncertain it is, so that the first answers settle the most.
-    ///
-    /// Uncertainty is the entropy of the match probability in bits, as in uncertainty sampling (Settles, Active Learning Literature
-    /// Survey, 2009, section 3.1). Where weight and rule, or pair and identities, contradict each other, nothing is certain: 1.
-    pub fn priority(&self) -> f64 {
-        let is_contradicted = self.reason == ReviewReason::Conflict || self.score.effect.is_some();
-        let uncertainty = match self.score.probability().0 {
-            _ if is_contradicted => 1.0,
-            probability if probability <= 0.0 || probability >= 1.0 => 0.0,
-            probability => {
-                let other = 1.0 - probability;
-                -probability * probability.log2() - other * other.log2()
-            }
-        };
-        f64::from(self.impact) * uncertainty
-    }
+/// Where a task stands in the queue: what an answer settles times how uncertain it is, so that the first answers settle the most.
+///
+/// Uncertainty is the entropy of the match probability in bits, as in uncertainty sampling (Settles, Active Learning Literature
+/// Survey, 2009, section 3.1). Where weight and rule, or pair and identities, contradict each other, nothing is certain: 1.
+pub fn priority_of(reason: ReviewReason, score: &PairScore, impact: u8) -> f64 {
+    let is_contradicted = reason == ReviewReason::Conflict || score.effect.is_some();
+    let uncertainty = match score.probability().0 {
+        _ if is_contradicted => 1.0,
+        probability if probability <= 0.0 || probability >= 1.0 => 0.0,
+        probability => {
+            let other = 1.0 - probability;
+            -probability * probability.log2() - other * other.log2()
+        }
+    };
+    f64::from(impact) * uncertainty
 }
 
 /// The records of two identities as [`StoredReviewTask::impact`] counts them.
@@ -59,17 +60,49 @@ pub fn impact_of(records: usize) -> u8 {
     records.max(2).ilog2() as u8
 }
 
-/// A steward's word on how some records belong together: those of one group are one person, those of two groups are two. Of two
-/// overrides that name the same two records the later counts, unless it is undone.
+/// What an override says of its records. Of two overrides on the same thing the later counts, unless it is undone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OverrideKind {
+    /// Those of one group are one person, those of two groups are two.
+    Persons,
+    /// Of one record: what it states in this slot survives in the golden record of its identity.
+    Pin {
+        /// The slot.
+        slot: String,
+    },
+    /// Of one record: what it stated in this slot, when that was said, is evidence of nobody, whoever states it.
+    Value {
+        /// The slot.
+        slot: String,
+        /// The value, as blocking tells it from others.
+        value: PersonalValue,
+        /// The value, as survivorship tells it from others.
+        comparable: Comparable,
+        /// What it is.
+        mark: ValueMark,
+    },
+    /// Of one group: the persons of its records live together.
+    Household,
+}
+
+/// What is said of a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ValueMark {
+    /// Several persons use it.
+    Shared,
+    /// Nobody does; it survives in no golden record.
+    Junk,
+}
+
+/// A steward's word on some records.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredOverride {
     /// Its number, from 1.
     pub number: u64,
+    /// What it says.
+    pub kind: OverrideKind,
     /// The groups: one or more, each with at least one record, no record twice.
     pub groups: Vec<Vec<(RecordKey, RecordNumber)>>,
-    /// Of one record: what it states in this slot survives in the golden record of its identity; of two that pin the same slot the
-    /// later counts. Empty where it is about who is who.
-    pub pinned_slot: String,
     /// Who said it.
     pub principal: String,
     /// When, milliseconds since the Unix epoch.

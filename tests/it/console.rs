@@ -256,10 +256,31 @@ async fn records_are_split_off_and_merged_again_with_what_comes_of_it_shown_befo
         .await;
     choose(&browser, "identity", &[0, 1]).await;
     browser
-        .until("document.querySelector('#merge .become section')")
+        .until("document.querySelector('#together .become section')")
         .await;
     browser.look("merge").await;
-    press_button(&browser, "#merge button").await;
+    press_button(&browser, "input[value=household]").await;
+    browser
+        .until("document.querySelectorAll('#together .become section').length === 2")
+        .await;
+    browser.look("household").await;
+    press_button(&browser, "#together button").await;
+    browser
+        .until("document.querySelector('main').textContent.includes('Lives together with')")
+        .await;
+    browser.look("identity-household").await;
+    goto(&browser, &running, "/console/search").await;
+    for letter in "wilhelmina".chars() {
+        browser.press(letter).await;
+    }
+    browser
+        .until("document.querySelectorAll('#results a.id').length === 2")
+        .await;
+    choose(&browser, "identity", &[0, 1]).await;
+    browser
+        .until("document.querySelectorAll('#together .become section').length === 1")
+        .await;
+    press_button(&browser, "#together button").await;
     browser
         .until("document.querySelectorAll('input[name=record]').length === 3")
         .await;

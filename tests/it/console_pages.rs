@@ -70,7 +70,12 @@ async fn an_identity_shows_what_lost_how_it_was_and_what_holds_it_together() {
 
     // The other number survives because somebody says so, and no longer once that is taken back.
     let golden = "(document.getElementById('golden')?.textContent ?? '')";
-    press_button(&browser, "tr.loses button").await;
+    press_button(&browser, "tr.loses button[value=pin]").await;
+    browser
+        .until("document.querySelector('#said .become section')")
+        .await;
+    browser.look("identity-pin-preview").await;
+    press_button(&browser, "#said button.primary").await;
     browser
         .until(&format!(
             "{golden}.includes('212 736 5099') && {golden}.includes('pinned by a steward')"
@@ -81,6 +86,18 @@ async fn an_identity_shows_what_lost_how_it_was_and_what_holds_it_together() {
     browser
         .until(&format!("{golden}.includes('212 736 5001')"))
         .await;
+
+    // Nobody uses that number: the other one is all that is left.
+    press_button(&browser, "tr:not(.loses) button[value=junk]").await;
+    browser
+        .until("document.querySelector('#said .become section')")
+        .await;
+    press_button(&browser, "#said button.primary").await;
+    browser
+        .until(&format!("{golden}.includes('212 736 5099')"))
+        .await;
+    assert!(browser.text().await.contains("junk"));
+    browser.look("identity-junk").await;
     browser.close().await;
     running.stop().await;
 }

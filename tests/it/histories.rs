@@ -10,9 +10,15 @@ use veridem::resolver::{
     BulkOptions, Engine, EngineError, Fold, Matcher, Moment, OverrideState, Records, Signal,
     StewardAction, StewardAnswer, StewardRequest, golden_record_of_rows, resolve_records,
 };
-use veridem::store::{Approval, IdentityId, ModelPhase, Store, StoredOverride, check_tenant};
+use veridem::store::{
+    Approval, IdentityId, ModelPhase, OverrideKind, Store, StoredOverride, ValueMark, check_tenant,
+};
+use veridem_matchers::block::PersonalValue;
 use veridem_matchers::cluster::Link;
-use veridem_matchers::{Attribute, GoldenRecord, Pack, Record, RecordKey};
+use veridem_matchers::golden::{Criterion, SurvivingValue};
+use veridem_matchers::{
+    Attribute, Comparable, CustomAttribute, GoldenRecord, Pack, Record, RecordKey, StatedValue,
+};
 
 use crate::laws::{check_counters, check_feed, signals, submit_all};
 use crate::support::*;
@@ -33,6 +39,10 @@ enum Step {
     Override(usize, usize, bool),
     /// What a record states survives: the record and the slot by their places.
     Pin(usize, usize),
+    /// What a record states is shared or junk: the record and the value by their places.
+    Mark(usize, usize, ValueMark),
+    /// Two identities live together, by their places in the order of their ids.
+    Household(usize, usize),
     /// An override is taken back, by its place among those there are.
     Undo(usize),
     /// The person of a record, be it deleted, is erased.
@@ -53,7 +63,10 @@ fn steps(count: usize) -> impl Strategy<Value = Vec<Step>> {
         2 => (place.clone(), place.clone(), any::<bool>())
             .prop_map(|(one, other, same)| Step::Override(one, other, same)),
         2 => (place.clone(), place.clone()).prop_map(|(record, slot)| Step::Pin(record, slot)),
-        2 => place.clone().prop_map(Step::Undo),
+        3 => (place.clone(), place.clone(), prop_oneof![Just(ValueMark::Shared), Just(ValueMark::Junk)])
+            .prop_map(|(record, slot, mark)| Step::Mark(record, slot, mark)),
+        2 => (place.clone(), place.clone()).prop_map(|(one, other)| Step::Household(one, other)),
+        3 => place.clone().prop_map(Step::Undo),
         1 => place.clone().prop_map(Step::Erase),
         1 => (0..3_usize).prop_map(Step::Model),
         2 => Just(Step::GoOn),
@@ -131,7 +144,8 @@ fn outcome_of(engine: &Engine) -> Outcome {
 
 /// The latest word on two records, and the override that says it.
 fn word(overrides: &[StoredOverride], one: &RecordKey, other: &RecordKey) -> Option<(Link, u64)> {
-    overrides.iter().rev().find_map(|value| {
+    let on_persons = |value: &&StoredOverride| value.kind == OverrideKind::Persons;
+    overrides.iter().rev().filter(on_persons).find_map(|value| {
         let place = |key: &RecordKey| {
             let holds = |group: &Vec<(RecordKey, u64)>| group.iter().any(|(known, _)| known == key);
             value.groups.iter().position(holds)
@@ -143,6 +157,31 @@ fn word(overrides: &[StoredOverride], one: &RecordKey, other: &RecordKey) -> Opt
             Link::Cannot
         };
         Some((link, value.number))
+    })
+}
+
+/// What the latest override on households that names a record of a cluster says.
+fn household_value(
+    overrides: &[StoredOverride],
+    cluster: &[usize],
+    keys: &[RecordKey],
+) -> Option<SurvivingValue> {
+    let households = overrides.iter().rev();
+    let mut households = households.filter(|value| value.kind == OverrideKind::Household);
+    households.find_map(|value| {
+        let is_named = |row: &&usize| value.records().any(|(key, _)| *key == keys[**row]);
+        let first = cluster.iter().find(is_named)?;
+        let attribute = Attribute::Custom(CustomAttribute {
+            name: "household_id".into(),
+            value: value.number.to_string(),
+        });
+        Some(SurvivingValue {
+            slot: attribute.slot(),
+            attribute,
+            record: keys[*first].clone(),
+            stated_at_ms: value.decided_at_ms,
+            criterion: Criterion::Pinned,
+        })
     })
 }
 
@@ -176,28 +215,51 @@ fn recomputed(
             }
         }
     }
+    // The latest mark on each value.
+    let mut marks: BTreeMap<PersonalValue, (Comparable, ValueMark)> = BTreeMap::new();
+    for value in overrides {
+        if let OverrideKind::Value {
+            value,
+            comparable,
+            mark,
+            ..
+        } = &value.kind
+        {
+            marks.insert(*value, (*comparable, *mark));
+        }
+    }
     let options = BulkOptions {
         overrides: words.clone(),
+        marked_values: marks.keys().copied().collect(),
         ..matcher.bulk_options()
     };
     let result = resolve_records(&records, options, &|_| {});
     let mut cluster_of = vec![0; keys.len()];
     let mut golden = BTreeMap::new();
     for (number, cluster) in result.clusters.iter().enumerate() {
-        let pin_of = |row: usize, attribute: &Attribute| {
+        let judge = |row: usize, value: &mut StatedValue<'_>| {
+            let slot = value.attribute.slot();
             let pins = |value: &&StoredOverride| {
-                value.pinned_slot == attribute.slot() && value.groups[0][0].0 == keys[row]
+                value.kind == OverrideKind::Pin { slot: slot.clone() }
+                    && value.groups[0][0].0 == keys[row]
             };
             let latest = overrides.iter().rev().find(pins);
-            latest.map_or(0, |value| value.number)
+            value.pin = latest.map_or(0, |value| value.number);
+            let junk = |comparable: &Comparable| {
+                marks
+                    .values()
+                    .any(|mark| *mark == (*comparable, ValueMark::Junk))
+            };
+            value.comparable = value.comparable.filter(|comparable| !junk(comparable));
         };
-        let of_cluster = golden_record_of_rows(
-            &records,
-            &result.comparables,
-            cluster,
-            &matcher.pack,
-            pin_of,
-        );
+        let (pack, comparables) = (&matcher.pack, &result.comparables);
+        let mut of_cluster = golden_record_of_rows(&records, comparables, cluster, pack, judge);
+        of_cluster
+            .values
+            .extend(household_value(overrides, cluster, &keys));
+        of_cluster
+            .values
+            .sort_by(|one, other| one.slot.cmp(&other.slot));
         for row in cluster {
             cluster_of[*row] = number;
             golden.insert(keys[*row].clone(), of_cluster.clone());
@@ -393,6 +455,8 @@ impl World {
                     }
                 }
             }
+            Step::Mark(record, slot, mark) => self.mark(record, slot, mark),
+            Step::Household(one, other) => self.household(one, other),
             Step::Override(one, other, same) => {
                 let records = records_of(self.store().as_ref(), &tenant());
                 if let (Some(one), Some(other)) = (pick(&records, one), pick(&records, other))
@@ -440,13 +504,76 @@ impl World {
         }
     }
 
+    fn is_changing_model(&self) -> bool {
+        let change = self.store().model_change(&tenant()).expect("reads");
+        change.is_some_and(|change| change.is_running())
+    }
+
+    fn mark(&mut self, record: usize, slot: usize, mark: ValueMark) {
+        let records = records_of(self.store().as_ref(), &tenant());
+        let Some(record) = pick(&records, record) else {
+            return;
+        };
+        let fold = self.store().fold(&tenant(), record.number).expect("reads");
+        let stated = fold.iter().flat_map(|fold| fold.fold.stated());
+        let stated: Vec<Attribute> = stated.map(|(attribute, _)| attribute.clone()).collect();
+        let Some(attribute) = pick(&stated, slot) else {
+            return;
+        };
+        let region = matchers()[0].pack.region();
+        let value = PersonalValue::new(&attribute, region);
+        let action = StewardAction::Mark(record.key.clone(), attribute, mark);
+        match self.steward(action) {
+            Ok(done) => {
+                assert!(record.is_alive && value.is_some());
+                self.overrides.push(done.value);
+            }
+            Err(EngineError::Invalid { field, .. }) => {
+                assert_eq!(field, "value");
+                assert!(!record.is_alive || value.is_none());
+            }
+            Err(other) => panic!("{other}"),
+        }
+    }
+
+    fn household(&mut self, one: usize, other: usize) {
+        let living = self.living();
+        let (Some(one), Some(other)) = (pick(&living, one), pick(&living, other)) else {
+            return;
+        };
+        let of = |engine: &Engine, id: &IdentityId| {
+            let (number, identities) = engine.household(&tenant(), id).expect("it lives");
+            let ids = identities.iter().map(|identity| identity.id);
+            (number, ids.collect::<BTreeSet<_>>())
+        };
+        let (before, others) = (of(&self.engine, &one), of(&self.engine, &other));
+        match self.steward(StewardAction::Household(vec![one, other])) {
+            Ok(done) => {
+                let mut asked: BTreeSet<_> = before.1.union(&others.1).copied().collect();
+                asked.extend([one, other]);
+                // While another model comes into force, deciding anew may change who is who.
+                let now: BTreeSet<_> = done.identities.iter().flatten().copied().collect();
+                assert!(now == asked || self.is_changing_model());
+                for id in &now {
+                    let household = of(&self.engine, id);
+                    assert_eq!(household, (done.value.number, now.clone()));
+                }
+                self.overrides.push(done.value);
+            }
+            Err(EngineError::Invalid { field, .. }) => {
+                assert_eq!(field, "identity_ids");
+                assert!(one == other || before.0 == others.0 && before.0 > 0);
+            }
+            Err(other) => panic!("{other}"),
+        }
+    }
+
     fn erase(&mut self, place: usize) {
         let records = records_of(self.store().as_ref(), &tenant());
         let Some(id) = pick(&records, place).and_then(|record| record.identity_id) else {
             return;
         };
-        let change = self.store().model_change(&tenant()).expect("reads");
-        let may_not = change.is_some_and(|change| change.is_running());
+        let may_not = self.is_changing_model();
         let identity = self.store().identity(&tenant(), &id).expect("reads");
         let has_ended = identity.expect("stored").ended.is_some();
         let engine = &self.engine;

@@ -35,6 +35,8 @@ const RESTRICTED: [(&[Role], &[&str]); 4] = [
             "GetSampledPair",
             "JudgeSampledPair",
             "PinValue",
+            "MarkValue",
+            "MakeHousehold",
         ],
     ),
     (
@@ -65,7 +67,7 @@ const RESTRICTED: [(&[Role], &[&str]); 4] = [
 ];
 
 /// What everybody may do who is known.
-const OPEN: [&str; 24] = [
+const OPEN: [&str; 25] = [
     "Resolve",
     "ResolveStream",
     "GetIdentity",
@@ -81,6 +83,7 @@ const OPEN: [&str; 24] = [
     "ListOverrides",
     "GetStewardshipSettings",
     "ListSourceRecords",
+    "GetHousehold",
     "RevealIdentity",
     "ListLabels",
     "GetQuality",

@@ -150,6 +150,7 @@ fn the_sample_is_resolved_well_without_labels() {
         training: TrainingOptions::default(),
         labels: None,
         overrides: Vec::new(),
+        marked_values: Vec::new(),
         link_only: false,
         abandoned: Abandoned::default(),
     };

@@ -7,10 +7,10 @@ use tokio_stream::StreamExt;
 use veridem::files::{ReadOptions, read_records};
 use veridem::resolver::{Engine, StewardAction, StewardRequest, snapshot_signal};
 use veridem::store::{
-    Generation, MemoryStore, Store, StoreEngine, Tenant, Write, check_tenant, open_store,
-    read_backup, write_backup,
+    Generation, MemoryStore, Store, StoreEngine, Tenant, ValueMark, Write, check_tenant,
+    open_store, read_backup, write_backup,
 };
-use veridem_matchers::Pack;
+use veridem_matchers::{Attribute, Pack};
 use veridem_proto::v1;
 use veridem_proto::v1::operations_service_client::OperationsServiceClient;
 
@@ -413,6 +413,18 @@ fn the_fixture_of_this_format_version() {
     steward(StewardAction::Undo(undone.value.number), None);
     steward(StewardAction::Merge(alone[4..6].to_vec()), Some(1));
     steward(StewardAction::Pin(large[1].clone(), "name".into()), None);
+    let phones = sample_signals().into_iter().flat_map(|signal| {
+        let record = signal.record_key();
+        let phones = signal.attributes.into_iter();
+        phones.filter_map(move |attribute| match attribute {
+            Attribute::Phone(_) => Some((record.clone(), attribute)),
+            _ => None,
+        })
+    });
+    for ((record, phone), mark) in phones.zip([ValueMark::Shared, ValueMark::Junk]) {
+        steward(StewardAction::Mark(record, phone, mark), None);
+    }
+    steward(StewardAction::Household(alone[6..8].to_vec()), None);
     let erasure = engine.find_person(&tenant(), &id(&large[0]), "steward");
     let erased = engine.erase(&tenant(), &erasure.expect("found"), EVENT_TIME_MS);
     assert_eq!(erased.expect("erased").records.len(), 1);

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use rustc_hash::FxHashSet;
 use serde::Serialize;
 
-use super::{BlockingKey, BlockingRule, BlockingRules, KeyScratch, rule_of};
+use super::{BlockingKey, BlockingRule, BlockingRules, KeyScratch, PersonalValue, rule_of};
 use crate::table::{Table, TableHashes};
 
 /// What one blocking rule brings.
@@ -17,7 +17,7 @@ pub struct RuleStatistics {
     pub pairs: u64,
     /// Records in its largest active block.
     pub largest_block: usize,
-    /// Keys held by more records than the rule allows.
+    /// Keys held by more records than the rule allows, or known to be shared, of those that two records hold.
     pub inactive_keys: usize,
     /// Matches that it brings; see [`Candidates::recall`].
     pub matches: u64,
@@ -48,9 +48,15 @@ const BLOCKS_AT_ONCE: usize = 4_096;
 impl Candidates {
     /// Blocks the rows of a table under `rules`, one rule after the other, so that only one rule's keys are held at a time.
     pub fn new(table: &Table, rules: &BlockingRules) -> Self {
+        Self::with_shared(table, rules, &[])
+    }
+
+    /// The same where some values are known to be shared, however few hold them.
+    pub fn with_shared(table: &Table, rules: &BlockingRules, shared: &[PersonalValue]) -> Self {
         let hashes = TableHashes::new(table, rules);
         let mut statistics = Vec::with_capacity(rules.0.len());
-        let mut inactive = FxHashSet::default();
+        let known = shared.iter().flat_map(|value| rules.keys_of_value(*value));
+        let mut inactive: FxHashSet<BlockingKey> = known.collect();
         let mut rows: Vec<u32> = Vec::new();
         let mut blocks = Vec::new();
         for (index, rule) in rules.0.iter().enumerate() {
@@ -64,7 +70,7 @@ impl Candidates {
                 .filter(|block| block.len() > 1)
             {
                 let key = block[0].0;
-                if block.len() > rule.max_records {
+                if block.len() > rule.max_records || inactive.contains(&key) {
                     inactive.insert(key);
                     statistic.inactive_keys += 1;
                     continue;
@@ -104,7 +110,7 @@ impl Candidates {
         }
     }
 
-    /// Whether a key is held by more records than its rule allows.
+    /// Whether a key is held by more records than its rule allows, or names a value that is known to be shared.
     pub fn is_inactive(&self, key: BlockingKey) -> bool {
         self.inactive.contains(&key)
     }

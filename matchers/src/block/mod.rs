@@ -4,12 +4,14 @@
 
 mod candidates;
 mod element;
+mod personal;
 mod phonetic;
 mod recall;
 
 pub use candidates::{Candidates, RuleStatistics};
 pub(crate) use element::Kind;
 pub use element::{Element, Value};
+pub use personal::PersonalValue;
 pub use phonetic::soundex;
 pub use recall::BlockingRecall;
 

@@ -11,7 +11,7 @@ use crate::record::Attribute;
 
 /// Tells values apart, and how complete they are, in eight bytes: 48 bits of a hash over 16 bits of completeness. Two values
 /// that normalise alike are equal; two others are so once in 2^48. May be stored: the hash is the same on every machine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Comparable(NonZeroU64);
 
 const COMPLETENESS_BITS: u32 = 16;

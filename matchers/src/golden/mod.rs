@@ -128,6 +128,20 @@ pub struct GoldenRecord {
     pub values: Vec<SurvivingValue>,
 }
 
+impl GoldenRecord {
+    /// Puts a value in the place of what survived in its slot.
+    pub fn put(&mut self, value: SurvivingValue) {
+        let place = |known: &SurvivingValue| {
+            let parts = known.attribute.slot_parts();
+            parts.cmp(&value.attribute.slot_parts())
+        };
+        match self.values.binary_search_by(place) {
+            Ok(at) => self.values[at] = value,
+            Err(at) => self.values.insert(at, value),
+        }
+    }
+}
+
 /// A value that a record states.
 #[derive(Clone, Copy, Debug)]
 pub struct StatedValue<'a> {

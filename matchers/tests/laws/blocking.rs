@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
-use veridem_matchers::Pack;
-use veridem_matchers::block::{BlockingKey, BlockingRule, BlockingRules, Element, rule_of};
+use veridem_matchers::block::{
+    BlockingKey, BlockingRule, BlockingRules, Element, PersonalValue, rule_of,
+};
 use veridem_matchers::normalise::NormalisedRecord;
+use veridem_matchers::{Attribute, Identifier, Pack, StatedAttribute};
 
 use crate::arbitrary::{cases, normalised_record};
 use crate::fixtures::{
@@ -318,5 +320,35 @@ fn what_the_retail_pack_brings_together() {
             expected,
             "{left:?} {right:?}"
         );
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(100))]
+
+    #[test]
+    fn a_personal_value_has_the_keys_that_its_records_have(local in "[a-z]{5,9}", digits in "[2-9][0-9]{9}") {
+        let pack = Pack::retail();
+        let stated = [
+            Attribute::Email(format!("{local}@Example.org")),
+            Attribute::Phone(format!("+1 {digits}")),
+            Attribute::Identifier(Identifier { scheme: "loyalty".into(), value: digits.clone() }),
+        ];
+        for attribute in stated {
+            let value = PersonalValue::new(&attribute, pack.region()).expect("it names a person");
+            let record = NormalisedRecord::new(
+                &[StatedAttribute { attribute, stated_at_ms: 0 }],
+                pack.region(),
+            );
+            let keys: BTreeSet<BlockingKey> = pack.blocking.keys(&record).into_iter().collect();
+            let of_value: Vec<BlockingKey> = pack.blocking.keys_of_value(value).collect();
+            prop_assert_eq!(of_value.len(), 1);
+            prop_assert!(of_value.iter().all(|key| keys.contains(key)));
+            let without = pack.blocking.without_shared(&record, &pack.blocking.keys(&record), |key| {
+                of_value.contains(&key)
+            });
+            prop_assert_eq!(without, Some(NormalisedRecord::default()));
+        }
+        prop_assert_eq!(PersonalValue::new(&Attribute::Gender("f".into()), pack.region()), None);
     }
 }

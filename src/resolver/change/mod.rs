@@ -22,8 +22,8 @@ use super::tasks::{Doubt, OpenTask, RecordPair, TaskChange, settle_tasks, task_i
 use super::touched::Touch;
 use crate::index::IndexDocument;
 use crate::store::{
-    Cause, Counters, IdentityId, RecordNumber, StoredEdge, StoredEvent, StoredFold, StoredOverride,
-    StoredRecord, Tenant, Write,
+    Cause, Counters, IdentityId, OverrideKind, RecordNumber, StoredEdge, StoredEvent, StoredFold,
+    StoredOverride, StoredRecord, Tenant, Write,
 };
 
 type SharedEdges = Arc<Vec<StoredEdge>>;
@@ -98,8 +98,8 @@ pub(super) struct Change<'a> {
     activity: BTreeMap<BlockingKey, bool>,
     /// Records whose pairs or constraints change.
     dirty: BTreeSet<RecordNumber>,
-    /// Records of which something is pinned that was not, or no longer.
-    repinned: BTreeSet<RecordNumber>,
+    /// Records of whose identities another value may survive, by a steward's word.
+    revalued: BTreeSet<RecordNumber>,
     /// Other records that gain or lose an edge, as a key now brings the pair or no longer does.
     rewired: BTreeSet<RecordNumber>,
     writes: Vec<Write>,
@@ -147,7 +147,7 @@ impl<'a> Change<'a> {
             tasks: Vec::new(),
             activity: BTreeMap::new(),
             dirty: BTreeSet::new(),
-            repinned: BTreeSet::new(),
+            revalued: BTreeSet::new(),
             rewired: BTreeSet::new(),
             writes: Vec::new(),
         }
@@ -246,20 +246,30 @@ impl<'a> Change<'a> {
     }
 
     /// Writes an override down, puts it in force where it was not and out of force where it was: as it says.
-    pub(super) fn set_override(&mut self, value: &StoredOverride) {
+    pub(super) fn set_override(&mut self, value: &StoredOverride) -> Result<(), EngineError> {
         self.overrides_change = true;
+        let before = self.overrides.clone();
         if Arc::make_mut(&mut self.overrides).set(value) {
             match value.is_in_force() {
                 true => self.counters.overrides += 1,
                 false => self.counters.overrides -= 1,
             }
             let records = value.records().map(|(_, number)| *number);
-            match value.pinned_slot.is_empty() {
-                true => self.dirty.extend(records),
-                false => self.repinned.extend(records),
+            match &value.kind {
+                OverrideKind::Persons => self.dirty.extend(records),
+                OverrideKind::Pin { .. } | OverrideKind::Household => self.revalued.extend(records),
+                OverrideKind::Value {
+                    value, comparable, ..
+                } => {
+                    self.follow_mark(*value)?;
+                    if before.is_junk(*comparable) != self.overrides.is_junk(*comparable) {
+                        self.revalue(*value)?;
+                    }
+                }
             }
         }
         self.write(Write::Override(value.clone()));
+        Ok(())
     }
 
     /// Overrides as they will be.
@@ -324,7 +334,7 @@ impl<'a> Change<'a> {
             });
         }
         let mut start = self.rewired.clone();
-        let changed = self.dirty.union(&self.subjects).chain(&self.repinned);
+        let changed = self.dirty.union(&self.subjects).chain(&self.revalued);
         let changed: Vec<RecordNumber> = changed.copied().collect();
         for number in changed {
             // A steward's word may be on a record that was erased.
@@ -374,7 +384,7 @@ impl<'a> Change<'a> {
     fn is_of_one_record(&self) -> bool {
         self.activity.is_empty()
             && self.dirty.is_subset(&self.subjects)
-            && self.repinned.is_empty()
+            && self.revalued.is_empty()
             && self.subjects.len() == 1
             && !self.anew
             && !self.state.is_deciding()
@@ -571,7 +581,7 @@ impl<'a> Change<'a> {
 
     /// Whether a golden record may become another one by a record.
     pub(super) fn says_anew(&self, number: RecordNumber) -> bool {
-        self.is_subject(number) || self.repinned.contains(&number)
+        self.is_subject(number) || self.revalued.contains(&number)
     }
 
     fn load(&mut self, number: RecordNumber) -> Result<bool, EngineError> {

@@ -5,7 +5,7 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use rustc_hash::FxHashSet;
-use veridem_matchers::block::BlockingKey;
+use veridem_matchers::block::{BlockingKey, PersonalValue};
 use veridem_matchers::{NormalisedRecord, PairScore};
 
 use super::{Change, SharedEdges};
@@ -75,7 +75,8 @@ impl Change<'_> {
         let others = self.holders[&key]
             .iter()
             .filter(|holder| **holder != subject);
-        let inactive = others.filter(holds).count() + usize::from(is_gained) > bound;
+        let inactive = others.filter(holds).count() + usize::from(is_gained) > bound
+            || was_inactive && self.is_marked(key);
         if inactive != was_inactive {
             self.activity.insert(key, inactive);
             if rule.shared_value {
@@ -84,6 +85,41 @@ impl Change<'_> {
                     .extend(holders.filter(|holder| *holder != subject));
             }
         }
+        Ok(())
+    }
+
+    /// Whether a steward has marked the value that a key names.
+    fn is_marked(&self, key: BlockingKey) -> bool {
+        let blocking = &self.state.matcher.pack.blocking;
+        let marked = self.overrides.marked_values().into_iter();
+        let mut keys = marked.flat_map(|value| blocking.keys_of_value(value));
+        keys.any(|marked| marked == key)
+    }
+
+    /// A value that a steward marks, or marks no longer, crosses the bound of each rule that names it, however many hold it.
+    pub(in crate::resolver) fn follow_mark(
+        &mut self,
+        value: PersonalValue,
+    ) -> Result<(), EngineError> {
+        let blocking = &self.state.matcher.pack.blocking;
+        let is_marked = self.overrides.mark_of(value).is_some();
+        for key in blocking.keys_of_value(value) {
+            let was_inactive = self.is_inactive(key);
+            let holders = self.holders(key)?.to_vec();
+            let inactive = is_marked || holders.len() > blocking.rule(key).max_records;
+            if inactive != was_inactive {
+                self.activity.insert(key, inactive);
+                self.touches.push(Touch::Key(key));
+                self.dirty.extend(holders);
+            }
+        }
+        Ok(())
+    }
+
+    /// A value that becomes junk, or is junk no longer: whoever states it may have another golden record.
+    pub(super) fn revalue(&mut self, value: PersonalValue) -> Result<(), EngineError> {
+        let holders = self.state.holders_of_value(value, usize::MAX)?;
+        self.revalued.extend(holders);
         Ok(())
     }
 

@@ -144,7 +144,7 @@ impl<E: Engine> KeyedStore<E> {
                 let value = encode(&task);
                 batch.push((
                     key(Tag::TaskByPriority)
-                        .falling(task.priority())
+                        .falling(task.priority)
                         .text(&task.id)
                         .bytes(),
                     Some(value.clone()),
@@ -298,7 +298,7 @@ impl<E: Engine> KeyedStore<E> {
         let known: Option<StoredReviewTask> = self.get("review task", by_id.clone())?;
         if let Some(task) = known {
             let by_priority = Key::new(own, Tag::TaskByPriority)
-                .falling(task.priority())
+                .falling(task.priority)
                 .text(id);
             batch.push((by_priority.bytes(), None));
             batch.push((by_id, None));
