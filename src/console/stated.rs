@@ -107,7 +107,7 @@ fn deeds(value: &Stated, record: &v1::RecordKey, version: &str, session: &Sessio
     html! {
         form method="post" action="/console/values/preview" hx-post="/console/values/preview" hx-target="#said" hx-swap="innerHTML show:bottom" {
             (layout::csrf_field(session))
-            input type="hidden" name="record" value=(record_text(record));
+            input type="hidden" name="stated_by" value=(record_text(record));
             input type="hidden" name="slot" value=(value.slot);
             input type="hidden" name="value" value=(values::text_of(value.attribute));
             input type="hidden" name="identity" value=(version);
@@ -140,7 +140,7 @@ impl Deed {
 /// What is said of what a record states in a slot, with its identity as it was seen: `id:version`.
 #[derive(Deserialize)]
 pub(super) struct Word {
-    record: String,
+    stated_by: String,
     slot: String,
     /// The value as pages show it.
     value: String,
@@ -155,7 +155,7 @@ pub(super) struct Word {
 }
 
 async fn say(calls: &Calls, word: &Word, preview: bool) -> Result<v1::StewardOutcome, Refused> {
-    let record = Some(record_of(&word.record)?);
+    let record = Some(record_of(&word.stated_by)?);
     let seen = values::version_of(&word.identity)?;
     let identity_id = seen.identity_id.clone();
     let call = Some(v1::StewardCall {
@@ -218,7 +218,7 @@ pub(super) async fn preview(
     Ok(html! {
         form method="post" action="/console/values" {
             (layout::csrf_field(&session))
-            input type="hidden" name="record" value=(fields.record);
+            input type="hidden" name="stated_by" value=(fields.stated_by);
             input type="hidden" name="slot" value=(fields.slot);
             input type="hidden" name="value" value=(fields.value);
             input type="hidden" name="identity" value=(fields.identity);

@@ -88,7 +88,7 @@ async fn an_identity_shows_what_lost_how_it_was_and_what_holds_it_together() {
         .await;
 
     // Nobody uses that number: the other one is all that is left.
-    press_button(&browser, "tr:not(.loses) button[value=junk]").await;
+    press_button(&browser, "tr:has(+ tr.loses) button[value=junk]").await;
     browser
         .until("document.querySelector('#said .become section')")
         .await;

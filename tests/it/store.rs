@@ -326,7 +326,7 @@ fn stores_and_backups_of_every_format_version_open() {
         ("store-2", 480, 442, 0),
         ("store-3", 375, 342, 2),
         ("store-4", 374, 334, 2),
-        ("store-5", 374, 334, 3),
+        ("store-5", 374, 334, 6),
     ] {
         let from = fixtures().join(version);
         let store = directory.path().join(version).join("store");
