@@ -7,6 +7,7 @@ use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 use veridem_matchers::block::BlockingKey;
 
+use super::search::Wanted;
 use super::{CandidateIndex, IndexDocument, IndexError, Indexes};
 use crate::store::{Generation, RecordNumber, Tenant};
 
@@ -50,18 +51,6 @@ impl Documents {
         self.holders.get(&key).into_iter().flatten().copied()
     }
 
-    /// Records that answer a query, with their relevance.
-    pub(super) fn search<'a>(
-        &'a self,
-        query: &'a [String],
-    ) -> impl Iterator<Item = (RecordNumber, f64)> + 'a {
-        let relevant = self
-            .documents
-            .iter()
-            .map(|(number, (_, document))| (*number, document.words.relevance(query)));
-        relevant.filter(|(_, relevance)| *relevance > 0.0)
-    }
-
     pub(super) fn snapshot(&self) -> Vec<Arc<IndexDocument>> {
         let documents = self.documents.values();
         documents.map(|(_, document)| document.clone()).collect()
@@ -86,6 +75,15 @@ impl Documents {
     }
 }
 
+/// Records that answer a query, with their relevance.
+pub(super) fn relevant<'a>(
+    documents: impl Iterator<Item = &'a Arc<IndexDocument>>,
+    query: &[Wanted],
+) -> impl Iterator<Item = (RecordNumber, f64)> {
+    let relevant = documents.map(|document| (document.number, document.words.relevance(query)));
+    relevant.filter(|(_, relevance)| *relevance > 0.0)
+}
+
 /// The best of what was found, best first; equal relevance by number.
 pub(super) fn best(mut found: Vec<(RecordNumber, f64)>, limit: usize) -> Vec<RecordNumber> {
     found.sort_unstable_by(|left, right| right.1.total_cmp(&left.1).then(left.0.cmp(&right.0)));
@@ -103,7 +101,10 @@ impl CandidateIndex for MemoryIndex {
     }
 
     fn search(&self, query: &[String], limit: usize) -> Result<Vec<RecordNumber>, IndexError> {
-        Ok(best(self.0.read().0.search(query).collect(), limit))
+        let documents = self.0.read().0.snapshot();
+        let query = Wanted::all(query);
+        let found = relevant(documents.iter(), &query);
+        Ok(best(found.collect(), limit))
     }
 
     fn stage(&self, document: IndexDocument, change: u64) {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use tantivy::columnar::Column;
 use tantivy::directory::MmapDirectory;
 use tantivy::fastfield::AliveBitSet;
@@ -20,8 +20,8 @@ use tantivy::{
 };
 use veridem_matchers::block::BlockingKey;
 
-use super::memory_index::{Documents, best};
-use super::search::{Forgiving, MIN_PREFIX, similarity};
+use super::memory_index::{Documents, best, relevant};
+use super::search::{Forgiving, Wanted};
 use super::{CandidateIndex, IndexDocument, IndexError, Indexes};
 use crate::store::{Generation, RecordNumber, Tenant};
 
@@ -34,9 +34,6 @@ const MAX_TERMS_READ: usize = 20_000;
 const MAX_TERMS: usize = 64;
 /// Records of a segment that one word of a query may bring.
 const MAX_SEARCH_CANDIDATES: usize = 100_000;
-/// Letters from which on a word of a query is looked for among e-mail addresses and numbers, and from which on misspelt.
-const MIN_CODE: usize = 4;
-const MIN_MISSPELT_CODE: usize = 6;
 
 #[derive(Clone, Copy)]
 struct Fields {
@@ -58,22 +55,41 @@ struct Segment {
 /// The documents of a segment that answer a word of a query, or all of them, with how well.
 type Answering = FxHashMap<DocId, f64>;
 
-/// The words of a dictionary that answer a word of a query, the best first; of equally good ones the most frequent.
+/// The words of a dictionary that answer a word of a query, the best first; of equally good ones the most frequent. Those that begin with
+/// it are read before those that are only like it.
 fn answering_terms(
     dictionary: &InvertedIndexReader,
-    wanted: &str,
-    automaton: Forgiving,
+    (beginning, forgiving): (Option<&str>, Option<&Forgiving>),
+    similarity: impl Fn(&str) -> f64,
 ) -> Result<Vec<(f64, TermInfo)>, IndexError> {
-    let terms = dictionary.terms().search(automaton);
-    let mut terms = terms.into_stream().map_err(failed)?;
     let mut found = Vec::new();
-    let mut read = 0;
-    while read < MAX_TERMS_READ && terms.advance() {
-        read += 1;
-        let word = std::str::from_utf8(terms.key()).unwrap_or_default();
-        let similarity = similarity(wanted, word);
+    let mut take = |term: &[u8], info: &TermInfo| {
+        let word = std::str::from_utf8(term).unwrap_or_default();
+        let similarity = similarity(word);
         if similarity > 0.0 {
-            found.push((similarity, terms.value().clone()));
+            found.push((similarity, info.clone()));
+        }
+    };
+    let is_beginning =
+        |term: &[u8]| beginning.is_some_and(|beginning| term.starts_with(beginning.as_bytes()));
+    if let Some(beginning) = beginning {
+        let terms = dictionary.terms().range().ge(beginning);
+        let mut terms = terms.into_stream().map_err(failed)?;
+        let mut read = 0;
+        while read < MAX_TERMS_READ && terms.advance() && is_beginning(terms.key()) {
+            read += 1;
+            take(terms.key(), terms.value());
+        }
+    }
+    if let Some(forgiving) = forgiving {
+        let terms = dictionary.terms().search(forgiving);
+        let mut terms = terms.into_stream().map_err(failed)?;
+        let mut read = 0;
+        while read < MAX_TERMS_READ && terms.advance() {
+            read += 1;
+            if !is_beginning(terms.key()) {
+                take(terms.key(), terms.value());
+            }
         }
     }
     found.sort_by(|(left, one), (right, other)| {
@@ -90,25 +106,17 @@ impl Segment {
     }
 
     /// The documents that answer a word of a query.
-    fn answering(&self, wanted: &str) -> Result<Answering, IndexError> {
-        let mut terms = Vec::new();
-        let mut add = |dictionary, beginnings| {
-            let automaton = Forgiving::new(wanted, beginnings);
-            let found = answering_terms(dictionary, wanted, automaton)?;
-            terms.extend(
-                found
-                    .into_iter()
-                    .map(|(value, term)| (value, term, dictionary)),
-            );
-            Ok::<_, IndexError>(())
-        };
-        add(&self.names, wanted.len() >= MIN_PREFIX)?;
-        if wanted.len() >= MIN_CODE {
-            add(&self.codes, wanted.len() < MIN_MISSPELT_CODE)?;
-        }
-        terms.sort_by(|(left, ..), (right, ..)| right.total_cmp(left));
+    fn answering(&self, wanted: &Wanted) -> Result<Answering, IndexError> {
+        let among_names = |name: &str| wanted.similarity_to_name(name);
+        let among_codes = |code: &str| wanted.similarity_to_code(code);
+        let names = answering_terms(&self.names, wanted.among_names(), among_names)?;
+        let codes = answering_terms(&self.codes, wanted.among_codes(), among_codes)?;
+        let names = names.into_iter().map(|term| (term, &self.names));
+        let codes = codes.into_iter().map(|term| (term, &self.codes));
+        let mut terms: Vec<_> = names.chain(codes).collect();
+        terms.sort_by(|((left, _), _), ((right, _), _)| right.total_cmp(left));
         let mut found = Answering::default();
-        for (similarity, term, dictionary) in terms {
+        for ((similarity, term), dictionary) in terms {
             let postings = dictionary.read_postings_from_terminfo(&term, IndexRecordOption::Basic);
             let mut postings = postings.map_err(failed)?;
             let mut document = postings.doc();
@@ -124,7 +132,7 @@ impl Segment {
     }
 
     /// The documents that answer every word of a query.
-    fn search(&self, query: &[String]) -> Result<Answering, IndexError> {
+    fn search(&self, query: &[Wanted]) -> Result<Answering, IndexError> {
         let mut all: Option<Answering> = None;
         for wanted in query {
             let found = self.answering(wanted)?;
@@ -150,7 +158,7 @@ impl Segment {
 
 struct State {
     searcher: Searcher,
-    segments: Vec<Segment>,
+    segments: Arc<[Segment]>,
     overlay: Documents,
     last_change: u64,
 }
@@ -222,7 +230,7 @@ fn schema() -> (Schema, Fields) {
     (builder.build(), fields)
 }
 
-fn segments(searcher: &Searcher, fields: Fields) -> Result<Vec<Segment>, IndexError> {
+fn segments(searcher: &Searcher, fields: Fields) -> Result<Arc<[Segment]>, IndexError> {
     let readers = searcher.segment_readers().iter();
     readers
         .map(|reader| {
@@ -348,7 +356,7 @@ impl CandidateIndex for TantivyIndex {
         let state = self.state.read();
         let mut found: Vec<RecordNumber> = state.overlay.holders(key).take(limit).collect();
         let term = Term::from_field_u64(self.fields.key, key);
-        for segment in &state.segments {
+        for segment in state.segments.iter() {
             let Some(mut postings) = segment
                 .keys
                 .read_postings(&term, IndexRecordOption::Basic)
@@ -371,14 +379,19 @@ impl CandidateIndex for TantivyIndex {
     }
 
     fn search(&self, query: &[String], limit: usize) -> Result<Vec<RecordNumber>, IndexError> {
-        let state = self.state.read();
-        let mut found: Vec<(RecordNumber, f64)> = state.overlay.search(query).collect();
-        for segment in &state.segments {
-            let answering = segment.search(query)?;
+        // Whoever searches holds nobody up who writes.
+        let (segments, newer) = {
+            let state = self.state.read();
+            (state.segments.clone(), state.overlay.snapshot())
+        };
+        let query = Wanted::all(query);
+        let mut found: Vec<(RecordNumber, f64)> = relevant(newer.iter(), &query).collect();
+        let newer: FxHashSet<RecordNumber> = newer.iter().map(|document| document.number).collect();
+        for segment in segments.iter() {
+            let answering = segment.search(&query)?;
             found.extend(answering.into_iter().filter_map(|(document, sum)| {
                 let number = segment.numbers.first(document)?;
-                let is_newer = state.overlay.contains(number);
-                (!is_newer).then_some((number, sum / query.len() as f64))
+                (!newer.contains(&number)).then_some((number, sum / query.len() as f64))
             }));
         }
         Ok(best(found, limit))
