@@ -3,13 +3,18 @@
 //! A sum over strata gets its interval from those of the shares (Wilson 1927) by the method of variance estimates recovery (Zou and
 //! Donner, Construction of confidence limits about effect measures, Statistics in Medicine 2008); the ratio of what is missed to what is
 //! found by the same method (Donner and Zou, Closed-form confidence intervals for functions of the normal mean and standard deviation,
-//! Statistical Methods in Medical Research 2012).
+//! Statistical Methods in Medical Research 2012). Where the number of pairs of a stratum is an estimate itself, its error counts as well.
+
+/// The 97.5 % point of the standard normal distribution.
+const Z: f64 = 1.96;
 
 /// Judged pairs of one stratum.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Judged {
     /// Pairs that there are.
     pub population: u64,
+    /// The standard error of that, where it is an estimate; 0 where they were counted.
+    pub population_error: f64,
     /// Pairs that were judged.
     pub judged: u64,
     /// Of those judged, the pairs that are one person.
@@ -44,7 +49,6 @@ impl Estimate {
 /// assert!((low - 0.596).abs() < 0.001 && (high - 0.982).abs() < 0.001);
 /// ```
 pub fn share_interval(seen: u64, of: u64) -> (f64, f64) {
-    const Z: f64 = 1.96;
     if of == 0 {
         return (0.0, 1.0);
     }
@@ -55,10 +59,16 @@ pub fn share_interval(seen: u64, of: u64) -> (f64, f64) {
     ((middle - half) / scale, (middle + half) / scale)
 }
 
+/// Whether nothing was judged of pairs that there are.
+fn is_unjudged(strata: &[Judged]) -> bool {
+    let is_unjudged = |stratum: &Judged| stratum.population > 0 && stratum.judged == 0;
+    strata.iter().any(is_unjudged)
+}
+
 /// How many pairs of some strata are one person.
 fn same_of(strata: &[Judged]) -> Estimate {
     let (mut value, mut below, mut above) = (0.0, 0.0, 0.0);
-    for stratum in strata.iter().filter(|stratum| stratum.population > 0) {
+    for stratum in strata {
         let population = stratum.population as f64;
         let (low, high) = share_interval(stratum.same, stratum.judged);
         // Where nothing was judged all that is known is that the share is one.
@@ -67,8 +77,10 @@ fn same_of(strata: &[Judged]) -> Estimate {
             judged => stratum.same as f64 / judged as f64,
         };
         value += population * share;
-        below += (population * (share - low)).powi(2);
-        above += (population * (high - share)).powi(2);
+        // The variance of a product (Goodman, On the exact variance of products, JASA 1960), each end by its own distance.
+        let error = Z * stratum.population_error;
+        below += (population * (share - low)).powi(2) + (error * share).powi(2);
+        above += (population * (high - share)).powi(2) + (error * high).powi(2);
     }
     Estimate {
         value,
@@ -80,7 +92,7 @@ fn same_of(strata: &[Judged]) -> Estimate {
 /// The share of the pairs that were put together which are one person.
 pub fn precision(together: &[Judged]) -> Estimate {
     let all: u64 = together.iter().map(|stratum| stratum.population).sum();
-    if all == 0 || together.iter().all(|stratum| stratum.judged == 0) {
+    if all == 0 || is_unjudged(together) {
         return Estimate::UNKNOWN;
     }
     let (same, all) = (same_of(together), all as f64);
@@ -93,8 +105,7 @@ pub fn precision(together: &[Judged]) -> Estimate {
 
 /// The share of the pairs that are one person which were put together.
 pub fn recall(together: &[Judged], apart: &[Judged]) -> Estimate {
-    let is_judged = |strata: &[Judged]| strata.iter().any(|stratum| stratum.judged > 0);
-    if !is_judged(together) || !is_judged(apart) {
+    if is_unjudged(together) || is_unjudged(apart) {
         return Estimate::UNKNOWN;
     }
     let (found, missed) = (same_of(together), same_of(apart));
@@ -155,6 +166,7 @@ mod tests {
     fn judged(population: u64, judged: u64, same: u64) -> Judged {
         Judged {
             population,
+            population_error: 0.0,
             judged,
             same,
         }
@@ -176,6 +188,18 @@ mod tests {
     #[test]
     fn nothing_is_said_of_what_nobody_judged() {
         assert!(precision(&[judged(10, 0, 0)]).value.is_nan());
+        let unjudged = [judged(10, 5, 5), judged(1, 0, 0)];
+        assert!(precision(&unjudged).value.is_nan());
+        assert!(recall(&[judged(10, 5, 5)], &unjudged).value.is_nan());
+        let none_found = Judged {
+            population_error: 3.0,
+            ..judged(0, 0, 0)
+        };
+        let recall_of = recall(&[judged(10, 10, 10)], &[none_found]);
+        assert!(
+            recall_of.value == 1.0 && recall_of.low < 0.7,
+            "{recall_of:?}"
+        );
         assert!(
             recall(&[judged(10, 5, 5)], &[judged(10, 0, 0)])
                 .value
@@ -216,16 +240,22 @@ mod tests {
         let found = of(60_000, 0.998) + of(6_000, 0.9);
         let missed = of(20_000, 0.15) + of(400_000, 0.002);
         let (true_precision, true_recall) = (found / 66_000.0, found / (found + missed));
+        // The last is estimated from 600 records: sums of 12 uniform draws are nearly normal.
+        let error = 40_000.0;
         let (mut precise, mut recalled) = (0, 0);
         for _ in 0..1_000 {
-            let drawn = strata.map(|(population, judged, share)| {
+            let mut drawn = strata.map(|(population, judged, share)| {
                 let same = (0..judged).filter(|_| random() < share).count() as u64;
                 Judged {
                     population,
+                    population_error: 0.0,
                     judged,
                     same,
                 }
             });
+            let normal = (0..12).map(|_| random()).sum::<f64>() - 6.0;
+            drawn[3].population = (400_000.0 + error * normal) as u64;
+            drawn[3].population_error = error;
             let holds = |estimate: Estimate, truth: f64| {
                 usize::from(estimate.low <= truth && truth <= estimate.high)
             };

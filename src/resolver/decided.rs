@@ -8,7 +8,7 @@ use super::error::EngineError;
 use crate::store::{RecordNumber, StoredOverride, Tenant};
 
 /// Pairs of one override at most: one of 1,000 records has half a million.
-const MAX_PAIRS: usize = 1_000;
+const MAX_PAIRS: usize = 100;
 
 /// What a steward says of two records, and what the model in force says.
 #[derive(Clone, Debug)]

@@ -1,6 +1,6 @@
 //! Stewards' overrides in force, as deciding asks for them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ops::Bound;
 
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -28,18 +28,29 @@ pub(super) struct Overrides {
     marks: FxHashMap<PersonalValue, Vec<(u64, ValueMark)>>,
     /// The values that are junk.
     junk: FxHashSet<Comparable>,
-    /// Those on which somebody else has to agree first, with the records of those on persons.
-    awaited: BTreeMap<u64, Vec<RecordNumber>>,
+    /// Those on which somebody else has to agree first.
+    awaited: BTreeSet<u64>,
+    /// What they say of persons, by record.
+    awaited_of: FxHashMap<RecordNumber, Vec<(u64, ())>>,
 }
 
 impl Overrides {
     /// Takes an override as it is now; whether that changes what is in force.
     pub(super) fn set(&mut self, value: &StoredOverride) -> bool {
-        self.awaited.remove(&value.number);
-        if value.undone.is_none() && value.approval == Approval::Awaited {
-            let records = value.records().map(|(_, number)| *number);
-            let records = records.filter(|_| value.kind == OverrideKind::Persons);
-            self.awaited.insert(value.number, records.collect());
+        let is_awaited = value.undone.is_none() && value.approval == Approval::Awaited;
+        let was_awaited = match is_awaited {
+            true => !self.awaited.insert(value.number),
+            false => self.awaited.remove(&value.number),
+        };
+        if is_awaited != was_awaited && value.kind == OverrideKind::Persons {
+            for (_, record) in value.records() {
+                put(
+                    &mut self.awaited_of,
+                    *record,
+                    value.number,
+                    is_awaited.then_some(()),
+                );
+            }
         }
         let (was, is) = (self.groups.contains_key(&value.number), value.is_in_force());
         if was != is {
@@ -171,14 +182,14 @@ impl Overrides {
 
     /// Whether somebody has to agree to what was said of two records.
     pub(super) fn is_awaited(&self, one: RecordNumber, other: RecordNumber) -> bool {
-        let mut awaited = self.awaited.values();
-        awaited.any(|records| records.contains(&one) && records.contains(&other))
+        let of = |record| self.awaited_of.get(&record).into_iter().flatten();
+        of(one).any(|(number, ())| of(other).any(|(others, ())| others == number))
     }
 
     /// The numbers of those on which somebody has to agree, after one.
     pub(super) fn awaited(&self, after: u64) -> impl Iterator<Item = u64> {
         let following = (Bound::Excluded(after), Bound::Unbounded);
-        self.awaited.range(following).map(|(number, _)| *number)
+        self.awaited.range(following).copied()
     }
 
     /// Whether an override names a record.

@@ -68,7 +68,7 @@ impl Claims {
             Some(_) => {}
             None => {
                 let own = |((of, _), claim): &(&(Tenant, String), &Claim)| {
-                    of == tenant && claim.principal == principal
+                    of == tenant && claim.principal == principal && !claim.is_assigned
                 };
                 if held.iter().filter(own).count() >= MAX_CLAIMS {
                     return Err(EngineError::Refused {

@@ -13,8 +13,8 @@ use super::engine::{Engine, TenantState};
 use super::error::EngineError;
 use super::queue::SourceRecord;
 use crate::store::{
-    IdentityId, Judgement, RecordNumber, SURE, SampledPair, StoredRecord, StoredSample, Stratum,
-    Tenant, Write,
+    IdentityId, Judgement, Population, RecordNumber, SURE, SampledPair, StoredRecord, StoredSample,
+    Stratum, Tenant, Write,
 };
 
 /// Pairs of one sample, at least and at most.
@@ -124,6 +124,7 @@ impl Engine {
         seed: u64,
         now_ms: i64,
     ) -> Result<StoredSample, EngineError> {
+        let _one = self.preview.try_lock().ok_or(EngineError::Overloaded)?;
         let random = &mut ChaCha8Rng::seed_from_u64(seed);
         let gold = self.gold_pairs(tenant, pairs / ONE_GOLD_IN, random)?;
         let of_stratum = (pairs - gold.len()).div_ceil(4);
@@ -156,7 +157,7 @@ impl Engine {
                 .collect(),
         };
         let _writer = self.writer.lock();
-        let last = self.store.samples(tenant)?.pop();
+        let last = self.store.sample(tenant)?;
         sample.number = last.map_or(1, |last| last.number + 1);
         self.put_sample(tenant, &sample)?;
         Ok(sample)
@@ -200,7 +201,7 @@ impl Engine {
         tenant: &Tenant,
         wanted: usize,
         random: &mut ChaCha8Rng,
-    ) -> Result<(Vec<(Stratum, u64)>, Vec<(RecordPair, Stratum)>), EngineError> {
+    ) -> Result<(Vec<(Stratum, Population)>, Vec<(RecordPair, Stratum)>), EngineError> {
         let generation = self.tenant(tenant)?.generation;
         let identities = self.identities_by_record(tenant)?;
         let identity_of = |number| {
@@ -230,7 +231,9 @@ impl Engine {
                 }
             }
         }
-        let populations = reservoirs.iter().map(|(stratum, of)| (*stratum, of.seen));
+        let counted = |pairs| Population { pairs, error: 0.0 };
+        let populations = reservoirs.iter();
+        let populations = populations.map(|(stratum, of)| (*stratum, counted(of.seen)));
         let populations = populations.collect();
         let drawn = reservoirs.into_iter().flat_map(|(stratum, reservoir)| {
             let pairs = reservoir.drawn.into_iter();
@@ -258,39 +261,51 @@ impl Engine {
         }
     }
 
-    /// How many candidate pairs there are below the review threshold, estimated, and some of them.
+    /// How many candidate pairs of two identities there are below the review threshold, estimated from some records, and some of them: a
+    /// record is drawn as often as it has such pairs, and one of them each time, so that all are equally likely and few come together
+    /// (sampling with probability proportional to size: Hansen and Hurwitz, On the theory of sampling from finite populations, 1943).
     fn pairs_below(
         &self,
         tenant: &Tenant,
         wanted: usize,
         random: &mut ChaCha8Rng,
-    ) -> Result<(u64, Vec<RecordPair>), EngineError> {
+    ) -> Result<(Population, Vec<RecordPair>), EngineError> {
         let state = self.tenant(tenant)?;
-        let records = self.store.counters(tenant)?.record_numbers;
-        if records == 0 {
-            return Ok((0, Vec::new()));
-        }
-        let (mut asked, mut found) = (0_u64, Vec::new());
+        let counters = self.store.counters(tenant)?;
+        let mut found: Vec<Vec<RecordPair>> = Vec::new();
         for _ in 0..wanted * RECORDS_A_PAIR {
-            let number = below(random, records) + 1;
+            if counters.source_records == 0 {
+                break;
+            }
+            let number = below(random, counters.record_numbers) + 1;
             let record = self.store.record(tenant, state.generation, number)?;
-            let Some(record) = record.filter(|record| record.is_alive) else {
-                continue;
-            };
-            asked += 1;
-            found.extend(self.candidates_below(tenant, &state, &record)?);
+            if let Some(record) = record.filter(|record| record.is_alive) {
+                found.push(self.candidates_below(tenant, &state, &record)?);
+            }
         }
-        let living = self.store.counters(tenant)?.source_records;
-        // Each pair is found from either of its records.
-        let population = found.len() as f64 / asked.max(1) as f64 * living as f64 / 2.0;
-        shuffle(&mut found, random);
-        let mut seen = FxHashSet::default();
-        found.retain(|pair| seen.insert(*pair));
-        found.truncate(wanted);
-        Ok((population.round() as u64, found))
+        let population = population_of(&found, counters.source_records);
+        let mut ends = Vec::with_capacity(found.len());
+        let mut all = 0;
+        for pairs in &found {
+            all += pairs.len() as u64;
+            ends.push(all);
+        }
+        let mut drawn = FxHashSet::default();
+        for _ in 0..wanted {
+            if all == 0 {
+                break;
+            }
+            let at = below(random, all);
+            let record = ends.partition_point(|end| *end <= at);
+            let place = ends[record] - at - 1;
+            drawn.insert(found[record][place as usize]);
+        }
+        let mut drawn: Vec<RecordPair> = drawn.into_iter().collect();
+        drawn.sort_unstable();
+        Ok((population, drawn))
     }
 
-    /// The pairs of a record with its candidates that are neither `Match` nor `Review`.
+    /// The pairs of a record with its candidates of other identities that are neither `Match` nor `Review`.
     fn candidates_below(
         &self,
         tenant: &Tenant,
@@ -308,10 +323,17 @@ impl Engine {
         others.remove(&record.number);
         let mut others: Vec<RecordNumber> = others.difference(&decided).copied().collect();
         others.sort_unstable();
-        Ok(others
-            .into_iter()
-            .map(|other| ordered(record.number, other))
-            .collect())
+        let mut pairs = Vec::with_capacity(others.len());
+        for number in others {
+            let other = self.store.record(tenant, state.generation, number)?;
+            // Those that others hold together with it are not missed.
+            let is_apart =
+                |other: &StoredRecord| other.is_alive && other.identity_id != record.identity_id;
+            if other.is_some_and(|other| is_apart(&other)) {
+                pairs.push(ordered(record.number, number));
+            }
+        }
+        Ok(pairs)
     }
 
     /// The next pair of the latest sample that waits for a judgement of this principal.
@@ -320,7 +342,7 @@ impl Engine {
         tenant: &Tenant,
         principal: &str,
     ) -> Result<Option<AskedPair>, EngineError> {
-        let Some(sample) = self.store.samples(tenant)?.pop() else {
+        let Some(sample) = self.store.sample(tenant)? else {
             return Ok(None);
         };
         let generation = self.tenant(tenant)?.generation;
@@ -368,7 +390,7 @@ impl Engine {
         judgement: Judgement,
     ) -> Result<(), EngineError> {
         let _writer = self.writer.lock();
-        let last = self.store.samples(tenant)?.pop();
+        let last = self.store.sample(tenant)?;
         let mut sample = last.ok_or(EngineError::NotFound { what: "sample" })?;
         if sample.number != number {
             return Err(EngineError::Refused {
@@ -388,8 +410,29 @@ impl Engine {
 
     /// What the latest sample tells so far.
     pub fn sample_result(&self, tenant: &Tenant) -> Result<Option<SampleResult>, EngineError> {
-        let latest = self.store.samples(tenant)?.pop();
+        let latest = self.store.sample(tenant)?;
         Ok(latest.map(|sample| result_of(&sample)))
+    }
+}
+
+/// How many pairs there are, where so many records live and these were found of some of them: each pair from either of its records.
+fn population_of(found: &[Vec<RecordPair>], living: u64) -> Population {
+    let records = found.len() as f64;
+    let scale = living as f64 / 2.0;
+    if found.is_empty() {
+        return Population {
+            pairs: 0,
+            error: 0.0,
+        };
+    }
+    let mean = found.iter().map(Vec::len).sum::<usize>() as f64 / records;
+    let squares = found.iter().map(|of| (of.len() as f64 - mean).powi(2));
+    let variance = squares.sum::<f64>() / (records - 1.0).max(1.0);
+    // Where none was found there may still be some: as if one had been.
+    let error = (variance / records).sqrt().max(1.0 / records);
+    Population {
+        pairs: (mean * scale).round() as u64,
+        error: error * scale,
     }
 }
 
@@ -408,7 +451,8 @@ fn result_of(sample: &StoredSample) -> SampleResult {
             let of_stratum = sample.pairs.iter().filter(|pair| pair.stratum == *stratum);
             let verdicts: Vec<bool> = of_stratum.filter_map(verdict).collect();
             let judged = Judged {
-                population: *population,
+                population: population.pairs,
+                population_error: population.error,
                 judged: verdicts.len() as u64,
                 same: verdicts.iter().filter(|same| **same).count() as u64,
             };

@@ -27,7 +27,7 @@ pub use memory_store::MemoryStore;
 pub use sinks::{SinkProgress, StoredDelivery, StoredReference};
 pub use sled_store::SledStore;
 pub use stewardship::{
-    Approval, Judgement, OverrideKind, ReviewReason, SURE, SampledPair, StoredAnswer,
+    Approval, Judgement, OverrideKind, Population, ReviewReason, SURE, SampledPair, StoredAnswer,
     StoredOverride, StoredReviewTask, StoredSample, Stratum, Undone, ValueMark, impact_of,
     priority_of,
 };
@@ -289,8 +289,8 @@ pub trait Store: Send + Sync + 'static {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<(String, StoredAnswer)>, StoreError>;
-    /// All samples, in the order in which they were drawn.
-    fn samples(&self, tenant: &Tenant) -> Result<Vec<StoredSample>, StoreError>;
+    /// The sample that was drawn last.
+    fn sample(&self, tenant: &Tenant) -> Result<Option<StoredSample>, StoreError>;
     /// That a person was erased.
     fn erasure(
         &self,

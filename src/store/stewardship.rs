@@ -205,9 +205,18 @@ pub struct StoredSample {
     /// When, milliseconds since the Unix epoch.
     pub drawn_at_ms: i64,
     /// How many pairs there are of each stratum but gold, drawn or not.
-    pub populations: Vec<(Stratum, u64)>,
+    pub populations: Vec<(Stratum, Population)>,
     /// The pairs, in the order in which they are judged.
     pub pairs: Vec<SampledPair>,
+}
+
+/// How many pairs there are.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Population {
+    /// So many.
+    pub pairs: u64,
+    /// The standard error of that, where it is an estimate; 0 where they were counted.
+    pub error: f64,
 }
 
 /// A pair of a sample.

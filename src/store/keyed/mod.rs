@@ -454,10 +454,8 @@ impl<E: Engine> Store for KeyedStore<E> {
             .collect())
     }
 
-    fn samples(&self, tenant: &Tenant) -> Result<Vec<StoredSample>, StoreError> {
-        let key = self.key(tenant, Tag::Sample).bytes();
-        let samples = self.scan("sample", key, None, usize::MAX)?;
-        Ok(samples.into_iter().map(|(_, sample)| sample).collect())
+    fn sample(&self, tenant: &Tenant) -> Result<Option<StoredSample>, StoreError> {
+        self.get_parts("sample", &self.key(tenant, Tag::Sample).bytes())
     }
 
     fn erasure(

@@ -241,10 +241,9 @@ impl<E: Engine> KeyedStore<E> {
                     batch.extend([(by_record, None), (by_id.bytes(), None)]);
                 }
             }
-            Write::Sample(sample) => batch.push((
-                key(Tag::Sample).number(sample.number).bytes(),
-                Some(encode(&*sample)),
-            )),
+            Write::Sample(sample) => {
+                self.put_parts(&key(Tag::Sample).bytes(), &encode(&*sample), batch)?;
+            }
             Write::Erasure(erasure) => {
                 for number in &erasure.records {
                     let record = key_in(Tag::Record).number(*number).bytes();
