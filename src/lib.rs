@@ -27,6 +27,7 @@ pub mod gateway;
 pub mod generate;
 pub mod index;
 pub mod intake;
+pub mod jobs;
 pub mod lifecycle;
 pub mod objects;
 pub mod publish;

@@ -111,7 +111,8 @@ impl Service {
         });
         let mut consumers: Vec<_> = consumers.collect();
         consumers.extend(config.drops.into_iter().map(|settings| {
-            let watching = watch(settings, pack.clone(), intake.clone(), stop.clone());
+            let jobs = engine.jobs().clone();
+            let watching = watch(settings, pack.clone(), intake.clone(), jobs, stop.clone());
             tokio::spawn(watching)
         }));
         let committer = tokio::spawn(commit_indexes(

@@ -15,6 +15,7 @@ use veridem_proto::v1;
 use super::status;
 use crate::clock;
 use crate::intake::Incoming;
+use crate::jobs::{Job, JobEnd, JobKind};
 use crate::resolver::{
     Ack, Claim, DecidedPair, EngineError, OverrideState, Signal, SignalKind, SourceRecord,
     StewardAnswer, validate_signal,
@@ -518,5 +519,36 @@ pub(super) fn source_record(record: SourceRecord) -> v1::SourceRecord {
     v1::SourceRecord {
         record: Some(record_key_message(&record.key)),
         values: values.collect(),
+    }
+}
+
+/// A job.
+pub(super) fn job(job: Job) -> v1::Job {
+    let kind = match job.kind {
+        JobKind::ModelPreview => v1::JobKind::ModelPreview,
+        JobKind::ModelChange => v1::JobKind::ModelChange,
+        JobKind::Sample => v1::JobKind::Sample,
+        JobKind::Backup => v1::JobKind::Backup,
+        JobKind::FileDrop => v1::JobKind::FileDrop,
+    };
+    let (state, ended_at_ms, problem) = match job.ended {
+        None => (v1::JobState::Running, 0, String::new()),
+        Some((at_ms, JobEnd::Done)) => (v1::JobState::Done, at_ms, String::new()),
+        Some((at_ms, JobEnd::Stopped)) => (v1::JobState::Stopped, at_ms, String::new()),
+        Some((at_ms, JobEnd::Failed(problem))) => (v1::JobState::Failed, at_ms, problem),
+    };
+    let (done, total) = job.progress;
+    v1::Job {
+        number: job.number,
+        kind: kind.into(),
+        name: job.name,
+        principal: job.principal,
+        state: state.into(),
+        stage: job.stage.to_owned(),
+        done,
+        total,
+        started_at_ms: job.started_at_ms,
+        ended_at_ms,
+        problem,
     }
 }

@@ -10,9 +10,10 @@ use veridem_proto::v1;
 use veridem_proto::v1::operations_service_server::OperationsService;
 
 use super::auth::Caller;
-use super::{Api, Right, observe, page, status};
+use super::{Api, Right, convert, observe, page, status};
 use crate::clock::{self, Stopwatch};
 use crate::executor;
+use crate::jobs::JobKind;
 use crate::publish::{CommandError, DeadLetters, ReplayFrom, Sink};
 use crate::resolver::{Abandoned, AuditSubject, AuditedCall, Engine, EngineError, Matcher};
 use crate::store::{ModelPhase, Tenant, write_backup};
@@ -101,7 +102,10 @@ impl OperationsService for Api {
         let engine = self.engine.clone();
         tokio::task::spawn_blocking(move || {
             let output = BufWriter::with_capacity(CHUNK_BYTES, Chunks(chunks.clone()));
+            let (kind, name) = (JobKind::Backup, caller.tenant.as_str());
+            let job = (engine.jobs()).begin(&caller.tenant, kind, name, &caller.principal);
             let written = write_backup(engine.store().as_ref(), Some(&caller.tenant), output);
+            job.end(&written);
             if let Err(cause) = written {
                 // Nobody listens where the caller has gone.
                 let _ = chunks.blocking_send(Err(status::of(cause.into())));
@@ -122,12 +126,18 @@ impl OperationsService for Api {
             let matcher = wanted_matcher(engine, &caller.tenant, &request.model, &request.rules)
                 .map_err(status::of)?;
             let threads = executor::available_threads().div_ceil(2);
+            let (tenant, kind) = (&caller.tenant, JobKind::ModelPreview);
+            let (jobs, name) = (engine.jobs(), &matcher.fingerprint);
+            let job = jobs.begin(tenant, kind, name, &caller.principal);
             let preview = executor::run(threads, || {
-                engine
-                    .preview_model(&caller.tenant, &matcher, &abandoned)
-                    .map_err(status::of)
+                let entered = |stage| job.enter(stage);
+                engine.preview_model(tenant, &matcher, &abandoned, &entered)
             });
-            let preview = preview.map_err(|_| Status::internal("no thread can be started"))??;
+            let preview = preview.map_err(|_| Status::internal("no thread can be started"))?;
+            if !abandoned.is_set() {
+                job.end(&preview);
+            }
+            let preview = preview.map_err(status::of)?;
             Ok((matcher.fingerprint, preview))
         });
         let (fingerprint, preview) = preview.await?;
@@ -256,6 +266,17 @@ impl OperationsService for Api {
             Ok(response)
         });
         Ok(Response::new(response.await?))
+    }
+
+    async fn list_jobs(
+        &self,
+        request: Request<v1::ListJobsRequest>,
+    ) -> Result<Response<v1::ListJobsResponse>, Status> {
+        let caller = self.caller(&request, Right::Read)?;
+        let jobs = self.engine.jobs().of(&caller.tenant).into_iter();
+        Ok(Response::new(v1::ListJobsResponse {
+            jobs: jobs.map(convert::job).collect(),
+        }))
     }
 
     async fn list_sinks(

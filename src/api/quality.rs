@@ -6,6 +6,7 @@ use veridem_proto::v1;
 
 use super::{Api, Right, convert, status};
 use crate::clock;
+use crate::jobs::JobKind;
 use crate::resolver::{SAMPLE_PAIRS, SampleResult};
 use crate::store::{Judgement, Stratum};
 
@@ -24,7 +25,13 @@ impl Api {
             let mut seed = [0; 8];
             getrandom::fill(&mut seed).map_err(|_| Status::internal("no random bytes"))?;
             let (seed, now_ms) = (u64::from_le_bytes(seed), clock::now_ms());
-            let drawn = engine.draw_sample(&caller.tenant, pairs, &caller.principal, seed, now_ms);
+            let (tenant, principal) = (&caller.tenant, &caller.principal);
+            let name = format!("{pairs} pairs");
+            let job = engine
+                .jobs()
+                .begin(tenant, JobKind::Sample, &name, principal);
+            let drawn = engine.draw_sample(tenant, pairs, principal, seed, now_ms);
+            job.end(&drawn);
             let drawn = drawn.map_err(status::of)?;
             let flushed = engine.store().flush();
             flushed.map_err(|cause| status::of(cause.into()))?;

@@ -20,10 +20,11 @@ pub(super) enum Place {
     Model,
     Sinks,
     Sources,
+    Jobs,
     Audit,
 }
 
-const PLACES: [(Place, &str, &str, Right); 8] = [
+const PLACES: [(Place, &str, &str, Right); 9] = [
     (Place::Queue, "/console/queue", texts::QUEUE, Right::Read),
     (Place::Search, "/console/search", texts::SEARCH, Right::Read),
     (
@@ -46,6 +47,7 @@ const PLACES: [(Place, &str, &str, Right); 8] = [
         texts::SOURCES,
         Right::Read,
     ),
+    (Place::Jobs, "/console/jobs", texts::JOBS, Right::Read),
     (Place::Audit, "/console/audit", texts::AUDIT, Right::Operate),
 ];
 

@@ -11,6 +11,7 @@ mod difference;
 mod error;
 mod graph;
 mod identity;
+mod jobs;
 mod layout;
 mod model;
 mod neighbours;
@@ -114,6 +115,8 @@ pub fn router(
             post(operations::discard),
         )
         .route("/sources", get(operations::sources))
+        .route("/jobs", get(jobs::show))
+        .route("/jobs/list", get(jobs::list))
         .route("/audit", get(operations::audit))
         .route("/quality", get(quality::show))
         .route("/quality/thresholds", get(quality::tried))

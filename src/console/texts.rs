@@ -1,8 +1,8 @@
 //! What the console says, in one place.
 
 use veridem_proto::v1::{
-    DeliveryState, IdentityEventKind, ModelPhase, OverrideKind, OverrideState, ReviewReason,
-    SampleStratum, StewardDecision, SurvivorshipCriterion, ValueMark,
+    DeliveryState, IdentityEventKind, JobKind, JobState, ModelPhase, OverrideKind, OverrideState,
+    ReviewReason, SampleStratum, StewardDecision, SurvivorshipCriterion, ValueMark,
 };
 
 use super::stated::Deed;
@@ -27,6 +27,8 @@ pub(super) const QUALITY: &str = "Quality";
 pub(super) const MODEL: &str = "Model";
 pub(super) const SINKS: &str = "Sinks";
 pub(super) const SOURCES: &str = "Sources";
+pub(super) const JOBS: &str = "Jobs";
+pub(super) const NO_JOBS: &str = "No job has run since the service started: no model change or preview, sample, backup or dropped file.";
 pub(super) const AUDIT: &str = "Audit log";
 pub(super) const HELP: &str = "Keys";
 pub(super) const SKIP_TO_CONTENT: &str = "Skip to content";
@@ -234,6 +236,29 @@ pub(super) fn said(kind: OverrideKind) -> Option<&'static str> {
         OverrideKind::JunkValue => Some("junk value"),
         OverrideKind::Household => Some("live together"),
         OverrideKind::Persons | OverrideKind::Unspecified => None,
+    }
+}
+
+/// What a job does.
+pub(super) fn job_kind(kind: JobKind) -> &'static str {
+    match kind {
+        JobKind::ModelPreview => "model preview",
+        JobKind::ModelChange => "model change",
+        JobKind::Sample => "sample to judge",
+        JobKind::Backup => "backup",
+        JobKind::FileDrop => "dropped file",
+        JobKind::Unspecified => "",
+    }
+}
+
+/// Whether a job runs, and how it ended.
+pub(super) fn job_state(state: JobState) -> &'static str {
+    match state {
+        JobState::Running => "running",
+        JobState::Done => "done",
+        JobState::Stopped => "stopped",
+        JobState::Failed => "failed",
+        JobState::Unspecified => "",
     }
 }
 

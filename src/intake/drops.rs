@@ -14,6 +14,7 @@ use veridem_matchers::{Pack, RecordKey};
 use super::{Incoming, Intake};
 use crate::clock;
 use crate::files::{ReadOptions, Rows, is_signal_log, read_records, read_signal_log};
+use crate::jobs::{JobEnd, JobKind, Jobs, RunningJob};
 use crate::objects::{Listed, Objects, ObjectsPlace};
 use crate::resolver::{Ack, EngineError, Pending, Signal, SignalKind, answer, snapshot_signal};
 use crate::store::Tenant;
@@ -125,7 +126,13 @@ pub struct DropReject {
 }
 
 /// Looks for files until `stop`.
-pub async fn watch(settings: DropSettings, pack: Pack, intake: Intake, stop: CancellationToken) {
+pub async fn watch(
+    settings: DropSettings,
+    pack: Pack,
+    intake: Intake,
+    jobs: Jobs,
+    stop: CancellationToken,
+) {
     let label = || settings.name.clone();
     let files = metrics::counter!("veridem_drop_files_total", "drop" => label());
     let owned = [("drop", label()), ("owner", settings.owner.clone())];
@@ -134,6 +141,7 @@ pub async fn watch(settings: DropSettings, pack: Pack, intake: Intake, stop: Can
         settings: &settings,
         pack,
         intake,
+        jobs,
         seen: BTreeMap::new(),
         results: None,
     };
@@ -164,6 +172,7 @@ struct FileDrop<'a> {
     settings: &'a DropSettings,
     pack: Pack,
     intake: Intake,
+    jobs: Jobs,
     /// Files as they were the last time: one that has not changed since is whole.
     seen: BTreeMap<String, Listed>,
     /// What was processed, by the file's name; read once.
@@ -238,9 +247,21 @@ impl FileDrop<'_> {
 
     /// Processes a file and puts its result beside it; not where it has changed meanwhile.
     async fn process(&mut self, objects: &Objects, file: &Listed) -> anyhow::Result<bool> {
-        let Some(result) = self.result_of(objects, file).await? else {
-            return Ok(false);
+        let name = format!("{}/{}", self.settings.name, file.name);
+        let (tenant, kind) = (&self.settings.tenant, JobKind::FileDrop);
+        let job = self.jobs.begin(tenant, kind, &name, "");
+        let result = match self.result_of(objects, file, &job).await {
+            Ok(Some(result)) => result,
+            Ok(None) => return Ok(false),
+            Err(cause) => {
+                job.end_as(JobEnd::Failed(format!("{cause:#}")));
+                return Err(cause);
+            }
         };
+        job.end_as(match result.outcome {
+            DropOutcome::Failed => JobEnd::Failed(result.problem.clone()),
+            DropOutcome::Loaded | DropOutcome::Repeated => JobEnd::Done,
+        });
         tracing::info!(
             drop = self.settings.name,
             outcome = ?result.outcome,
@@ -263,6 +284,7 @@ impl FileDrop<'_> {
         &self,
         objects: &Objects,
         file: &Listed,
+        job: &RunningJob,
     ) -> anyhow::Result<Option<DropResult>> {
         let mut result = DropResult {
             file: file.name.clone(),
@@ -310,7 +332,7 @@ impl FileDrop<'_> {
                     // The copy's folder is nobody's business.
                     result.problem = problem.replace(&format!("{}/", folder.path().display()), "");
                 }
-                Ok(read) => self.take(read, file, &mut result).await?,
+                Ok(read) => self.take(read, file, job, &mut result).await?,
             }
         }
         result.finished_at_ms = clock::now_ms();
@@ -321,6 +343,7 @@ impl FileDrop<'_> {
         &self,
         read: ReadFile,
         file: &Listed,
+        job: &RunningJob,
         result: &mut DropResult,
     ) -> anyhow::Result<()> {
         result.records = read.signals.len() as u64;
@@ -329,7 +352,8 @@ impl FileDrop<'_> {
         }
         let mut named = FxHashSet::default();
         let mut open = VecDeque::new();
-        for (line, signal) in read.signals {
+        for (done, (line, signal)) in (0..).zip(read.signals) {
+            job.progress(done, result.records);
             if self.settings.mode == DropMode::Full {
                 named.insert(signal.record_key());
             }

@@ -22,6 +22,7 @@ use super::signal::Signal;
 use super::tasks::{OpenTask, OpenTasks, TaskChange, record_pair};
 use super::touched::{Touch, Touched};
 use crate::index::{CandidateIndex, IndexDocument, IndexError, Indexes};
+use crate::jobs::Jobs;
 use crate::store::{
     Cause, Generation, IdentityId, ModelPhase, RecordNumber, SignalReceipt, Store, StoreError,
     StoredModel, Tenant, Write,
@@ -145,8 +146,9 @@ pub struct Engine {
     pub(super) writer: Mutex<()>,
     /// Generations that are about to come into force.
     pub(super) shadows: Mutex<FxHashMap<Tenant, Shadow>>,
-    /// One preview at a time.
+    /// One preview or sample at a time.
     pub(super) preview: Mutex<()>,
+    jobs: Jobs,
     /// From so many members on a component is remembered.
     components_from: usize,
 }
@@ -162,6 +164,7 @@ impl Engine {
             writer: Mutex::default(),
             shadows: Mutex::default(),
             preview: Mutex::default(),
+            jobs: Jobs::default(),
             components_from: MEMBERS_WORTH_REMEMBERING,
         }
     }
@@ -171,6 +174,11 @@ impl Engine {
     pub fn remember_components_from(mut self, members: usize) -> Self {
         self.components_from = members;
         self
+    }
+
+    /// The jobs that run over it.
+    pub fn jobs(&self) -> &Jobs {
+        &self.jobs
     }
 
     /// The store.

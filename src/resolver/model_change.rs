@@ -22,6 +22,7 @@ use super::model_preview::{ModelChangePreview, preview_of};
 use super::records::{Records, RecordsBuilder};
 use crate::clock;
 use crate::executor;
+use crate::jobs::{JobEnd, JobKind};
 use crate::store::{
     Cause, Generation, IdentityId, ModelPhase, RecordNumber, StoredModel, StoredModelChange,
     StoredRecord, Tenant, Write,
@@ -64,19 +65,23 @@ pub(super) struct LivingRecords {
 }
 
 impl Engine {
-    /// What would come of another model: as of now, nothing is changed. One at a time; ends soon where nobody waits any more.
+    /// What would come of another model: as of now, nothing is changed. One at a time; ends soon where nobody waits any more. `entered` is
+    /// told each stage as it begins.
     pub fn preview_model(
         &self,
         tenant: &Tenant,
         matcher: &Matcher,
         abandoned: &Abandoned,
+        entered: &(dyn Fn(&'static str) + Sync),
     ) -> Result<ModelChangePreview, EngineError> {
         let _one = self.preview.try_lock().ok_or(EngineError::Overloaded)?;
         let state = self.tenant(tenant)?;
         same_folds(&state.matcher, matcher)?;
         let living = self.living_records(tenant, &state, abandoned)?;
         let marked = state.marked_values();
-        let result = self.resolve_anew(&state, matcher, &living, &marked, abandoned)?;
+        let options = self.options_anew(&state, matcher, &living, &marked, abandoned);
+        let result = resolved(&living, options, entered)?;
+        entered("compare");
         preview_of(self, tenant, matcher, &living, &result)
     }
 
@@ -186,17 +191,18 @@ impl Engine {
         })
     }
 
-    fn resolve_anew(
+    /// How all records are resolved under another model.
+    fn options_anew(
         &self,
         state: &TenantState,
         matcher: &Matcher,
         living: &LivingRecords,
         marked: &BTreeSet<PersonalValue>,
         abandoned: &Abandoned,
-    ) -> Result<BulkResult, EngineError> {
+    ) -> BulkOptions {
         let numbers: Vec<RecordNumber> = living.rows.iter().map(|(number, _)| *number).collect();
         let links = state.shared.overrides.read().links(&numbers);
-        let options = BulkOptions {
+        BulkOptions {
             marked_values: marked.iter().copied().collect(),
             overrides: links
                 .into_iter()
@@ -204,17 +210,16 @@ impl Engine {
                 .collect(),
             abandoned: abandoned.clone(),
             ..matcher.bulk_options()
-        };
-        let result = resolve_records(&living.records, options, &|_| {});
-        if abandoned.is_set() {
-            return Err(EngineError::Abandoned);
         }
-        Ok(result)
     }
 
     /// Weighs all pairs under the model that comes, until only few records are left that signals have changed meanwhile; or ends
-    /// the change where it goes beyond its limit.
-    pub fn weigh_model_change(&self, tenant: &Tenant) -> Result<(), EngineError> {
+    /// the change where it goes beyond its limit. `entered` is told each stage as it begins.
+    pub fn weigh_model_change(
+        &self,
+        tenant: &Tenant,
+        entered: &(dyn Fn(&'static str) + Sync),
+    ) -> Result<(), EngineError> {
         let state = self.tenant(tenant)?;
         let change = self.store.model_change(tenant)?;
         let Some((mut change, left)) = change.and_then(|change| match change.phase {
@@ -233,7 +238,9 @@ impl Engine {
         let living = self.living_records(tenant, &state, &Abandoned::default())?;
         let marked = state.marked_values();
         let abandoned = Abandoned::default();
-        let result = self.resolve_anew(&state, &matcher, &living, &marked, &abandoned)?;
+        let options = self.options_anew(&state, &matcher, &living, &marked, &abandoned);
+        let result = resolved(&living, options, entered)?;
+        entered("compare");
         let preview = preview_of(self, tenant, &matcher, &living, &result)?;
         if preview.changed_share() > change.limit {
             *state.touched.lock() = None;
@@ -244,9 +251,11 @@ impl Engine {
             self.put_model_change(tenant, change)?;
             return self.remove_generation(tenant, generation);
         }
+        entered("store");
         self.write_generation(tenant, generation, &matcher, &living, &marked, &result)?;
         drop((living, result));
         let shadow = self.open_generation(tenant, generation, matcher, state.shared.clone())?;
+        entered("catch up");
         for _ in 0..MAX_ROUNDS {
             let touched = std::mem::take(state.touched.lock().get_or_insert_default());
             for number in &touched {
@@ -449,6 +458,19 @@ impl Engine {
     }
 }
 
+fn resolved(
+    living: &LivingRecords,
+    options: BulkOptions,
+    entered: &(dyn Fn(&'static str) + Sync),
+) -> Result<BulkResult, EngineError> {
+    let abandoned = options.abandoned.clone();
+    let result = resolve_records(&living.records, options, &|stage| entered(stage));
+    match abandoned.is_set() {
+        true => Err(EngineError::Abandoned),
+        false => Ok(result),
+    }
+}
+
 /// Signals are folded by one of the rules and kept as folds only: where it changes, they have to be sent again.
 fn same_folds(one: &Matcher, other: &Matcher) -> Result<(), EngineError> {
     if one.pack.identifiers != other.pack.identifiers {
@@ -526,27 +548,41 @@ fn run(
     stop: &CancellationToken,
 ) -> Result<(), EngineError> {
     let threads = executor::available_threads().div_ceil(2);
+    let Some(change) = engine.store().model_change(tenant)? else {
+        return Ok(());
+    };
+    let (kind, name) = (JobKind::ModelChange, &change.fingerprint);
+    let job = engine.jobs().begin(tenant, kind, name, &change.principal);
     while !stop.is_cancelled() {
         let Some(change) = engine.store().model_change(tenant)? else {
             return Ok(());
         };
         match change.phase {
-            ModelPhase::Done { .. } | ModelPhase::Refused { .. } => return Ok(()),
+            ModelPhase::Done { .. } | ModelPhase::Refused { .. } => {
+                job.end_as(JobEnd::Done);
+                return Ok(());
+            }
             ModelPhase::Weighing(_) => {
                 // Half of the cores stay with those who ask and send.
-                executor::run(threads, || engine.weigh_model_change(tenant))
-                    .map_err(|_| EngineError::Stopping)??;
+                let weigh = || engine.weigh_model_change(tenant, &|stage| job.enter(stage));
+                executor::run(threads, weigh).map_err(|_| EngineError::Stopping)??;
                 let now = engine.store().model_change(tenant)?;
                 if !now.is_some_and(|change| change.is_running()) {
                     tracing::warn!(
                         tenant = tenant.as_str(),
                         "the model would change more than its limit; the one in force stays"
                     );
+                    let problem = "it would change more than its limit";
+                    job.end_as(JobEnd::Failed(problem.to_owned()));
                     return Ok(());
                 }
             }
             ModelPhase::Removing(generation) => engine.remove_generation(tenant, generation)?,
-            ModelPhase::Deciding { .. } => {}
+            ModelPhase::Deciding { next, .. } => {
+                let records = engine.store().counters(tenant)?.record_numbers;
+                job.enter("decide");
+                job.progress(next - 1, records);
+            }
         }
         if stop.is_cancelled() {
             return Ok(());

@@ -17,6 +17,10 @@ const AXE: &str = include_str!("../vendor/axe.min.js");
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A browser with nothing in it.
+/// The window as tests work in it.
+const WIDTH: u32 = 1_280;
+const HEIGHT: u32 = 800;
+
 pub struct Browser {
     driver: Child,
     pub client: Client,
@@ -50,7 +54,7 @@ impl Browser {
             "--disable-background-networking",
             "--disable-component-update",
             "--disable-sync",
-            "--window-size=1280,800",
+            format!("--window-size={WIDTH},{HEIGHT}"),
             format!("--user-data-dir={}", profile.path().display()),
         ] });
         let mut capabilities = serde_json::Map::new();
@@ -127,6 +131,23 @@ impl Browser {
                 (cause) => done([String(cause)]));";
         let found = self.client.execute_async(script, Vec::new()).await;
         assert_eq!(found.expect("axe answers"), json!([]), "{name}");
+        // A tablet, and a page of 1,280 at 200 %: nothing but tables goes beyond the edge, and those scroll by themselves.
+        for (how, width) in [("tablet", 820), ("zoomed", 640)] {
+            self.resize(width).await;
+            let picture = self.client.screenshot().await.expect("a picture");
+            let file = folder.join(format!("{name}-{how}.png"));
+            std::fs::write(file, picture).expect("written");
+            let beyond =
+                "document.documentElement.scrollWidth - document.documentElement.clientWidth";
+            let beyond = self.value_of(beyond).await;
+            assert_eq!(beyond, json!(0), "{name}, {how}: pixels beyond the edge");
+        }
+        self.resize(WIDTH).await;
+    }
+
+    async fn resize(&self, width: u32) {
+        let resized = self.client.set_window_size(width, HEIGHT).await;
+        resized.expect("another size");
     }
 
     pub async fn close(mut self) {

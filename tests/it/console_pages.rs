@@ -188,6 +188,15 @@ async fn what_was_decided_judges_the_model_and_another_one_is_put_in_force() {
     browser
         .until("document.querySelector('article').textContent.includes('matches from 0.99')")
         .await;
+    goto(&browser, &running, "/console/jobs").await;
+    let text = browser.text().await;
+    for job in ["model change", "model preview", "sample to judge"] {
+        assert!(text.contains(job), "{text}");
+    }
+    browser
+        .until("[...document.querySelectorAll('td .state')].every((state) => state.textContent === 'done')")
+        .await;
+    browser.look("jobs").await;
     browser.close().await;
     running.stop().await;
 }

@@ -1,5 +1,6 @@
 //! File drops: whole files come in once, wrong lines are told, what a full file leaves out ends.
 
+use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -8,6 +9,7 @@ use serde_json::Value;
 use veridem::config::Config;
 use veridem::files::{Cell, ColumnType, Format, TableWriter};
 use veridem_proto::v1;
+use veridem_proto::v1::{JobKind, JobState};
 
 use crate::publishing::operations;
 use crate::support::*;
@@ -106,6 +108,24 @@ async fn files_come_in_once_with_a_result_beside_each() {
     );
     assert!(drop.result_of("half.csv.part").is_none());
     assert_eq!(statistics(&running).await.source_records, 30);
+    let asked = v1::ListJobsRequest {};
+    let jobs = operations(&running).await.list_jobs(asked).await;
+    let jobs = jobs.expect("lists").into_inner().jobs.into_iter().rev();
+    let jobs = jobs.map(|job| (job.name.clone(), job.kind(), job.state()));
+    let jobs: BTreeSet<_> = jobs.map(|job| format!("{job:?}")).collect();
+    let job = |name: &str, state| {
+        format!(
+            "{:?}",
+            (format!("nightly/{name}"), JobKind::FileDrop, state)
+        )
+    };
+    let expected = [
+        job("again.csv", JobState::Done),
+        job("monday.csv", JobState::Done),
+        job("picture.csv", JobState::Failed),
+        job("tuesday.csv", JobState::Done),
+    ];
+    assert_eq!(jobs, expected.into());
     running.stop().await;
 
     // A restart processes nothing twice, and what changes anew.

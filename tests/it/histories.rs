@@ -609,7 +609,7 @@ impl World {
         };
         match change.phase {
             ModelPhase::Weighing(_) => {
-                let weighed = self.engine.weigh_model_change(&tenant());
+                let weighed = self.engine.weigh_model_change(&tenant(), &|_| {});
                 weighed.expect("all pairs are weighed");
             }
             ModelPhase::Removing(old) => {

@@ -68,7 +68,8 @@ fn activate(limit: f64) -> v1::ActivateModelRequest {
 fn a_preview_that_nobody_waits_for_ends_without_an_answer() {
     let (engine, matcher) = (memory_engine(), strict_matcher());
     submit_all(&engine, &sample_signals()[..200]);
-    let preview = |abandoned: &Abandoned| engine.preview_model(&tenant(), &matcher, abandoned);
+    let preview =
+        |abandoned: &Abandoned| engine.preview_model(&tenant(), &matcher, abandoned, &|_| {});
     let told = preview(&Abandoned::default()).expect("a preview");
     let abandoned = Abandoned::default();
     abandoned.set();
@@ -225,7 +226,7 @@ fn a_record_that_goes_to_another_identity_does_so_under_the_model_that_comes() {
         engine.begin_model_change(&tenant(), &strict_matcher(), "steward", 1.0, EVENT_TIME_MS);
     begun.expect("asked for");
     engine
-        .weigh_model_change(&tenant())
+        .weigh_model_change(&tenant(), &|_| {})
         .expect("all pairs are weighed");
     // Neither says anything new.
     let request = StewardRequest {

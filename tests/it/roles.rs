@@ -67,7 +67,7 @@ const RESTRICTED: [(&[Role], &[&str]); 4] = [
 ];
 
 /// What everybody may do who is known.
-const OPEN: [&str; 25] = [
+const OPEN: [&str; 26] = [
     "Resolve",
     "ResolveStream",
     "GetIdentity",
@@ -89,6 +89,7 @@ const OPEN: [&str; 25] = [
     "GetQuality",
     "GetStatistics",
     "GetModelStatus",
+    "ListJobs",
     "ListSinks",
     "ListCrossReferences",
     "ListDeliveries",
