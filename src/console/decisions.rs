@@ -100,7 +100,7 @@ fn row(made: &v1::Override, session: &Session, shown: Shown) -> Markup {
                 @if !made.approved_by.is_empty() { span.cause { " agreed by " (made.approved_by) " " (shown.text(&made.approval_note)) } }
                 @if is_undone { span.cause { " undone by " (made.undone_by) " " (shown.text(&made.undo_note)) } }
             }
-            td { (texts::override_state(made.state())) }
+            td { span.state { (texts::override_state(made.state())) } }
             td {
                 @if may_approve {
                     button.primary type="button" hx-post={ (address) "/approval" } hx-target="#notice" hx-swap="innerHTML" { (texts::APPROVE) }

@@ -43,7 +43,7 @@ pub async fn doubtful(running: &Running, pairs: usize) {
 }
 
 /// Both previews of the task are there.
-const SHOWN: &str = "document.querySelectorAll('#task .preview > *').length >= 2";
+pub const SHOWN: &str = "document.querySelectorAll('#task .preview > *').length >= 2";
 
 async fn open_tasks(running: &Running) -> usize {
     let asked = v1::ListReviewTasksRequest {

@@ -5,7 +5,9 @@ use serde_json::json;
 use veridem::config::{Config, StewardshipSettings};
 
 use crate::browser::Browser;
-use crate::console::{goto, press_button, principals, sign_in, sign_in_with, with_principals};
+use crate::console::{
+    SHOWN, goto, press_button, principals, sign_in, sign_in_with, with_principals,
+};
 use crate::models::strict_rules;
 use crate::support::*;
 
@@ -153,6 +155,7 @@ async fn what_was_decided_judges_the_model_and_another_one_is_put_in_force() {
     for decision in ["m", "k", "m"] {
         browser.press('\u{e007}').await;
         browser.until("document.activeElement.id === 'task'").await;
+        browser.until(SHOWN).await;
         let open = browser.value_of(task).await;
         browser.press(decision.chars().next().expect("a key")).await;
         browser.until(&format!("{task} !== {open}")).await;
