@@ -7,7 +7,9 @@ use veridem_proto::v1;
 use super::resolution::identity_id;
 use super::{Api, Caller, convert, observe, status};
 use crate::clock::{self, Stopwatch};
-use crate::resolver::{MAX_OVERRIDDEN_RECORDS, StewardAction, StewardRequest, answer, validate_id};
+use crate::resolver::{
+    self, EngineError, MAX_OVERRIDDEN_RECORDS, StewardAction, StewardRequest, answer, validate_id,
+};
 use crate::store::{IdentityId, ValueMark};
 
 pub(super) const MAX_NOTE_BYTES: usize = 1_024;
@@ -63,8 +65,13 @@ impl Api {
         let records = self.ask(name, move |engine| {
             // A repeated call finds its task closed: the first answer tells the records.
             if let Some(answer) = engine.store().answer(&of_tenant, &key)? {
-                let records = answer.value.records().map(|(key, _)| key.clone());
-                return Ok(records.collect());
+                let records: Vec<_> = answer.value.records().map(|(key, _)| key.clone()).collect();
+                return match records.as_slice() {
+                    [left, right] if resolver::task_id(left, right) == id => Ok(records),
+                    _ => Err(EngineError::Conflict {
+                        field: "idempotency_key",
+                    }),
+                };
             }
             let task = engine.open_task(&of_tenant, &id)?;
             Ok(vec![task.left, task.right])
@@ -111,6 +118,17 @@ impl Call {
         Self {
             idempotency_key: format!("{}/{id}", self.idempotency_key),
             ..self.clone()
+        }
+    }
+
+    /// Of what becomes of an override: its reason stays its own.
+    pub(super) fn gives_no_reason(&self) -> Result<(), Status> {
+        match self.reason.is_empty() {
+            true => Ok(()),
+            false => Err(status::invalid(
+                "call.reason",
+                "must be empty: the override keeps its own, the note tells more",
+            )),
         }
     }
 

@@ -80,6 +80,7 @@ impl Api {
                 return Err(status::invalid("verdict", "is missing"));
             }
         };
+        self.audit(&caller, "JudgeSampledPair", Vec::new()).await?;
         let judgement = Judgement {
             principal: caller.principal,
             is_match,

@@ -86,6 +86,9 @@ impl StewardshipService for Api {
         validate_id("review_task_id", &id).map_err(status::of)?;
         if assigns {
             validate_id("assignee", &request.assignee).map_err(status::of)?;
+            let why = format!("task {id} to {}", request.assignee);
+            self.audit_because(&caller, "ClaimReviewTask", Vec::new(), why)
+                .await?;
         }
         let claims = self.claims.clone();
         let claim = self.ask("ClaimReviewTask", move |engine| {
@@ -313,6 +316,7 @@ impl StewardshipService for Api {
         let request = request.into_inner();
         let action = StewardAction::Undo(request.override_number);
         let call = self.call(request.call)?;
+        call.gives_no_reason()?;
         let outcome = self.decide("UndoOverride", caller, action, call).await?;
         Ok(Response::new(v1::UndoOverrideResponse {
             outcome: Some(outcome),
@@ -327,6 +331,7 @@ impl StewardshipService for Api {
         let request = request.into_inner();
         let action = StewardAction::Approve(request.override_number);
         let call = self.call(request.call)?;
+        call.gives_no_reason()?;
         let outcome = self.decide("ApproveOverride", caller, action, call).await?;
         Ok(Response::new(v1::ApproveOverrideResponse {
             outcome: Some(outcome),

@@ -61,18 +61,6 @@ impl Calls {
         Ok(settings.into_inner().reasons)
     }
 
-    /// Agrees to an override.
-    pub(super) async fn approve(&self, override_number: u64) -> Result<(), Refused> {
-        let asked = v1::ApproveOverrideRequest {
-            override_number,
-            call: Some(once()?),
-        };
-        self.stewardship()
-            .approve_override(self.request(asked))
-            .await?;
-        Ok(())
-    }
-
     /// Takes an override back.
     pub(super) async fn undo(&self, override_number: u64) -> Result<(), Refused> {
         let asked = v1::UndoOverrideRequest {

@@ -13,6 +13,8 @@ use super::{identity, texts};
 
 /// Identities whose consumers are asked for; a decision over more is told by its counts.
 const MAX_IDENTITIES: usize = 20;
+/// Identities of which a decision may name the version in which they were seen.
+const MAX_VERSIONS: usize = 1_000;
 
 /// What consumers call the identities that change, and the accounts and consents that go with them.
 pub(super) async fn of(
@@ -20,14 +22,12 @@ pub(super) async fn of(
     outcome: &v1::StewardOutcome,
     shown: Shown,
 ) -> Result<Markup, Refused> {
-    let mut ids: BTreeSet<&str> = BTreeSet::new();
+    let ids = ids_of(outcome);
     let mut accounts = BTreeSet::new();
     for event in &outcome.events {
-        ids.extend(event.merged_identity_ids.iter().map(String::as_str));
         let Some(identity) = &event.identity else {
             continue;
         };
-        ids.insert(&identity.identity_id);
         for value in &identity.golden_record {
             let name = value.slot.split_once('.').map(|(_, name)| name);
             if let Some(name) = name.filter(|_| is_account(&value.slot)) {
@@ -57,6 +57,39 @@ pub(super) async fn of(
             }
         }
     })
+}
+
+fn ids_of(outcome: &v1::StewardOutcome) -> BTreeSet<&str> {
+    let events = outcome.events.iter();
+    let ids = events.flat_map(|event| {
+        let merged = event.merged_identity_ids.iter().map(String::as_str);
+        let own = event.identity.iter();
+        merged.chain(own.map(|identity| identity.identity_id.as_str()))
+    });
+    ids.collect()
+}
+
+/// The identities that would change, as they are.
+pub(super) async fn living(
+    calls: &Calls,
+    outcome: &v1::StewardOutcome,
+) -> Result<Vec<v1::Identity>, Refused> {
+    let mut living = Vec::new();
+    for id in ids_of(outcome).into_iter().take(MAX_VERSIONS) {
+        let asked = v1::GetIdentityRequest {
+            identity_id: id.to_owned(),
+            as_of: None,
+        };
+        match calls.resolution().get_identity(calls.request(asked)).await {
+            // One that is only about to be made.
+            Err(status) if status.code() == Code::NotFound => {}
+            answer => {
+                let identities = answer?.into_inner().identities.into_iter();
+                living.extend(identities.filter(|identity| identity.identity_id == id));
+            }
+        }
+    }
+    Ok(living)
 }
 
 /// Identifiers and what sources state of their own, such as consents.

@@ -7,12 +7,13 @@ use serde::Deserialize;
 use veridem_proto::v1;
 use veridem_proto::v1::OverrideState;
 
+use super::calls::Calls;
 use super::error::Refused;
 use super::layout::{self, Place};
-use super::request::{Form, Nothing};
+use super::request::Form;
 use super::session::Session;
 use super::values::{self, Shown};
-use super::{Console, texts};
+use super::{Console, concerned, regroup, texts};
 use crate::api::Right;
 
 #[derive(Deserialize)]
@@ -59,6 +60,7 @@ pub(super) async fn show(
                     thead { tr { th scope="col" { "Number" } th scope="col" { "Records" } th scope="col" { "Decided by" } th scope="col" { "On" } th scope="col" { "Why" } th scope="col" { "State" } th scope="col" { span.unseen { "Actions" } } } }
                     tbody { @for made in &listed.overrides { (row(made, &session, shown)) } }
                 }
+                div #said {}
             }
             @if !listed.next_page_token.is_empty() {
                 p { a href={ "/console/decisions?awaiting=" (awaiting) "&after=" (listed.next_page_token) } { (texts::MORE) } }
@@ -103,32 +105,105 @@ fn row(made: &v1::Override, session: &Session, shown: Shown) -> Markup {
             td { span.state { (texts::override_state(made.state())) } }
             td {
                 @if may_approve {
-                    button.primary type="button" hx-post={ (address) "/approval" } hx-target="#notice" hx-swap="innerHTML" { (texts::APPROVE) }
+                    button.primary type="button" hx-post={ (address) "/approval/preview" } hx-target="#said" hx-swap="innerHTML show:bottom" { (texts::APPROVE) }
                     " "
                 }
                 @if may_decide && !is_undone {
-                    button type="button" hx-post={ (address) "/undo" } hx-target="#notice" hx-swap="innerHTML" { (texts::UNDO) }
+                    button type="button" hx-post={ (address) "/undo/preview" } hx-target="#said" hx-swap="innerHTML show:bottom" { (texts::UNDO) }
                 }
             }
         }
     }
 }
 
-/// Agrees to a decision of somebody else.
-pub(super) async fn approve(
-    State(console): State<Console>,
-    Path(number): Path<u64>,
-    form: Form<Nothing>,
-) -> Result<Response, Refused> {
-    console.calls(&form.session).approve(number).await?;
-    Ok([("hx-refresh", "true")].into_response())
+/// What becomes of a decision.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Turn {
+    /// Somebody else agrees.
+    Approval,
+    /// It is taken back.
+    Undo,
 }
 
-pub(super) async fn undo(
+/// A turn with what was seen before.
+#[derive(Deserialize)]
+pub(super) struct Agreed {
+    /// Identities with their versions: `id:version`.
+    #[serde(default)]
+    identity: Vec<String>,
+    #[serde(default)]
+    idempotency_key: String,
+    #[serde(default)]
+    note: String,
+}
+
+async fn take(
+    calls: &Calls,
+    (override_number, turn): (u64, Turn),
+    agreed: &Agreed,
+    preview: bool,
+) -> Result<v1::StewardOutcome, Refused> {
+    let seen = agreed.identity.iter().map(|text| values::version_of(text));
+    let call = Some(v1::StewardCall {
+        note: agreed.note.clone(),
+        idempotency_key: agreed.idempotency_key.clone(),
+        expected_versions: seen.collect::<Result<_, _>>()?,
+        preview,
+        ..v1::StewardCall::default()
+    });
+    let mut services = calls.stewardship();
+    let outcome = match turn {
+        Turn::Approval => {
+            let asked = v1::ApproveOverrideRequest {
+                override_number,
+                call,
+            };
+            let answer = services.approve_override(calls.request(asked)).await?;
+            answer.into_inner().outcome
+        }
+        Turn::Undo => {
+            let asked = v1::UndoOverrideRequest {
+                override_number,
+                call,
+            };
+            let answer = services.undo_override(calls.request(asked)).await?;
+            answer.into_inner().outcome
+        }
+    };
+    Ok(outcome.unwrap_or_default())
+}
+
+/// What would come of agreeing to a decision, or of taking it back, by what is true now.
+pub(super) async fn preview(
     State(console): State<Console>,
-    Path(number): Path<u64>,
-    form: Form<Nothing>,
+    Path((number, turn)): Path<(u64, Turn)>,
+    form: Form<Agreed>,
+) -> Result<Markup, Refused> {
+    let Form { session, fields } = form;
+    let calls = console.calls(&session);
+    let outcome = take(&calls, (number, turn), &fields, true).await?;
+    let (turn, deed) = match turn {
+        Turn::Approval => ("approval", texts::APPROVE),
+        Turn::Undo => ("undo", texts::UNDO),
+    };
+    let address = format!("/console/decisions/{number}/{turn}");
+    let seen = concerned::living(&calls, &outcome).await?;
+    Ok(html! {
+        form method="post" action=(address) {
+            (layout::csrf_field(&session))
+            @for identity in &seen { input type="hidden" name="identity" value=(values::version_text(identity)); }
+            (regroup::preview_with(&calls, &outcome, &session, &[], (&address, deed)).await?)
+        }
+    })
+}
+
+pub(super) async fn act(
+    State(console): State<Console>,
+    Path(decision): Path<(u64, Turn)>,
+    form: Form<Agreed>,
 ) -> Result<Response, Refused> {
-    console.calls(&form.session).undo(number).await?;
+    let Form { session, fields } = form;
+    take(&console.calls(&session), decision, &fields, false).await?;
     Ok([("hx-refresh", "true")].into_response())
 }

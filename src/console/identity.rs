@@ -41,8 +41,10 @@ pub(super) async fn show(
         .await?;
     let answer = answer.into_inner();
     let content = match answer.identities.as_slice() {
-        [one] if one.identity_id == id => living(&calls, &session, one, shown).await?,
-        others => ended(&id, others, &answer.lineage, shown),
+        [one] if one.identity_id == id => living(&console, &session, one, shown).await?,
+        others => ended(&id, others, &answer.lineage, &|id| {
+            shown_to(&console, &session, id)
+        }),
     };
     Ok(layout::page(&session, Place::Search, "Identity", content))
 }
@@ -70,11 +72,12 @@ pub(super) async fn explained(
 }
 
 async fn living(
-    calls: &Calls,
+    console: &Console,
     session: &Session,
     identity: &v1::Identity,
     shown: Shown,
 ) -> Result<Markup, Refused> {
+    let calls = &console.calls(session);
     let explained = explained(calls, &identity.identity_id).await?;
     let records = stated::source_records(calls, &identity.identity_id).await?;
     let household = household(calls, &identity.identity_id).await?;
@@ -109,7 +112,7 @@ async fn living(
             }
             @if household.len() > 1 {
                 section { h2 { (texts::HOUSEHOLD) } ul.chips { @for other in &household {
-                    @if other.identity_id != identity.identity_id { li { (values::identity_link(&other.identity_id)) " " (shown.title(Some(other))) } }
+                    @if other.identity_id != identity.identity_id { li { (values::identity_link(&other.identity_id)) " " (shown_to(console, session, &other.identity_id).title(Some(other))) } }
                 } } }
             }
             @if !sinks.is_empty() { section { h2 { (texts::DELIVERIES) } (delivered(&sinks, shown)) } }
@@ -177,13 +180,14 @@ pub(super) async fn golden_at(
     Path(id): Path<String>,
     Query(asked): Query<Step>,
 ) -> Result<Markup, Refused> {
-    let shown = shown_to(&console, &session, &id);
     let explained = explained(&console.calls(&session), &id).await?;
     let event = asked.step.checked_sub(1);
     let event = event.and_then(|at| explained.events.get(at));
     let event = event.ok_or_else(|| Status::not_found("there is no such event"))?;
     let identity = event.identity.as_ref();
     let identity = identity.ok_or_else(|| Status::internal("an event without identity"))?;
+    // The event that ended it is another's.
+    let shown = shown_to(&console, &session, &identity.identity_id);
     Ok(html! {
         p.facts {
             span.kind { (texts::event(event.kind())) } " " (values::moment(event.occurred_at_ms))
@@ -360,7 +364,7 @@ fn ended(
     id: &str,
     identities: &[v1::Identity],
     lineage: &[v1::IdentitySuccession],
-    shown: Shown,
+    shown_to: &dyn Fn(&str) -> Shown,
 ) -> Markup {
     html! {
         article.wide {
@@ -373,7 +377,7 @@ fn ended(
                 @if identities.is_empty() { p { (texts::NOTHING_LIVES_ON) } }
                 ul.outcome {
                     @for identity in identities {
-                        li { strong { (shown.title(Some(identity))) } " " (values::identity_link(&identity.identity_id)) ", " (texts::records(identity.members.len())) }
+                        li { strong { (shown_to(&identity.identity_id).title(Some(identity))) } " " (values::identity_link(&identity.identity_id)) ", " (texts::records(identity.members.len())) }
                     }
                 }
             }

@@ -102,8 +102,11 @@ pub fn router(
         .route("/values", post(stated::act))
         .route("/search", get(search::show).post(search::results))
         .route("/decisions", get(decisions::show))
-        .route("/decisions/{number}/undo", post(decisions::undo))
-        .route("/decisions/{number}/approval", post(decisions::approve))
+        .route(
+            "/decisions/{number}/{turn}/preview",
+            post(decisions::preview),
+        )
+        .route("/decisions/{number}/{turn}", post(decisions::act))
         .route("/sinks", get(operations::sinks))
         .route("/sinks/{name}/dead-letters", get(operations::dead_letters))
         .route(

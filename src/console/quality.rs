@@ -14,6 +14,7 @@ use super::calls::Calls;
 use super::error::Refused;
 use super::layout::{self, Place};
 use super::session::Session;
+use super::values::Shown;
 use super::{Console, texts, values};
 use crate::api::Right;
 use crate::report::calibration;
@@ -84,7 +85,9 @@ pub(super) async fn show(
                 (calibration::section(&labelled))
                 section {
                     h2 { (texts::LABELS) }
-                    p { a href="/console/quality/labels.csv" download="labels.csv" { (texts::DOWNLOAD_LABELS) } " " (texts::TRAIN_WITH_LABELS) }
+                    @if !Shown::to(session.caller.role()).is_masked() {
+                        p { a href="/console/quality/labels.csv" download="labels.csv" { (texts::DOWNLOAD_LABELS) } " " (texts::TRAIN_WITH_LABELS) }
+                    }
                 }
             }
         }
@@ -240,6 +243,9 @@ pub(super) async fn download(
     State(console): State<Console>,
     session: Session,
 ) -> Result<Response, Refused> {
+    if Shown::to(session.caller.role()).is_masked() {
+        return Err(Status::permission_denied("a viewer sees no record ids").into());
+    }
     let labels = labels(&console.calls(&session)).await?;
     let text = labels_csv(&labels).map_err(anyhow::Error::from)?;
     let headers = [

@@ -219,9 +219,20 @@ pub(super) async fn preview(
     address: &str,
     deed: &str,
 ) -> Result<Markup, Refused> {
+    let reasons = calls.reasons().await?;
+    preview_with(calls, outcome, session, &reasons, (address, deed)).await
+}
+
+/// The same, with the reasons that may be given.
+pub(super) async fn preview_with(
+    calls: &Calls,
+    outcome: &v1::StewardOutcome,
+    session: &Session,
+    reasons: &[String],
+    (address, deed): (&str, &str),
+) -> Result<Markup, Refused> {
     let shown = Shown::to(session.caller.role());
     let key = secret()?;
-    let reasons = calls.reasons().await?;
     Ok(html! {
         @if awaits_approval(outcome) { p.hint { (texts::SOMEBODY_HAS_TO_AGREE) } }
         @if outcome.events.is_empty() { p.hint { (texts::NOTHING_CHANGES) } }
@@ -240,7 +251,7 @@ pub(super) async fn preview(
         (concerned::of(calls, outcome, shown).await?)
         div.deed {
             input type="hidden" name="idempotency_key" value=(key);
-            (layout::why_fields(&reasons))
+            (layout::why_fields(reasons))
             button.primary type="button" hx-post=(address) hx-include="closest form" hx-target="#notice" hx-swap="innerHTML" { (deed) }
         }
     })

@@ -62,4 +62,5 @@ pub use records::{Records, RecordsBuilder};
 pub use sample::{AskedPair, SAMPLE_PAIRS, SampleResult};
 pub use signal::{Signal, SignalKind};
 pub use steward::{MAX_OVERRIDDEN_RECORDS, StewardAction, StewardAnswer, StewardRequest};
+pub use tasks::task_id;
 pub use validate::{validate_attributes, validate_id, validate_record_key, validate_signal};

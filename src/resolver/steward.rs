@@ -388,12 +388,7 @@ impl Engine {
             }
         };
         let records: usize = groups.iter().map(Vec::len).sum();
-        if records > MAX_OVERRIDDEN_RECORDS {
-            return Err(EngineError::invalid(
-                "records",
-                format!("would be {records}, the most is {MAX_OVERRIDDEN_RECORDS}"),
-            ));
-        }
+        at_most(records)?;
         for group in &mut groups {
             group.sort_unstable();
         }
@@ -434,15 +429,33 @@ impl Engine {
         if distinct.len() < records {
             return Err(EngineError::invalid("groups", "name a record twice"));
         }
+        at_most(records)?;
         let number = |key: &RecordKey| {
             let record = self.find_record(tenant, key, "the record")?;
-            Ok((key.clone(), record.number))
+            match record.is_alive {
+                true => Ok((key.clone(), record.number)),
+                // What is said of it would change nothing now, and identities once its source has it again.
+                false => Err(EngineError::invalid(
+                    "groups",
+                    "name a record that its source has deleted",
+                )),
+            }
         };
         groups
             .iter()
             .map(|group| group.iter().map(number).collect())
             .collect()
     }
+}
+
+fn at_most(records: usize) -> Result<(), EngineError> {
+    if records <= MAX_OVERRIDDEN_RECORDS {
+        return Ok(());
+    }
+    Err(EngineError::invalid(
+        "records",
+        format!("would be {records}, the most is {MAX_OVERRIDDEN_RECORDS}"),
+    ))
 }
 
 /// The mark on a value that a record states.

@@ -295,7 +295,7 @@ pub(super) fn review_task(
 }
 
 /// The id of the task of two records, in either order.
-pub(super) fn task_id(one: &RecordKey, other: &RecordKey) -> String {
+pub fn task_id(one: &RecordKey, other: &RecordKey) -> String {
     let (left, right) = (one.min(other), one.max(other));
     let text = [
         &left.source,

@@ -233,6 +233,8 @@ async fn a_viewer_says_why_before_values_are_shown_and_a_lead_agrees_to_what_is_
     press_button(&vera, "form.reveal button").await;
     vera.until("!document.querySelector('form.reveal')").await;
     assert!(vera.text().await.contains("box0@gmx.at"));
+    goto(&vera, &running, "/console/quality/labels.csv").await;
+    assert!(vera.text().await.contains("a viewer sees no record ids"));
 
     sign_in_with(&ann, &running, "the-token-of-a-steward").await;
     ann.until("document.querySelector('form.decision .outcome')")
@@ -257,6 +259,10 @@ async fn a_viewer_says_why_before_values_are_shown_and_a_lead_agrees_to_what_is_
     assert!(bob.text().await.contains("documents seen"));
     bob.look("decisions-awaiting").await;
     press_button(&bob, "td button.primary").await;
+    bob.until("document.querySelector('#said .become section')")
+        .await;
+    bob.look("decision-approval").await;
+    press_button(&bob, "#said button.primary").await;
     bob.until("document.querySelector('.hint')").await;
     goto(&bob, &running, "/console/decisions").await;
     let text = bob.text().await;

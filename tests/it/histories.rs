@@ -463,12 +463,18 @@ impl World {
                     && one.number != other.number
                 {
                     let groups = if same {
-                        vec![vec![one.key, other.key]]
+                        vec![vec![one.key.clone(), other.key.clone()]]
                     } else {
-                        vec![vec![one.key], vec![other.key]]
+                        vec![vec![one.key.clone()], vec![other.key.clone()]]
                     };
-                    let done = self.steward(StewardAction::Override(groups));
-                    self.overrides.push(done.expect("both are known").value);
+                    let are_alive = one.is_alive && other.is_alive;
+                    match self.steward(StewardAction::Override(groups)) {
+                        Ok(done) => {
+                            assert!(are_alive);
+                            self.overrides.push(done.value);
+                        }
+                        Err(refused) => assert!(!are_alive, "{refused}"),
+                    }
                 }
             }
             Step::Undo(place) => {
