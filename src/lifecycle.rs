@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api::{Api, Authenticator, incoming_from_json};
 use crate::config::Config;
 use crate::executor::Background;
-use crate::index::TantivyIndexes;
+use crate::index::{TantivyIndexes, prepare_search};
 use crate::intake::{Intake, Quarantine, Registry, consume, watch};
 use crate::resolver::{Engine, Ingest, Matcher, ModelChanges, Writer};
 use crate::servers::{self, listen, serve_grpc, serve_http};
@@ -115,6 +115,8 @@ impl Service {
             let watching = watch(settings, pack.clone(), intake.clone(), jobs, stop.clone());
             tokio::spawn(watching)
         }));
+        // Nobody waits for it: whoever searches before it is done waits as long as it takes.
+        drop(tokio::task::spawn_blocking(prepare_search));
         let committer = tokio::spawn(commit_indexes(
             engine.clone(),
             config.index_commit_interval,

@@ -6,7 +6,7 @@ mod search;
 mod tantivy_index;
 
 pub use memory_index::{MemoryIndex, MemoryIndexes};
-pub use search::{SearchWords, query_number, query_words};
+pub use search::{SearchWords, prepare_search, query_number, query_words};
 pub use tantivy_index::{TantivyIndex, TantivyIndexes};
 
 use std::sync::Arc;

@@ -130,6 +130,15 @@ fn forgiven_edits(word: &str) -> usize {
     }
 }
 
+/// Making one takes longer than a search.
+static BUILDERS: LazyLock<[LevenshteinAutomatonBuilder; 2]> =
+    LazyLock::new(|| [1, 2].map(|edits| LevenshteinAutomatonBuilder::new(edits, true)));
+
+/// Makes ready what the first search would wait for.
+pub fn prepare_search() {
+    LazyLock::force(&BUILDERS);
+}
+
 /// A word of a query, ready to be compared with many.
 pub(super) struct Wanted {
     word: String,
@@ -150,9 +159,6 @@ impl Wanted {
     }
 
     fn new(word: &str) -> Self {
-        // Making one takes longer than a search.
-        static BUILDERS: LazyLock<[LevenshteinAutomatonBuilder; 2]> =
-            LazyLock::new(|| [1, 2].map(|edits| LevenshteinAutomatonBuilder::new(edits, true)));
         let builder = forgiven_edits(word).checked_sub(1).map(|at| &BUILDERS[at]);
         let automata = |builder: &LevenshteinAutomatonBuilder| {
             let (whole, beginning) = (builder.build_dfa(word), builder.build_prefix_dfa(word));
