@@ -279,3 +279,149 @@ async fn what_cannot_be_decided_names_the_field() {
     }
     running.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_marked_value_is_evidence_of_nobody_however_it_is_written() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let running = Running::start(directory.path()).await;
+    let told = |number| vec![name("John", "Smith"), phone(number)];
+    for (signal, key, number) in [
+        ("a", "pos/1", "212 736 5001"),
+        ("b", "cdp/1", "+1 (212) 736-5001"),
+    ] {
+        submit(&running, update(signal, key, told(number)))
+            .await
+            .expect("accepted");
+    }
+    let phones = |identity: &v1::Identity| {
+        let slots = identity.golden_record.iter();
+        slots.filter(|value| value.slot == "phone").count()
+    };
+    let before = identity(&running, "pos/1").await;
+    assert_eq!((before.members.len(), phones(&before)), (2, 1));
+    let mut stewards = running.stewardship();
+    let mark = |number: &str, mark: v1::ValueMark, call| v1::MarkValueRequest {
+        record: Some(record("pos/1")),
+        value: Some(v1::Attribute {
+            value: Some(v1::attribute::Value::Phone(number.into())),
+        }),
+        mark: mark.into(),
+        call,
+    };
+    let refused = stewards
+        .mark_value(mark("212 736 5002", v1::ValueMark::Shared, call("x")))
+        .await
+        .expect_err("it does not state that");
+    assert!(refused.message().starts_with("value:"), "{refused}");
+    let shared = |call| mark("212 736 5001", v1::ValueMark::Shared, call);
+    let told = stewards.mark_value(shared(preview())).await;
+    let told = told.expect("a preview").into_inner().outcome;
+    assert_eq!(
+        identity(&running, "pos/1").await,
+        before,
+        "nothing is changed"
+    );
+    let done = stewards.mark_value(shared(call("s"))).await;
+    let done = done.expect("marked").into_inner().outcome.expect("so");
+    assert_eq!(told.expect("an outcome").events, done.events);
+    let (one, other) = (
+        identity(&running, "pos/1").await,
+        identity(&running, "cdp/1").await,
+    );
+    assert_ne!(one.identity_id, other.identity_id, "nothing else held them");
+    assert_eq!((phones(&one), phones(&other)), (1, 1), "it stays theirs");
+
+    // Nobody's: in no golden record, of whoever comes with it later.
+    let junk = mark("212 736 5001", v1::ValueMark::Junk, call("j"));
+    stewards.mark_value(junk).await.expect("marked");
+    let later = vec![name("Zoë", "Quist"), phone("2127365001")];
+    submit(&running, update("c", "loyalty/7", later))
+        .await
+        .expect("accepted");
+    for key in ["pos/1", "cdp/1", "loyalty/7"] {
+        assert_eq!(phones(&identity(&running, key).await), 0, "{key}");
+    }
+    let stated = v1::ListSourceRecordsRequest {
+        identity_id: identity(&running, "cdp/1").await.identity_id,
+    };
+    let stated = stewards.list_source_records(stated).await;
+    let stated = stated.expect("lists").into_inner().records.remove(0).values;
+    let marks: Vec<_> = stated.iter().map(v1::StatedValue::mark).collect();
+    assert_eq!(marks, [v1::ValueMark::Unspecified, v1::ValueMark::Junk]);
+    use OverrideState::{InForce, Superseded, Undone};
+    assert_eq!(states(&running).await, [Superseded, InForce]);
+
+    for number in [2, 1] {
+        let undo = v1::UndoOverrideRequest {
+            override_number: number,
+            call: call(&format!("u{number}")),
+        };
+        stewards.undo_override(undo).await.expect("undone");
+    }
+    assert_eq!(states(&running).await, [Undone, Undone]);
+    let after = identity(&running, "cdp/1").await;
+    assert_eq!((after.members.len(), phones(&after)), (2, 1));
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_lives_together_stays_who_they_are() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let running = Running::start(directory.path()).await;
+    for (at, given) in ["Ann", "Bob", "Eva"].into_iter().enumerate() {
+        let told = vec![
+            name(given, "Oberholzer"),
+            email(&format!("{given}@lee.org")),
+        ];
+        submit(&running, update(given, &format!("pos/{at}"), told))
+            .await
+            .expect("accepted");
+    }
+    let id = async |at: usize| identity(&running, &format!("pos/{at}")).await.identity_id;
+    let ids = [id(0).await, id(1).await, id(2).await];
+    let mut stewards = running.stewardship();
+    let make = |one: usize, other: usize, key: &str| v1::MakeHouseholdRequest {
+        identity_ids: vec![ids[one].clone(), ids[other].clone()],
+        call: call(key),
+    };
+    let household = async |at: usize| {
+        let asked = v1::GetHouseholdRequest {
+            identity_id: ids[at].clone(),
+        };
+        let answer = running.stewardship().get_household(asked).await;
+        let answer = answer.expect("it lives").into_inner();
+        let told = answer.identities.iter().all(|identity| {
+            identity.golden_record.iter().any(|value| {
+                value.slot == "custom.household_id"
+                    && value.criterion() == v1::SurvivorshipCriterion::Pinned
+            })
+        });
+        assert!(told, "golden records tell it");
+        (answer.override_number, answer.identities.len())
+    };
+    assert_eq!(household(0).await, (0, 0));
+    stewards
+        .make_household(make(0, 1, "a"))
+        .await
+        .expect("made");
+    assert_eq!(household(1).await, (1, 2));
+    let again = stewards.make_household(make(1, 0, "b")).await;
+    assert_eq!(again.expect_err("they do").code(), Code::InvalidArgument);
+    // Whoever lives with one of them comes along.
+    stewards
+        .make_household(make(1, 2, "c"))
+        .await
+        .expect("made");
+    for at in 0..3 {
+        assert_eq!(household(at).await, (2, 3));
+        assert_eq!(id(at).await, ids[at], "nobody is merged");
+    }
+    let undo = v1::UndoOverrideRequest {
+        override_number: 2,
+        call: call("u"),
+    };
+    stewards.undo_override(undo).await.expect("undone");
+    assert_eq!(household(0).await, (1, 2));
+    assert_eq!(household(2).await, (0, 0));
+    running.stop().await;
+}
