@@ -8,7 +8,7 @@ use super::{Api, Right, convert, status};
 use crate::clock;
 use crate::jobs::JobKind;
 use crate::resolver::{SAMPLE_PAIRS, SampleResult};
-use crate::store::{Judgement, Stratum};
+use crate::store::{Judgement, Stratum, WeightCount};
 
 impl Api {
     pub(super) async fn answer_draw_sample(
@@ -124,6 +124,7 @@ fn quality(result: SampleResult) -> v1::GetQualityResponse {
         gold_right: result.gold.1,
         cannot_tell: result.unsure,
         open: result.open,
+        weights: result.weights.into_iter().map(weight_count).collect(),
     }
 }
 
@@ -140,6 +141,14 @@ fn stratum((stratum, judged): (Stratum, Judged)) -> v1::StratumResult {
         population: judged.population,
         judged: judged.judged,
         same: judged.same,
+    }
+}
+
+fn weight_count(count: WeightCount) -> v1::WeightCount {
+    v1::WeightCount {
+        from: count.from.into(),
+        together: count.together,
+        apart: count.apart,
     }
 }
 

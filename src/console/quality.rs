@@ -18,6 +18,7 @@ use super::values::Shown;
 use super::{Console, texts, values};
 use crate::api::Right;
 use crate::report::calibration;
+use crate::report::chart::{Frame, Scale, count_ticks, percent, weight_ticks};
 use crate::report::number;
 
 /// Pages of overrides that are looked at, the first ones.
@@ -141,6 +142,7 @@ fn sampled(session: &Session, sample: &v1::GetQualityResponse) -> Markup {
                     }
                 }
             }
+            (histogram(&sample.weights))
             div.sampling {
                 @if sample.open > 0 && session.caller.may(Right::Decide) {
                     a.button href="/console/quality/review" { (texts::JUDGE) }
@@ -156,6 +158,59 @@ fn sampled(session: &Session, sample: &v1::GetQualityResponse) -> Markup {
             }
         }
     }
+}
+
+/// How the weights of pairs spread: those of one identity on top of those of two.
+fn histogram(weights: &[v1::WeightCount]) -> Markup {
+    let (Some(first), Some(last)) = (weights.first(), weights.last()) else {
+        return html! {};
+    };
+    let all = |count: &v1::WeightCount| count.together + count.apart;
+    let highest = weights.iter().map(all).max().unwrap_or_default();
+    let scale = Scale::new(f64::from(first.from), f64::from(last.from + 1));
+    let heights = Scale::new(0.0, highest as f64 * 1.04);
+    let bar = |count: &v1::WeightCount, below: u64, pairs: u64, class: &str, word: &str| {
+        let from = f64::from(count.from);
+        let (left, right) = (scale.position(from), scale.position(from + 1.0));
+        let (bottom, top) = (
+            heights.position(below as f64),
+            heights.position((below + pairs) as f64),
+        );
+        let title = format!(
+            "{} to {}: {} {word}",
+            count.from,
+            count.from + 1,
+            number::counted(pairs, "pair", "pairs")
+        );
+        html! {
+            @if pairs > 0 {
+                rect class={ "column " (class) } x=(percent(left)) width=(percent(right - left)) y=(percent(100.0 - top)) height=(percent((top - bottom).max(0.8))) { title { (title) } }
+            }
+        }
+    };
+    let marks = html! {
+        @for count in weights {
+            (bar(count, 0, count.apart, "review", "of two identities"))
+            (bar(count, count.apart, count.together, "for", "of one identity"))
+        }
+    };
+    let total: u64 = weights.iter().map(all).sum();
+    let description = format!(
+        "{} that match or are doubtful, with match weights from {} to {}; the darker part of a bar holds an identity together.",
+        number::counted(total, "pair", "pairs"),
+        first.from,
+        last.from + 1
+    );
+    Frame {
+        id: "weights",
+        title: texts::WEIGHTS_OF_PAIRS,
+        description: &description,
+        vertical: "pairs",
+        horizontal: "match weight",
+        rows: &count_ticks(&heights, 4),
+        columns: &weight_ticks(&scale, 7),
+    }
+    .render(&marks)
 }
 
 fn interval(estimate: &v1::Interval) -> String {

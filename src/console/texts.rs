@@ -87,6 +87,7 @@ pub(super) const LINEAGE: &str = "Steps";
 pub(super) const AS_OF: &str = "As it was after event";
 pub(super) const STATED: &str = "What its sources state";
 pub(super) const SURVIVES: &str = "survives";
+pub(super) const WEIGHTS_OF_PAIRS: &str = "Pairs by match weight, when the sample was drawn";
 pub(super) const HOUSEHOLD: &str = "Lives together with";
 pub(super) const DELIVERIES: &str = "Deliveries";
 pub(super) const REVEAL: &str = "Show values";

@@ -4,6 +4,8 @@
 //! identities that match or are doubtful, and those below the review threshold. How many there are of the last is estimated from the
 //! records that are drawn for it.
 
+use std::collections::BTreeMap;
+
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use rustc_hash::FxHashSet;
@@ -14,7 +16,7 @@ use super::error::EngineError;
 use super::queue::SourceRecord;
 use crate::store::{
     IdentityId, Judgement, Population, RecordNumber, SURE, SampledPair, StoredRecord, StoredSample,
-    Stratum, Tenant, Write,
+    Stratum, Tenant, WeightCount, Write,
 };
 
 /// Pairs of one sample, at least and at most.
@@ -33,6 +35,13 @@ const ONE_GOLD_IN: usize = 10;
 const MAX_OVERRIDES: usize = 1_000;
 
 type RecordPair = (RecordNumber, RecordNumber);
+
+/// Pairs that were decided, and some of them.
+struct Decided {
+    populations: Vec<(Stratum, Population)>,
+    drawn: Vec<(RecordPair, Stratum)>,
+    weights: Vec<WeightCount>,
+}
 
 /// Draws so many of what passes by, each as likely as any other (Vitter, Random Sampling with a Reservoir, 1985, algorithm R).
 struct Reservoir {
@@ -98,6 +107,8 @@ pub struct SampleResult {
     pub drawn: (u64, String, i64),
     /// What was judged of each stratum.
     pub strata: Vec<(Stratum, Judged)>,
+    /// How the weights of all pairs spread that match or are doubtful, when it was drawn.
+    pub weights: Vec<WeightCount>,
     /// The share of pairs that hold identities together which are one person.
     pub precision: Estimate,
     /// The share of pairs of one person which hold an identity together.
@@ -128,7 +139,11 @@ impl Engine {
         let random = &mut ChaCha8Rng::seed_from_u64(seed);
         let gold = self.gold_pairs(tenant, pairs / ONE_GOLD_IN, random)?;
         let of_stratum = (pairs - gold.len()).div_ceil(4);
-        let (mut populations, mut drawn) = self.decided_strata(tenant, of_stratum, random)?;
+        let Decided {
+            mut populations,
+            mut drawn,
+            weights,
+        } = self.decided_strata(tenant, of_stratum, random)?;
         let (population, below) = self.pairs_below(tenant, of_stratum, random)?;
         populations.push((Stratum::ApartBelow, population));
         drawn.extend(below.into_iter().map(|pair| (pair, Stratum::ApartBelow)));
@@ -147,6 +162,7 @@ impl Engine {
             principal: principal.to_owned(),
             drawn_at_ms: now_ms,
             populations,
+            weights,
             pairs: pairs
                 .map(|(place, (records, stratum))| SampledPair {
                     records,
@@ -192,16 +208,12 @@ impl Engine {
     }
 
     /// Pairs that were decided `Match` or `Review`, by what became of them.
-    #[expect(
-        clippy::type_complexity,
-        reason = "two lists of pairs of a stratum and what it has"
-    )]
     fn decided_strata(
         &self,
         tenant: &Tenant,
         wanted: usize,
         random: &mut ChaCha8Rng,
-    ) -> Result<(Vec<(Stratum, Population)>, Vec<(RecordPair, Stratum)>), EngineError> {
+    ) -> Result<Decided, EngineError> {
         let generation = self.tenant(tenant)?.generation;
         let identities = self.identities_by_record(tenant)?;
         let identity_of = |number| {
@@ -214,12 +226,20 @@ impl Engine {
             Stratum::ApartDoubtful,
         ];
         let mut reservoirs = strata.map(|stratum| (stratum, Reservoir::new(wanted)));
+        let mut weights: BTreeMap<i16, (u64, u64)> = BTreeMap::new();
         for (number, own) in &identities {
             let edges = self.store.edges(tenant, generation, *number)?;
             for edge in edges.iter().filter(|edge| edge.other > *number) {
                 let Some(other) = identity_of(edge.other) else {
                     continue;
                 };
+                let counts = weights
+                    .entry(edge.score.weight.0.floor() as i16)
+                    .or_default();
+                match *own == other {
+                    true => counts.0 += 1,
+                    false => counts.1 += 1,
+                }
                 let stratum = match *own == other {
                     false => Stratum::ApartDoubtful,
                     true if edge.score.probability().0 >= SURE => Stratum::TogetherSure,
@@ -239,7 +259,17 @@ impl Engine {
             let pairs = reservoir.drawn.into_iter();
             pairs.map(move |pair| (pair, stratum))
         });
-        Ok((populations, drawn.collect()))
+        let weights = weights.into_iter();
+        let weights = weights.map(|(from, (together, apart))| WeightCount {
+            from,
+            together,
+            apart,
+        });
+        Ok(Decided {
+            populations,
+            drawn: drawn.collect(),
+            weights: weights.collect(),
+        })
     }
 
     /// The living records with their identities, in the order of their numbers.
@@ -488,6 +518,7 @@ fn result_of(sample: &StoredSample) -> SampleResult {
     let waits = |pair: &&SampledPair| pair.judgements.len() < usize::from(pair.wanted);
     SampleResult {
         drawn: (sample.number, sample.principal.clone(), sample.drawn_at_ms),
+        weights: sample.weights.clone(),
         precision: estimate::precision(&together),
         recall: estimate::recall(&together, &apart),
         twice: (

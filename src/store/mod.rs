@@ -28,8 +28,8 @@ pub use sinks::{SinkProgress, StoredDelivery, StoredReference};
 pub use sled_store::SledStore;
 pub use stewardship::{
     Approval, Judgement, OverrideKind, Population, ReviewReason, SURE, SampledPair, StoredAnswer,
-    StoredOverride, StoredReviewTask, StoredSample, Stratum, Undone, ValueMark, impact_of,
-    priority_of,
+    StoredOverride, StoredReviewTask, StoredSample, Stratum, Undone, ValueMark, WeightCount,
+    impact_of, priority_of,
 };
 pub use types::{
     Cause, Counters, Ended, EventKind, Generation, IdentityId, ModelPhase, Moved,

@@ -206,8 +206,21 @@ pub struct StoredSample {
     pub drawn_at_ms: i64,
     /// How many pairs there are of each stratum but gold, drawn or not.
     pub populations: Vec<(Stratum, Population)>,
+    /// How the weights of all pairs spread that match or are doubtful, rising.
+    pub weights: Vec<WeightCount>,
     /// The pairs, in the order in which they are judged.
     pub pairs: Vec<SampledPair>,
+}
+
+/// Pairs whose match weight lies within one bit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WeightCount {
+    /// From this weight on, up to the next.
+    pub from: i16,
+    /// Those that are of one identity.
+    pub together: u64,
+    /// Those that are of two.
+    pub apart: u64,
 }
 
 /// How many pairs there are.

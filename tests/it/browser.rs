@@ -30,6 +30,15 @@ pub struct Browser {
 impl Browser {
     /// None where there is none.
     pub async fn start() -> Option<Self> {
+        Self::start_with(&[]).await
+    }
+
+    /// One whose user likes pages dark.
+    pub async fn start_dark() -> Option<Self> {
+        Self::start_with(&["--force-dark-mode"]).await
+    }
+
+    async fn start_with(more: &[&str]) -> Option<Self> {
         let address = free_address();
         let mut command = Command::new("chromedriver");
         command.arg(format!("--port={}", address.port()));
@@ -43,7 +52,7 @@ impl Browser {
             return None;
         };
         let profile = tempfile::tempdir().expect("a folder");
-        let options = json!({ "args": [
+        let mut options = json!({ "args": [
             "--headless=new",
             // Root, as in containers, has no sandbox.
             "--no-sandbox",
@@ -57,6 +66,9 @@ impl Browser {
             format!("--window-size={WIDTH},{HEIGHT}"),
             format!("--user-data-dir={}", profile.path().display()),
         ] });
+        if let Some(args) = options["args"].as_array_mut() {
+            args.extend(more.iter().map(|one| json!(one)));
+        }
         let mut capabilities = serde_json::Map::new();
         capabilities.insert("goog:chromeOptions".to_owned(), options);
         let url = format!("http://{address}");

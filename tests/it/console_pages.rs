@@ -105,6 +105,38 @@ async fn an_identity_shows_what_lost_how_it_was_and_what_holds_it_together() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn pages_are_dark_for_whoever_likes_that() {
+    let Some(browser) = Browser::start_dark().await else {
+        return;
+    };
+    let directory = tempfile::tempdir().expect("a folder");
+    let running = Running::start(directory.path()).await;
+    crate::console::doubtful(&running, 3).await;
+    sign_in(&browser, &running).await;
+    let is_dark = "matchMedia('(prefers-color-scheme: dark)').matches";
+    assert_eq!(browser.value_of(is_dark).await, json!(true));
+    browser.until(SHOWN).await;
+    browser.look("queue-dark").await;
+    browser.press('\u{e007}').await;
+    browser.until("document.activeElement.id === 'task'").await;
+    browser.press('m').await;
+    for page in [
+        "decisions",
+        "quality",
+        "model",
+        "search",
+        "sources",
+        "jobs",
+        "audit",
+    ] {
+        goto(&browser, &running, &format!("/console/{page}")).await;
+        browser.look(&format!("{page}-dark")).await;
+    }
+    browser.close().await;
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_was_decided_judges_the_model_and_another_one_is_put_in_force() {
     let Some(browser) = Browser::start().await else {
         return;

@@ -416,9 +416,9 @@ async fn who_lives_together_stays_who_they_are() {
         .make_household(make(1, 2, "c"))
         .await
         .expect("made");
-    for at in 0..3 {
+    for (at, same) in ids.iter().enumerate() {
         assert_eq!(household(at).await, (2, 3));
-        assert_eq!(id(at).await, ids[at], "nobody is merged");
+        assert_eq!(id(at).await, *same, "nobody is merged");
     }
     let undo = v1::UndoOverrideRequest {
         override_number: 2,
