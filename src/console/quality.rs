@@ -167,7 +167,8 @@ fn histogram(weights: &[v1::WeightCount]) -> Markup {
     };
     let all = |count: &v1::WeightCount| count.together + count.apart;
     let highest = weights.iter().map(all).max().unwrap_or_default();
-    let scale = Scale::new(f64::from(first.from), f64::from(last.from + 1));
+    // However few bars there are, each is a bar.
+    let scale = Scale::new(f64::from(first.from - 4), f64::from(last.from + 5));
     let heights = Scale::new(0.0, highest as f64 * 1.04);
     let bar = |count: &v1::WeightCount, below: u64, pairs: u64, class: &str, word: &str| {
         let from = f64::from(count.from);
@@ -190,13 +191,13 @@ fn histogram(weights: &[v1::WeightCount]) -> Markup {
     };
     let marks = html! {
         @for count in weights {
-            (bar(count, 0, count.apart, "review", "of two identities"))
+            (bar(count, 0, count.apart, "quiet", "of two identities"))
             (bar(count, count.apart, count.together, "for", "of one identity"))
         }
     };
     let total: u64 = weights.iter().map(all).sum();
     let description = format!(
-        "{} that match or are doubtful, with match weights from {} to {}; the darker part of a bar holds an identity together.",
+        "{} that match or are doubtful, with match weights from {} to {}; the green part of a bar holds identities together.",
         number::counted(total, "pair", "pairs"),
         first.from,
         last.from + 1
