@@ -2,7 +2,8 @@
 
 use proptest::prelude::*;
 use veridem::resolver::{Engine, Prepared, Signal, SignalKind, StewardAction, StewardRequest};
-use veridem::store::check_tenant;
+use veridem::store::{ValueMark, check_tenant};
+use veridem_matchers::block::PersonalValue;
 
 use crate::histories::{cases, matchers};
 use crate::laws::{events_of, signals, submit_all};
@@ -71,6 +72,8 @@ pub enum OtherCall {
     None,
     /// A word on two records, by their places.
     Override(usize, usize, bool),
+    /// What a record states is shared or junk: the record and the value by their places.
+    Mark(usize, usize, bool),
     /// The person of a record is erased.
     Erase(usize),
 }
@@ -80,6 +83,8 @@ fn other_call() -> impl Strategy<Value = OtherCall> {
         12 => Just(OtherCall::None),
         3 => (0..12_usize, 0..12_usize, any::<bool>())
             .prop_map(|(one, other, same)| OtherCall::Override(one, other, same)),
+        2 => (0..12_usize, 0..4_usize, any::<bool>())
+            .prop_map(|(record, value, is_junk)| OtherCall::Mark(record, value, is_junk)),
         1 => (0..12_usize).prop_map(OtherCall::Erase),
     ]
 }
@@ -92,27 +97,34 @@ pub fn call(engine: &Engine, turn: usize, call: &OtherCall) {
             let (Some(one), Some(other)) = (records.get(*one), records.get(*other)) else {
                 return;
             };
-            let (one, other) = (one.key.clone(), other.key.clone());
-            if one == other {
+            if one.number == other.number || !one.is_alive || !other.is_alive {
                 return;
             }
+            let (one, other) = (one.key.clone(), other.key.clone());
             let groups = match same {
                 true => vec![vec![one, other]],
                 false => vec![vec![one], vec![other]],
             };
-            let request = StewardRequest {
-                call: "SetOverride",
-                action: StewardAction::Override(groups),
-                expected_versions: Vec::new(),
-                principal: "steward".into(),
-                reason: String::new(),
-                four_eyes_above: None,
-                note: String::new(),
-                idempotency_key: format!("call-{turn}"),
-                preview: false,
+            say(engine, turn, StewardAction::Override(groups));
+        }
+        OtherCall::Mark(record, value, is_junk) => {
+            let Some(record) = records.get(*record).filter(|record| record.is_alive) else {
+                return;
             };
-            let said = engine.steward(&tenant(), &request, EVENT_TIME_MS);
-            said.expect("both are known");
+            let fold = engine.store().fold(&tenant(), record.number);
+            let fold = fold.expect("reads").expect("it states something");
+            let stated = fold.fold.stated().map(|(attribute, _)| attribute.clone());
+            let region = matchers()[0].pack.region();
+            let mut personal =
+                stated.filter(|attribute| PersonalValue::new(attribute, region).is_some());
+            let mark = match is_junk {
+                true => ValueMark::Junk,
+                false => ValueMark::Shared,
+            };
+            if let Some(value) = personal.nth(*value) {
+                let action = StewardAction::Mark(record.key.clone(), value, mark);
+                say(engine, turn, action);
+            }
         }
         OtherCall::Erase(place) => {
             let id = records.get(*place).and_then(|record| record.identity_id);
@@ -125,4 +137,20 @@ pub fn call(engine: &Engine, turn: usize, call: &OtherCall) {
             }
         }
     }
+}
+
+fn say(engine: &Engine, turn: usize, action: StewardAction) {
+    let request = StewardRequest {
+        call: "SetOverride",
+        action,
+        expected_versions: Vec::new(),
+        principal: "steward".into(),
+        reason: String::new(),
+        four_eyes_above: None,
+        note: String::new(),
+        idempotency_key: format!("call-{turn}"),
+        preview: false,
+    };
+    let said = engine.steward(&tenant(), &request, EVENT_TIME_MS);
+    said.expect("what it is about is known");
 }
